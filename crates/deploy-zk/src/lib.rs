@@ -1,0 +1,1 @@
+//! A dependable ZooKeeper session.

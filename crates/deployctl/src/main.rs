@@ -1,0 +1,3 @@
+//! deployctl.
+
+fn main() {}

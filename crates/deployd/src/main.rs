@@ -1,0 +1,3 @@
+//! deployd.
+
+fn main() {}
