@@ -1,0 +1,165 @@
+//! The stored formats: what is in znodes, as versioned JSON.
+//!
+//! One object, `"v": 1` first, made to be read by people. Readers ignore fields that they don't
+//! know, and [`encode_over`] keeps them where a znode is rewritten, so that an older deployctl does
+//! not destroy what a newer one wrote. docs/znodes.md is the contract; change it first.
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
+
+pub mod alive;
+pub mod build;
+pub mod history;
+pub mod hold;
+pub mod lease;
+pub mod policy;
+pub mod report;
+pub mod retry;
+pub mod role;
+pub mod target;
+pub mod time;
+
+/// The version of every stored format, and the newest that is understood.
+pub const VERSION: u64 = 1;
+
+/// The largest znode that is read or written, in bytes: 64 KiB.
+pub const ZNODE_BYTES_MAX: usize = 64 * 1024;
+
+/// A type that is stored in a znode.
+pub trait Stored: Serialize + DeserializeOwned {
+    /// What it is, as messages say it: `target`, `role`, ….
+    const WHAT: &'static str;
+    /// What becomes of fields that are null.
+    const NULLS: Nulls = Nulls::LeftOut;
+}
+
+/// What becomes of fields that are null when a value is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Nulls {
+    /// They are left out: the object stays short.
+    LeftOut,
+    /// They are written: "unknown" is said as unknown.
+    Written,
+}
+
+/// Why data of a znode is not what it should be.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum WireError {
+    /// Above [`ZNODE_BYTES_MAX`].
+    #[error("the {what} has {bytes} bytes, above the limit of {ZNODE_BYTES_MAX}")]
+    TooLarge {
+        /// [`Stored::WHAT`].
+        what: &'static str,
+        /// Bytes of the data.
+        bytes: usize,
+    },
+    /// Not JSON, not an object, a field of the wrong type, a name that is none, ….
+    #[error("the {what} can't be read: {reason}")]
+    Malformed {
+        /// [`Stored::WHAT`].
+        what: &'static str,
+        /// The field and the position, as the parser says it.
+        reason: String,
+    },
+    /// Written by a newer version of this project.
+    #[error("the {what} has version {found}, and this program knows {VERSION}: it is too old")]
+    Newer {
+        /// [`Stored::WHAT`].
+        what: &'static str,
+        /// The version found.
+        found: u64,
+    },
+}
+
+/// Decodes the data of a znode.
+///
+/// # Errors
+/// Data above 64 KiB, not a JSON object, without `"v": 1`, of a newer version, or with a known
+/// field of the wrong shape or given twice. Unknown fields are no error.
+pub fn decode<T: Stored>(data: &[u8]) -> Result<T, WireError> {
+    let what = T::WHAT;
+    if data.len() > ZNODE_BYTES_MAX {
+        return Err(WireError::TooLarge { what, bytes: data.len() });
+    }
+    let malformed = |reason: String| WireError::Malformed { what, reason };
+    if data.iter().all(u8::is_ascii_whitespace) {
+        return Err(malformed("it is empty".to_owned()));
+    }
+    let value: Value = serde_json::from_slice(data).map_err(|e| malformed(e.to_string()))?;
+    let Value::Object(object) = value else {
+        return Err(malformed("it is not a JSON object".to_owned()));
+    };
+    match object.get("v").map(|v| v.as_u64()) {
+        Some(Some(VERSION)) => {}
+        Some(Some(found)) if found > VERSION => return Err(WireError::Newer { what, found }),
+        Some(_) => return Err(malformed(format!("`v` is not {VERSION}"))),
+        None => return Err(malformed("`v` is missing".to_owned())),
+    }
+    // From the text and not from the value: so the position is told and double fields are seen.
+    let text = &mut serde_json::Deserializer::from_slice(data);
+    serde_path_to_error::deserialize(text).map_err(|error| {
+        let field = error.path().to_string();
+        let cause = error.into_inner();
+        malformed(if field == "." { cause.to_string() } else { format!("`{field}`: {cause}") })
+    })
+}
+
+/// Encodes a value as the data of a new znode.
+pub fn encode<T: Stored>(value: &T) -> Vec<u8> {
+    render(&without_nulls(to_object(value), T::NULLS))
+}
+
+/// Encodes a value over the data that it replaces: fields of `old` that this program doesn't know
+/// are kept, at every depth. Data that can't be read is replaced whole.
+pub fn encode_over<T: Stored>(value: &T, old: &[u8]) -> Vec<u8> {
+    let mut object = to_object(value);
+    if let Ok(Value::Object(old)) = serde_json::from_slice(old) {
+        keep_unknown(&mut object, old);
+    }
+    render(&without_nulls(object, T::NULLS))
+}
+
+fn to_object<T: Stored>(value: &T) -> Map<String, Value> {
+    let Ok(Value::Object(fields)) = serde_json::to_value(value) else {
+        unreachable!("every stored type is a struct of text, numbers and lists of them");
+    };
+    let mut object = Map::new();
+    object.insert("v".to_owned(), VERSION.into());
+    object.extend(fields);
+    object
+}
+
+/// Fields are known by being in `new`, null or not: so a field that was taken away stays away.
+fn keep_unknown(new: &mut Map<String, Value>, old: Map<String, Value>) {
+    for (key, old_value) in old {
+        match (new.get_mut(&key), old_value) {
+            (Some(Value::Object(new)), Value::Object(old)) => keep_unknown(new, old),
+            (Some(_), _) => {}
+            (None, old_value) => {
+                new.insert(key, old_value);
+            }
+        }
+    }
+}
+
+fn without_nulls(object: Map<String, Value>, nulls: Nulls) -> Map<String, Value> {
+    match nulls {
+        Nulls::Written => object,
+        Nulls::LeftOut => object
+            .into_iter()
+            .filter(|(_, value)| !value.is_null())
+            .map(|(key, value)| match value {
+                Value::Object(inner) => (key, Value::Object(without_nulls(inner, nulls))),
+                other => (key, other),
+            })
+            .collect(),
+    }
+}
+
+fn render(object: &Map<String, Value>) -> Vec<u8> {
+    serde_json::to_vec(object).expect("a map of JSON values with text keys is always JSON")
+}
+
+#[cfg(test)]
+mod tests;

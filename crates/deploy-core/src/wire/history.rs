@@ -1,0 +1,43 @@
+//! `history/<10 digits>`: one change of a service; its sequence number is the rollout number.
+
+use serde::{Deserialize, Serialize};
+
+use super::Stored;
+use crate::name::BuildName;
+
+/// What was done, by whom, and how it ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entry {
+    /// `canary`, `promote`, `deploy`, `stage`, `rollback`, `restart`, `hold`, `unhold`, …. A
+    /// newer deployctl may write others.
+    pub kind: String,
+    /// The build that was wanted before.
+    pub from: Option<BuildName>,
+    /// The build that is wanted since.
+    pub to: Option<BuildName>,
+    /// Who did it.
+    pub by: Option<String>,
+    /// When.
+    pub at: Option<String>,
+    /// Why, in their words.
+    pub why: Option<String>,
+    /// Distinguishes two entries that are the same in everything else.
+    pub nonce: Option<String>,
+    /// How it ended; filled in by the first deployctl that sees the end.
+    pub outcome: Option<Outcome>,
+}
+
+/// How a rollout ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Outcome {
+    /// `done`, `failed`, `rolled back` or `superseded`.
+    pub result: String,
+    /// Hosts that were at the target then.
+    pub hosts: u64,
+    /// Seconds from the change to the end.
+    pub seconds: u64,
+}
+
+impl Stored for Entry {
+    const WHAT: &'static str = "history entry";
+}
