@@ -37,8 +37,16 @@ impl Digest {
         if text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
             return Ok(Self(text.to_ascii_lowercase()));
         }
-        let shown = text.chars().take(80).collect::<String>().escape_debug().to_string();
-        Err(DigestError { shown, chars: text.chars().count() })
+        let shown = text
+            .chars()
+            .take(80)
+            .collect::<String>()
+            .escape_debug()
+            .to_string();
+        Err(DigestError {
+            shown,
+            chars: text.chars().count(),
+        })
     }
 
     /// Returns the digest of the 32 bytes that a hasher gave.

@@ -79,7 +79,9 @@ name!(
     ServiceName,
     "service",
     "1 to 64 lower-case letters, digits or `-`, the first a letter or digit",
-    |text| shaped(text, 64, |b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-'),
+    |text| shaped(text, 64, |b| b.is_ascii_lowercase()
+        || b.is_ascii_digit()
+        || b == b'-'),
     "What is deployed: `[a-z0-9][a-z0-9-]{0,63}`."
 );
 
@@ -97,7 +99,10 @@ fn is_name_byte(byte: u8) -> bool {
 
 fn shaped(text: &str, bytes_max: usize, accepts: fn(u8) -> bool) -> bool {
     text.len() <= bytes_max
-        && text.bytes().next().is_some_and(|first| first.is_ascii_alphanumeric())
+        && text
+            .bytes()
+            .next()
+            .is_some_and(|first| first.is_ascii_alphanumeric())
         && text.bytes().all(accepts)
 }
 

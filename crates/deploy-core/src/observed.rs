@@ -1,1 +1,110 @@
-//! Not yet.
+//! What a host is, for one service: what was seen, and from the journal what can't be seen.
+
+use crate::name::BuildName;
+use crate::wire::record::{InService, Record};
+
+/// A snapshot of one service on a host.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Observed {
+    /// The complete releases on disk.
+    pub releases: Vec<BuildName>,
+    /// What `current` points to, whether or not that is still there.
+    pub current: Option<BuildName>,
+    /// The artifact that is downloaded, verified and held open.
+    pub fetched: Option<BuildName>,
+    /// The instances, in the order of the configuration.
+    pub instances: Vec<Instance>,
+    /// Our place in the restart queue.
+    pub lease: Lease,
+    /// What can't be observed.
+    pub journal: Record,
+}
+
+/// One running copy of the service.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Instance {
+    /// What its processes run.
+    pub runs: Runs,
+    /// Whether a rule of ours refuses it new connections.
+    pub drained: bool,
+    /// Whether it was restarted and has not passed its probe since.
+    pub unproven: bool,
+    /// The last restart number that it was restarted for.
+    pub restarted: Option<u64>,
+}
+
+/// Whether instances are probed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Probes {
+    /// They are.
+    Configured,
+    /// There is no probe.
+    None,
+}
+
+/// What the processes of an instance run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Runs {
+    /// This build.
+    Build(BuildName),
+    /// Something; which build can't be told.
+    Something,
+    /// No process.
+    Nothing,
+}
+
+/// A host's place in the restart queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Lease {
+    /// It has no lease.
+    #[default]
+    None,
+    /// Its lease is not granted yet.
+    Queued,
+    /// It may be out of service.
+    Held,
+}
+
+impl Observed {
+    /// Returns the release that a rollback of this host goes to: the last one that passed.
+    pub fn last_verified(&self) -> Option<&BuildName> {
+        self.journal
+            .verified
+            .iter()
+            .rev()
+            .find(|build| self.releases.contains(build))
+    }
+
+    /// Tells whether instances are out of service or differ: somebody has to go on.
+    pub fn half_restarted(&self) -> bool {
+        let mut running = self.instances.iter().map(|instance| &instance.runs);
+        let first = running.next();
+        let differ = running.any(|runs| Some(runs) != first);
+        self.journal.service == InService::Left
+            && (differ || self.instances.iter().any(Instance::out_of_service))
+    }
+}
+
+impl Instance {
+    /// Puts together what was seen of an instance and what is remembered of its unit.
+    ///
+    /// Without probes there is nothing that it could prove. A host that is taken as it was found
+    /// proves itself once.
+    pub fn new(runs: Runs, drained: bool, unit: &str, context: (&Record, Probes)) -> Instance {
+        let (journal, probes) = context;
+        let record = journal.units.get(unit);
+        let as_found = journal.service == InService::AsFound;
+        Instance {
+            runs,
+            drained,
+            unproven: probes == Probes::Configured
+                && record.map_or(as_found, |record| record.unproven),
+            restarted: record.and_then(|record| record.restarted),
+        }
+    }
+
+    /// Tells whether clients can't reach it, or might reach something that doesn't work.
+    pub fn out_of_service(&self) -> bool {
+        self.drained || self.unproven || self.runs == Runs::Nothing
+    }
+}

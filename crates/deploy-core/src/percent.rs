@@ -30,7 +30,11 @@ impl Percent {
     /// # Errors
     /// Below 0, above 100, or not a number.
     pub fn new(value: f64) -> Result<Self, PercentError> {
-        if (0.0..=100.0).contains(&value) { Ok(Self(value)) } else { Err(PercentError(value)) }
+        if (0.0..=100.0).contains(&value) {
+            Ok(Self(value))
+        } else {
+            Err(PercentError(value))
+        }
     }
 
     /// Returns the number, 0 to 100.

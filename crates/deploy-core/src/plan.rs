@@ -1,1 +1,459 @@
-//! Not yet.
+//! The steps from what a host is to what is wanted of it.
+//!
+//! One pure function. Rollback, recovery after a crash, a changed target and a changed role are
+//! this function on another snapshot: nothing is resumed from memory. The caller performs the
+//! first step, looks again, and asks again; the steps behind the first are an outlook.
+
+use crate::artifact::Artifact;
+use crate::name::BuildName;
+use crate::observed::{Instance, Lease, Observed, Probes, Runs};
+use crate::prune::prunable;
+use crate::step::{Step, WaitFor};
+use crate::wanted::{Gate, Goal, Problem, Share, Wanted, WantedTarget};
+use crate::wire::record::InService;
+use crate::wire::report::Phase;
+
+/// How a service is deployed on this host: what its configuration says, as far as it decides
+/// which steps there are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shape {
+    /// Whether instances are restarted at all.
+    pub restarts: bool,
+    /// Whether they are drained before.
+    pub drains: bool,
+    /// Whether they are probed after.
+    pub probes: Probes,
+    /// Instances at a time, at least 1.
+    pub batch: usize,
+    /// Whether the host is watched for a while before it counts as good.
+    pub burns_in: bool,
+    /// Whether there is a `post_extract` hook.
+    pub post_extract: bool,
+    /// Whether there is a `post_install` hook.
+    pub post_install: bool,
+    /// Whether there is a `post_restart` hook.
+    pub post_restart: bool,
+    /// Releases kept besides those that must be.
+    pub keep: usize,
+}
+
+/// What is to be done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Plan {
+    /// The release that the steps lead to; `None` where the host stays as it is.
+    pub goal: Option<BuildName>,
+    /// Where that is.
+    pub way: Way,
+    /// The steps. Only the first is sure.
+    pub steps: Vec<Step>,
+    /// What the host is when no steps are left.
+    pub rest: Rest,
+}
+
+/// Where the steps lead.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    /// To the target, or to the build before it for a host outside the percent.
+    Forward,
+    /// Into service at the release that it was leaving service for, before anything else.
+    Finish,
+    /// To the last verified release, because the target failed here.
+    Back,
+}
+
+/// What a host is when there is nothing left to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Rest {
+    /// Nothing is wanted.
+    Idle,
+    /// At its target.
+    Serving,
+    /// Ready, outside the percent.
+    Staged,
+    /// The target was rejected here.
+    Failed,
+    /// ZooKeeper was not read yet.
+    Waiting,
+    /// Something outside the build is wrong.
+    Blocked(Problem),
+}
+
+/// Says what is to be done.
+pub fn plan(wanted: &Wanted, shape: &Shape, observed: &Observed) -> Plan {
+    let course = course(wanted, observed);
+    let planner = Planner {
+        wanted,
+        shape,
+        observed,
+        course: &course,
+    };
+    let mut rest = course.rest.clone();
+    let mut steps = planner.steps().unwrap_or_else(|problem| {
+        rest = Rest::Blocked(problem);
+        Vec::new()
+    });
+    if steps.is_empty() {
+        steps = planner.settle(&rest);
+    }
+    Plan {
+        goal: course.to.clone(),
+        way: course.way,
+        steps,
+        rest,
+    }
+}
+
+impl Plan {
+    /// Returns the phase that a report of this plan has.
+    pub fn phase(&self) -> Phase {
+        match (self.steps.first(), self.way) {
+            (None | Some(Step::Prune(_) | Step::PostRestart(_) | Step::ReleaseLease), _) => {
+                match &self.rest {
+                    Rest::Idle => Phase::Idle,
+                    Rest::Serving => Phase::Serving,
+                    Rest::Staged => Phase::Staged,
+                    Rest::Failed => Phase::Failed,
+                    Rest::Waiting => Phase::Waiting,
+                    Rest::Blocked(_) => Phase::Blocked,
+                }
+            }
+            (Some(_), Way::Back) => Phase::RollingBack,
+            (Some(step), Way::Forward | Way::Finish) => match step {
+                Step::Fetch(_) => Phase::Fetching,
+                Step::Extract(_) => Phase::Extracting,
+                Step::Prepare(_) => Phase::Preparing,
+                Step::Wait(_) | Step::AcquireLease => Phase::Waiting,
+                Step::Activate(_) | Step::PostInstall(_) => Phase::Activating,
+                Step::Drain(_) | Step::Restart(_) | Step::Undrain(_) => Phase::Restarting,
+                _ => Phase::Probing,
+            },
+        }
+    }
+}
+
+/// Where to go.
+struct Course {
+    to: Option<BuildName>,
+    way: Way,
+    rest: Rest,
+    /// A build that is made ready besides.
+    stage: Option<BuildName>,
+}
+
+fn course(wanted: &Wanted, observed: &Observed) -> Course {
+    let staying = |rest| {
+        let (to, way) = match unfinished(observed) {
+            Some((to, way)) => (Some(to), way),
+            None => (None, Way::Forward),
+        };
+        Course {
+            to,
+            way,
+            rest,
+            stage: None,
+        }
+    };
+    match &wanted.target {
+        WantedTarget::Unknown => staying(Rest::Waiting),
+        WantedTarget::Nothing => staying(Rest::Idle),
+        WantedTarget::Unreadable(problem) => staying(Rest::Blocked(problem.clone())),
+        WantedTarget::Build(goal) => course_to(goal, observed),
+    }
+}
+
+/// What has to be brought to an end though nobody says what is wanted.
+fn unfinished(observed: &Observed) -> Option<(BuildName, Way)> {
+    let current = observed
+        .current
+        .as_ref()
+        .filter(|it| observed.releases.contains(it))?;
+    if observed.journal.service != InService::Left {
+        None
+    } else if observed.journal.rejected.contains_key(current) {
+        observed
+            .last_verified()
+            .map(|last| (last.clone(), Way::Back))
+    } else if observed.half_restarted() {
+        Some((current.clone(), Way::Finish))
+    } else {
+        None
+    }
+}
+
+fn course_to(goal: &Goal, observed: &Observed) -> Course {
+    let last_verified = observed.last_verified();
+    if rejected(goal, observed) {
+        let to = last_verified.cloned();
+        return Course {
+            to,
+            way: Way::Back,
+            rest: Rest::Failed,
+            stage: None,
+        };
+    }
+    let target = goal.build.clone();
+    let (to, rest, stage) = match (goal.share, &goal.previous) {
+        (Share::Inside, _) => (Some(target), Rest::Serving, None),
+        (Share::Outside, Some((previous, _)))
+            if !observed.journal.rejected.contains_key(previous) =>
+        {
+            (Some(previous.clone()), Rest::Staged, Some(target))
+        }
+        // A host that is there already has nowhere to go back to.
+        (Share::Outside, _) if observed.current.as_ref() == Some(&target) => {
+            (Some(target), Rest::Serving, None)
+        }
+        (Share::Outside, _) => (None, Rest::Staged, Some(target)),
+    };
+    // A third build is never started on top of a half-restarted one; going back to what instances
+    // still run is not a third.
+    if let Some((unfinished, way)) = unfinished(observed)
+        && to.as_ref() != Some(&unfinished)
+        && (to.as_ref() != last_verified || to.is_none())
+    {
+        return Course {
+            to: Some(unfinished),
+            way,
+            rest,
+            stage,
+        };
+    }
+    Course {
+        to,
+        way: Way::Forward,
+        rest,
+        stage,
+    }
+}
+
+fn rejected(goal: &Goal, observed: &Observed) -> bool {
+    let rejection = observed.journal.rejected.get(&goal.build);
+    rejection
+        .is_some_and(|rejection| rejection.rollout == goal.rollout && goal.retry <= rejection.retry)
+}
+
+struct Planner<'a> {
+    wanted: &'a Wanted,
+    shape: &'a Shape,
+    observed: &'a Observed,
+    course: &'a Course,
+}
+
+impl Planner<'_> {
+    fn steps(&self) -> Result<Vec<Step>, Problem> {
+        let stage = match &self.course.stage {
+            Some(stage) if self.course.to.as_ref() != Some(stage) => self.ready(stage)?,
+            _ => Vec::new(),
+        };
+        let Some(to) = &self.course.to else {
+            return Ok(stage);
+        };
+        let entering = self.enter(to);
+        if entering.is_empty() {
+            return Ok(stage);
+        }
+        let ready = self.ready(to)?;
+        // What has to wait leaves time to make the other build ready.
+        let waits = entering.iter().any(|step| matches!(step, Step::Wait(_)));
+        let (before, after) = if waits {
+            (stage, Vec::new())
+        } else {
+            (Vec::new(), stage)
+        };
+        Ok([ready, before, entering, after].concat())
+    }
+
+    /// The steps that put a release on disk.
+    fn ready(&self, build: &BuildName) -> Result<Vec<Step>, Problem> {
+        let mut steps = Vec::new();
+        let journal = &self.observed.journal;
+        let on_disk = self.observed.releases.contains(build);
+        if !on_disk {
+            self.artifact(build)?;
+            if self.observed.fetched.as_ref() != Some(build) {
+                steps.push(Step::Fetch(build.clone()));
+            }
+            steps.push(Step::Extract(build.clone()));
+        } else if let (Some(here), Ok(wanted)) = (journal.digests.get(build), self.artifact(build))
+            && *here != wanted.sha256
+        {
+            let message = format!(
+                "build {build} is on this host from an archive with SHA-256 {here}, and another \
+                 archive of that name is wanted: a build needs a new name"
+            );
+            return Err(Problem {
+                object: format!("builds/{build}"),
+                message,
+            });
+        }
+        let as_found =
+            self.observed.current.as_ref() == Some(build) && journal.service == InService::AsFound;
+        let passed = journal.prepared.contains(build) || journal.verified.contains(build);
+        let prepared = on_disk && (passed || as_found);
+        if self.shape.post_extract && !prepared {
+            steps.push(Step::Prepare(build.clone()));
+        }
+        Ok(steps)
+    }
+
+    fn artifact(&self, build: &BuildName) -> Result<Artifact, Problem> {
+        let goal = match &self.wanted.target {
+            WantedTarget::Build(goal) => Some(goal),
+            _ => None,
+        };
+        let previous = goal.and_then(|goal| goal.previous.as_ref());
+        match (goal, previous) {
+            (Some(goal), _) if goal.build == *build => goal.artifact.clone(),
+            (_, Some((previous, artifact))) if previous == build => artifact.clone(),
+            _ => Err(Problem {
+                object: format!("releases/{build}"),
+                message: format!("release {build} is gone, and nothing says where its archive is"),
+            }),
+        }
+    }
+
+    /// The steps that bring the host into service at a release that is on disk.
+    fn enter(&self, to: &BuildName) -> Vec<Step> {
+        let (shape, observed) = (self.shape, self.observed);
+        let service = &observed.journal.service;
+        let current = observed.current.as_ref() == Some(to);
+        let batches = self.batches(to);
+        if current && batches.is_empty() && *service == InService::At(to.clone()) {
+            return Vec::new();
+        }
+        let disrupts = !current || batches.iter().any(|step| matches!(step, Step::Restart(_)));
+        let mut steps = Vec::new();
+        if self.course.way == Way::Forward && disrupts && !observed.half_restarted() {
+            steps.extend(self.permission());
+        }
+        if !current {
+            steps.push(Step::Activate(to.clone()));
+        }
+        let installed = current
+            && (*service != InService::Left || observed.journal.installed.as_ref() == Some(to));
+        if shape.post_install && !installed {
+            steps.push(Step::PostInstall(to.clone()));
+        }
+        steps.extend(batches);
+        // What has passed here before is not watched again: going back must be quick.
+        let watched = [
+            observed.last_verified(),
+            observed.journal.burned_in.as_ref(),
+        ];
+        if shape.burns_in && !watched.contains(&Some(to)) {
+            steps.push(Step::BurnIn(to.clone()));
+        }
+        steps.push(Step::Verify(to.clone()));
+        steps
+    }
+
+    /// What has to be waited for before anything is disturbed.
+    fn permission(&self) -> Vec<Step> {
+        match (&self.wanted.gate, self.observed.lease) {
+            (Gate::Held(_), _) => vec![Step::Wait(WaitFor::Unhold)],
+            (Gate::Cut, _) => vec![Step::Wait(WaitFor::ZooKeeper)],
+            (Gate::Open, Lease::None) => vec![Step::AcquireLease],
+            (Gate::Open, Lease::Queued) => vec![Step::Wait(WaitFor::Lease)],
+            (Gate::Open, Lease::Held) => Vec::new(),
+        }
+    }
+
+    /// The restarts, a batch at a time. Who is out of service already comes first: taking another
+    /// one down before would make it worse.
+    fn batches(&self, to: &BuildName) -> Vec<Step> {
+        let instances: Vec<_> = self.observed.instances.iter().enumerate().collect();
+        let (down, up): (Vec<_>, Vec<_>) = instances
+            .into_iter()
+            .filter(|(_, instance)| self.concerns(instance, to))
+            .partition(|(_, instance)| instance.out_of_service());
+        let batch = self.shape.batch.max(1);
+        let batches = down.chunks(batch).chain(up.chunks(batch));
+        batches.flat_map(|batch| self.batch(batch, to)).collect()
+    }
+
+    fn batch(&self, batch: &[(usize, &Instance)], to: &BuildName) -> Vec<Step> {
+        let those = |wanted: &dyn Fn(&Instance) -> bool| -> Vec<usize> {
+            batch
+                .iter()
+                .filter(|(_, i)| wanted(i))
+                .map(|(index, _)| *index)
+                .collect()
+        };
+        let restarts = |instance: &Instance| self.restarts(instance, to);
+        let drains = |instance: &Instance| self.shape.drains && restarts(instance);
+        let steps = [
+            Step::Drain(those(&|instance| drains(instance) && !instance.drained)),
+            Step::Restart(those(&restarts)),
+            Step::Probe(those(&|instance| {
+                self.shape.probes == Probes::Configured && (restarts(instance) || instance.unproven)
+            })),
+            Step::Undrain(those(&|instance| drains(instance) || instance.drained)),
+        ];
+        let empty = |step: &Step| match step {
+            Step::Drain(batch)
+            | Step::Restart(batch)
+            | Step::Probe(batch)
+            | Step::Undrain(batch) => batch.is_empty(),
+            _ => false,
+        };
+        steps.into_iter().filter(|step| !empty(step)).collect()
+    }
+
+    fn concerns(&self, instance: &Instance, to: &BuildName) -> bool {
+        instance.drained || instance.unproven || self.restarts(instance, to)
+    }
+
+    fn restarts(&self, instance: &Instance, to: &BuildName) -> bool {
+        let service = &self.observed.journal.service;
+        self.shape.restarts
+            && match &instance.runs {
+                Runs::Build(build) => build != to || self.restart_wanted(instance, to),
+                Runs::Something => *service == InService::Left,
+                // Somebody may have stopped it on purpose, where the host is in service.
+                Runs::Nothing => *service != InService::At(to.clone()),
+            }
+    }
+
+    fn restart_wanted(&self, instance: &Instance, to: &BuildName) -> bool {
+        match &self.wanted.target {
+            WantedTarget::Build(goal) if goal.build == *to => {
+                goal.restart.is_some() && instance.restarted < goal.restart
+            }
+            _ => false,
+        }
+    }
+
+    /// What is left to do where the host is where it should be.
+    fn settle(&self, rest: &Rest) -> Vec<Step> {
+        let (shape, observed) = (self.shape, self.observed);
+        let mut steps = Vec::new();
+        // A host that failed keeps its lease: so a bad build stops by itself.
+        let owes_lease = matches!(rest, Rest::Idle | Rest::Serving | Rest::Staged)
+            && observed.journal.service != InService::Left;
+        if owes_lease && observed.lease != Lease::None && self.wanted.gate != Gate::Cut {
+            steps.push(Step::ReleaseLease);
+        }
+        let InService::At(at) = &observed.journal.service else {
+            return steps;
+        };
+        if !matches!(rest, Rest::Serving | Rest::Staged | Rest::Failed) {
+            return steps;
+        }
+        let wanted: Vec<_> = self.course.stage.iter().chain(&self.course.to).collect();
+        let prunable = prunable(observed, &wanted, shape.keep);
+        if !prunable.is_empty() {
+            steps.push(Step::Prune(prunable));
+        }
+        let owes_hook = shape.post_restart
+            && *rest != Rest::Failed
+            && self.course.to.as_ref() == Some(at)
+            && observed.journal.finished.as_ref() != Some(at);
+        if owes_hook {
+            steps.push(Step::PostRestart(at.clone()));
+        }
+        steps
+    }
+}
+
+#[cfg(test)]
+mod tests;

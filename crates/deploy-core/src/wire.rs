@@ -1,4 +1,4 @@
-//! The stored formats: what is in znodes, as versioned JSON.
+//! The stored formats: what is in znodes and in the journal, as versioned JSON.
 //!
 //! One object, `"v": 1` first, made to be read by people. Readers ignore fields that they don't
 //! know, and [`encode_over`] keeps them where a znode is rewritten, so that an older deployctl does
@@ -14,6 +14,7 @@ pub mod history;
 pub mod hold;
 pub mod lease;
 pub mod policy;
+pub mod record;
 pub mod report;
 pub mod retry;
 pub mod role;
@@ -80,7 +81,10 @@ pub enum WireError {
 pub fn decode<T: Stored>(data: &[u8]) -> Result<T, WireError> {
     let what = T::WHAT;
     if data.len() > ZNODE_BYTES_MAX {
-        return Err(WireError::TooLarge { what, bytes: data.len() });
+        return Err(WireError::TooLarge {
+            what,
+            bytes: data.len(),
+        });
     }
     let malformed = |reason: String| WireError::Malformed { what, reason };
     if data.iter().all(u8::is_ascii_whitespace) {
@@ -101,7 +105,11 @@ pub fn decode<T: Stored>(data: &[u8]) -> Result<T, WireError> {
     serde_path_to_error::deserialize(text).map_err(|error| {
         let field = error.path().to_string();
         let cause = error.into_inner();
-        malformed(if field == "." { cause.to_string() } else { format!("`{field}`: {cause}") })
+        malformed(if field == "." {
+            cause.to_string()
+        } else {
+            format!("`{field}`: {cause}")
+        })
     })
 }
 

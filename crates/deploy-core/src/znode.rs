@@ -43,7 +43,11 @@ impl Root {
                         && !part.chars().any(char::is_control)
                 })
             });
-        if good { Ok(Root(text.to_owned())) } else { Err(RootError(text.escape_debug().to_string())) }
+        if good {
+            Ok(Root(text.to_owned()))
+        } else {
+            Err(RootError(text.escape_debug().to_string()))
+        }
     }
 
     /// Returns the path of the root.
@@ -139,5 +143,9 @@ impl ServiceTree {
 /// Returns the number at the end of the name of a sequential znode.
 pub fn sequence(name: &str) -> Option<u64> {
     let digits = name.get(name.len().checked_sub(10)?..)?;
-    if digits.bytes().all(|byte| byte.is_ascii_digit()) { digits.parse().ok() } else { None }
+    if digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        digits.parse().ok()
+    } else {
+        None
+    }
 }

@@ -3,11 +3,31 @@ use super::{BuildName, HostName, ServiceName};
 #[test]
 fn build_names() {
     let longest = "b".repeat(64);
-    for good in ["r2431", "1", "1.0.0-rc.1_x", "A", "true", "a..b", longest.as_str()] {
+    for good in [
+        "r2431",
+        "1",
+        "1.0.0-rc.1_x",
+        "A",
+        "true",
+        "a..b",
+        longest.as_str(),
+    ] {
         assert!(BuildName::parse(good).is_ok(), "{good}");
     }
     let too_long = "b".repeat(65);
-    for bad in ["", ".", "..", ".hidden", "-x", "_x", "a/b", "a b", "a\n", "ü", too_long.as_str()] {
+    for bad in [
+        "",
+        ".",
+        "..",
+        ".hidden",
+        "-x",
+        "_x",
+        "a/b",
+        "a b",
+        "a\n",
+        "ü",
+        too_long.as_str(),
+    ] {
         assert!(BuildName::parse(bad).is_err(), "{bad}");
     }
 }

@@ -77,7 +77,13 @@ impl Target {
             return super::decode(data).map(Some);
         }
         let shown: String = String::from_utf8_lossy(data).chars().take(80).collect();
-        let reason = format!("`{}` is neither a JSON object nor a build name", shown.escape_debug());
-        Err(WireError::Malformed { what: Self::WHAT, reason })
+        let reason = format!(
+            "`{}` is neither a JSON object nor a build name",
+            shown.escape_debug()
+        );
+        Err(WireError::Malformed {
+            what: Self::WHAT,
+            reason,
+        })
     }
 }

@@ -40,7 +40,10 @@ fn no_data_is_no_target() {
 #[track_caller]
 fn refused(data: &str, because: &str) {
     let error = Target::read(data.as_bytes()).unwrap_err().to_string();
-    assert!(error.contains(because), "`{error}` does not say `{because}`");
+    assert!(
+        error.contains(because),
+        "`{error}` does not say `{because}`"
+    );
 }
 
 #[test]
@@ -54,21 +57,40 @@ fn what_is_not_a_target_is_refused_with_the_reason() {
     refused(r#"{"v":0,"build":"r1"}"#, "`v` is not 1");
     refused(r#"{"v":1}"#, "missing field `build`");
     refused(r#"{"v":1,"build":".."}"#, "not a build name");
-    refused(r#"{"v":1,"build":"r1","build":"r2"}"#, "duplicate field `build`");
+    refused(
+        r#"{"v":1,"build":"r1","build":"r2"}"#,
+        "duplicate field `build`",
+    );
     refused(r#"{"v":1,"build":"r1","percent":101}"#, "percent is 101");
     refused(r#"{"v":1,"build":"r1","rollout":-1}"#, "rollout");
     refused(
         r#"{"v":1,"build":"r1","artifact":{"url":"u","sha256":"xyz","size":1}}"#,
         "not a SHA-256",
     );
-    refused(&format!(r#"{{"v":1,"build":"r1","x":{}1{}}}"#, "[".repeat(200), "]".repeat(200)), "recursion");
-    refused(&format!("{{\"v\":1{}}}", " ".repeat(ZNODE_BYTES_MAX)), "above the limit");
+    refused(
+        &format!(
+            r#"{{"v":1,"build":"r1","x":{}1{}}}"#,
+            "[".repeat(200),
+            "]".repeat(200)
+        ),
+        "recursion",
+    );
+    refused(
+        &format!("{{\"v\":1{}}}", " ".repeat(ZNODE_BYTES_MAX)),
+        "above the limit",
+    );
 }
 
 #[test]
 fn a_newer_version_is_told_apart() {
     let error = Target::read(br#"{"v":2,"build":{"new":"shape"}}"#).unwrap_err();
-    assert_eq!(error, WireError::Newer { what: "target", found: 2 });
+    assert_eq!(
+        error,
+        WireError::Newer {
+            what: "target",
+            found: 2
+        }
+    );
 }
 
 #[test]
@@ -108,8 +130,13 @@ fn policies() {
     assert_eq!(hosts(r#"{"v":1,"restart_concurrency":"100%"}"#, 9), Ok(9));
     assert_eq!(hosts(r#"{"v":1,"restart_concurrency":2}"#, 9), Ok(2));
     assert_eq!(hosts(r#"{"v":1,"restart_concurrency":"2"}"#, 9), Ok(2));
-    for bad in ["0", "\"0%\"", "\"101%\"", "\"x\"", "-1", "null", "[]", "1.5"] {
-        assert!(hosts(&format!(r#"{{"v":1,"restart_concurrency":{bad}}}"#), 9).is_err(), "{bad}");
+    for bad in [
+        "0", "\"0%\"", "\"101%\"", "\"x\"", "-1", "null", "[]", "1.5",
+    ] {
+        assert!(
+            hosts(&format!(r#"{{"v":1,"restart_concurrency":{bad}}}"#), 9).is_err(),
+            "{bad}"
+        );
     }
     assert_eq!(Concurrency::Share(12.5).to_string(), "12.5%");
 }
@@ -132,7 +159,10 @@ fn a_report_says_unknown_as_null_and_keeps_unknown_phases() {
     let report: Report = decode(text.as_bytes()).unwrap();
     assert_eq!(report.phase, Phase::Other("levitating".to_owned()));
     let written = String::from_utf8(encode(&report)).unwrap();
-    assert!(written.starts_with(r#"{"v":1,"host":"web-09""#), "{written}");
+    assert!(
+        written.starts_with(r#"{"v":1,"host":"web-09""#),
+        "{written}"
+    );
     assert!(written.contains(r#""phase":"levitating""#), "{written}");
     assert!(written.contains(r#""serving":null"#), "{written}");
 }

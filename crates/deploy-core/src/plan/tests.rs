@@ -1,0 +1,284 @@
+//! The plan, as text: a target, a host, and what is to be done.
+
+mod exhaustive;
+mod model;
+mod text;
+
+use text::{plan_text, shape};
+
+use crate::observed::Probes;
+
+#[track_caller]
+fn check(target: &str, host: &str, expected: &str) {
+    assert_eq!(
+        plan_text(target, host, &shape("")),
+        expected,
+        "{target} | {host}"
+    );
+}
+
+#[test]
+fn first_deployment() {
+    check(
+        "2",
+        "runs -,-",
+        "fetching: fetch 2, extract 2, post_extract 2, ask for a lease, activate 2, post_install 2, \
+         drain 1, restart 1, probe 1, undrain 1, drain 2, restart 2, probe 2, undrain 2, verify 2",
+    );
+}
+
+#[test]
+fn a_release_on_disk_is_not_fetched_again() {
+    check(
+        "2",
+        "on 1 2, prepared 2, current 1, at 1, verified 1, runs 1,1, lease held",
+        "activating: activate 2, post_install 2, drain 1, restart 1, probe 1, undrain 1, drain 2, \
+         restart 2, probe 2, undrain 2, verify 2",
+    );
+}
+
+#[test]
+fn at_its_target_there_is_nothing_to_do() {
+    check(
+        "2",
+        "on 1 2, current 2, at 2, verified 1 2, finished 2, runs 2,2",
+        "serving:",
+    );
+}
+
+#[test]
+fn a_host_in_service_gives_its_lease_back() {
+    check(
+        "2",
+        "on 1 2, current 2, at 2, verified 1 2, runs 2,2, lease held",
+        "serving: give the lease back, post_restart 2",
+    );
+}
+
+#[test]
+fn what_serves_the_build_already_is_only_probed() {
+    check(
+        "2",
+        "on 2, current 2, runs 2,2",
+        "probing: probe 1, probe 2, verify 2",
+    );
+}
+
+#[test]
+fn rejected_build_rolls_back_only_what_left() {
+    check(
+        "2",
+        "on 1 2, current 2, left, verified 1, rejected 2, runs 2du,1, lease held",
+        "rolling_back: activate 1, post_install 1, restart 1, probe 1, undrain 1, verify 1",
+    );
+}
+
+#[test]
+fn a_failed_host_keeps_its_lease_and_stays() {
+    check(
+        "2",
+        "on 1 2, current 1, at 1, verified 1, rejected 2, runs 1,1, lease held",
+        "failed:",
+    );
+}
+
+#[test]
+fn another_rollout_of_a_rejected_build_is_another_try() {
+    check(
+        "2#8",
+        "on 1 2, prepared 2, current 1, at 1, verified 1, rejected 2, runs 1,1, lease held",
+        "activating: activate 2, post_install 2, drain 1, restart 1, probe 1, undrain 1, drain 2, \
+         restart 2, probe 2, undrain 2, verify 2",
+    );
+}
+
+#[test]
+fn a_wish_to_retry_is_another_try() {
+    let host = "on 1 2, prepared 2, current 1, at 1, verified 1, rejected 2, runs 1,1";
+    check("2, retry 4", host, "failed:");
+    let text = plan_text("2, retry 6", host, &shape(""));
+    assert!(
+        text.starts_with("waiting: ask for a lease, activate 2"),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_first_build_that_fails_has_nowhere_to_go_back_to() {
+    check(
+        "2",
+        "on 2, current 2, left, rejected 2, runs 2du,-, lease held",
+        "failed:",
+    );
+}
+
+#[test]
+fn outside_the_percent_a_host_prepares_and_stays() {
+    check(
+        "2 outside, previous 1",
+        "on 1, current 1, at 1, verified 1, runs 1,1",
+        "fetching: fetch 2, extract 2, post_extract 2",
+    );
+    check(
+        "2 outside, previous 1",
+        "on 1 2, prepared 2, current 1, at 1, verified 1, finished 1, runs 1,1",
+        "staged:",
+    );
+}
+
+#[test]
+fn a_new_host_outside_the_percent_gets_the_good_build_first() {
+    let text = plan_text("2 outside, previous 1", "runs -,-", &shape(""));
+    assert!(
+        text.starts_with("fetching: fetch 1, extract 1, post_extract 1, ask for a"),
+        "{text}"
+    );
+    assert!(
+        text.ends_with("verify 1, fetch 2, extract 2, post_extract 2"),
+        "{text}"
+    );
+}
+
+#[test]
+fn under_hold_a_host_prepares_and_waits() {
+    check(
+        "2, held",
+        "on 1, current 1, at 1, verified 1, runs 1,1",
+        "fetching: fetch 2, extract 2, post_extract 2, wait for the end of the hold, activate 2, \
+         post_install 2, drain 1, restart 1, probe 1, undrain 1, drain 2, restart 2, probe 2, \
+         undrain 2, verify 2",
+    );
+}
+
+#[test]
+fn under_hold_or_without_zookeeper_a_half_restarted_host_finishes() {
+    for target in ["2, held", "2, cut", "nothing", "unknown", "unreadable"] {
+        let text = plan_text(
+            target,
+            "on 1 2, prepared 2, installed 2, current 2, left, verified 1, runs 2,1, lease held",
+            &shape(""),
+        );
+        assert!(
+            text.ends_with("drain 2, restart 2, probe 2, undrain 2, verify 2"),
+            "{target}: {text}"
+        );
+    }
+}
+
+#[test]
+fn a_third_build_waits_for_a_half_restarted_host() {
+    check(
+        "3",
+        "on 1 2, prepared 2, installed 2, current 2, left, verified 1, runs 2du,1, lease held",
+        "probing: probe 1, undrain 1, drain 2, restart 2, probe 2, undrain 2, verify 2",
+    );
+}
+
+#[test]
+fn going_back_does_not_finish_first() {
+    check(
+        "1",
+        "on 1 2, prepared 1 2, installed 2, current 2, left, verified 1, runs 2du,1, lease held",
+        "activating: activate 1, post_install 1, restart 1, probe 1, undrain 1, verify 1",
+    );
+}
+
+#[test]
+fn who_is_out_of_service_comes_first() {
+    check(
+        "2",
+        "on 1 2, prepared 2, installed 2, current 2, left, verified 1, runs 1,-d, lease held",
+        "restarting: restart 2, probe 2, undrain 2, drain 1, restart 1, probe 1, undrain 1, verify 2",
+    );
+}
+
+#[test]
+fn an_instance_that_somebody_stopped_in_service_is_left_alone() {
+    check(
+        "2",
+        "on 2, current 2, at 2, verified 2, finished 2, runs 2,-",
+        "serving:",
+    );
+}
+
+#[test]
+fn a_forgotten_drain_is_undone() {
+    check(
+        "2",
+        "on 2, current 2, at 2, verified 2, finished 2, runs 2,2d",
+        "restarting: undrain 2, verify 2",
+    );
+}
+
+#[test]
+fn a_restart_number_restarts_each_instance_once() {
+    check(
+        "2, restart 9",
+        "on 2, current 2, at 2, verified 2, finished 2, runs 2r9,2r8, lease held",
+        "restarting: drain 2, restart 2, probe 2, undrain 2, verify 2",
+    );
+}
+
+#[test]
+fn an_artifact_that_nobody_knows_blocks() {
+    check(
+        "2 unregistered",
+        "on 1, current 1, at 1, verified 1, runs 1,1",
+        "blocked (builds/2):",
+    );
+    check(
+        "2 unregistered",
+        "on 1 2, prepared 2, current 2, at 2, verified 1 2, finished 2, runs 2,2",
+        "serving:",
+    );
+}
+
+#[test]
+fn the_same_name_with_other_bytes_blocks() {
+    check(
+        "2",
+        "on 1 2, digest 2 other, current 1, at 1, verified 1, runs 1,1",
+        "blocked (builds/2):",
+    );
+}
+
+#[test]
+fn without_a_target_nothing_is_touched() {
+    for (target, expected) in [
+        ("nothing", "idle:"),
+        ("unknown", "waiting:"),
+        ("unreadable", "blocked (enabled):"),
+    ] {
+        check(
+            target,
+            "on 1, current 1, at 1, verified 1, runs 1,-",
+            expected,
+        );
+    }
+}
+
+#[test]
+fn method_none_flips_and_counts_as_good() {
+    let mut shape = shape("");
+    (shape.restarts, shape.drains, shape.probes) = (false, false, Probes::None);
+    let text = plan_text(
+        "2",
+        "on 1 2, prepared 2, current 1, at 1, verified 1, runs 1,-, lease held",
+        &shape,
+    );
+    assert_eq!(text, "activating: activate 2, post_install 2, verify 2");
+}
+
+#[test]
+fn batches() {
+    let text = plan_text(
+        "2",
+        "on 1 2, prepared 2, installed 2, current 2, left, verified 1, runs 1,1,2,1, lease held",
+        &shape("batch 2"),
+    );
+    assert_eq!(
+        text,
+        "restarting: drain 1 2, restart 1 2, probe 1 2, undrain 1 2, drain 4, restart 4, probe 4, \
+         undrain 4, verify 2"
+    );
+}

@@ -1,0 +1,250 @@
+//! A host that does what it is told, effect by effect, and can be stopped between any two.
+
+use crate::name::BuildName;
+use crate::observed::{Instance, Lease, Observed, Runs};
+use crate::plan::{Plan, Shape, Way, plan};
+use crate::step::{Step, WaitFor};
+use crate::verdict::{Begin, Failure, Verdict, begin, verdict};
+use crate::wanted::{Wanted, WantedTarget};
+use crate::wire::record::Started;
+
+use super::text::{artifact, rejection};
+
+/// What is wrong with the build that the target names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Flaw {
+    None,
+    /// The archive is refused.
+    Archive,
+    /// `post_extract` fails.
+    PostExtract,
+    /// `post_install` fails.
+    PostInstall,
+    /// An instance does not start: it is down after the restart.
+    Start,
+    /// An instance starts and fails its probe.
+    Probe,
+}
+
+pub(super) const FLAWS: [Flaw; 6] = [
+    Flaw::None,
+    Flaw::Archive,
+    Flaw::PostExtract,
+    Flaw::PostInstall,
+    Flaw::Start,
+    Flaw::Probe,
+];
+
+/// A host, with the truth that a snapshot is taken from.
+#[derive(Debug, Clone)]
+pub(super) struct Host {
+    pub(super) seen: Observed,
+    pub(super) shape: Shape,
+    /// The build that has the flaw.
+    pub(super) bad: (BuildName, Flaw),
+    /// Effects until the power goes; `None`: never.
+    pub(super) effects_left: Option<u32>,
+    /// Where the host was before anything began.
+    pub(super) began_at: Option<BuildName>,
+}
+
+/// The agent died.
+#[derive(Debug)]
+pub(super) struct Killed;
+
+/// What the agent does after a step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Next {
+    GoOn,
+    Pause,
+}
+
+type Effect<'a> = Box<dyn FnOnce(&mut Host) + 'a>;
+
+impl Host {
+    pub(super) fn plan(&self, wanted: &Wanted) -> Plan {
+        let mut seen = self.seen.clone();
+        for (index, instance) in seen.instances.iter_mut().enumerate() {
+            let context = (&self.seen.journal, self.shape.probes);
+            let (runs, drained) = (instance.runs.clone(), instance.drained);
+            *instance = Instance::new(runs, drained, &index.to_string(), context);
+        }
+        plan(wanted, &self.shape, &seen)
+    }
+
+    /// Performs one step as the agent would, and draws the verdict where it fails.
+    pub(super) fn perform(
+        &mut self,
+        step: &Step,
+        plan: &Plan,
+        wanted: &Wanted,
+    ) -> Result<Next, Killed> {
+        let goal = plan.goal.as_ref().unwrap_or(&self.bad.0).clone();
+        let mut count = 0;
+        let mut next = Next::GoOn;
+        self.effect(|host| count = host.seen.journal.begin(step))?;
+        let failed = match begin(count, &goal, &self.seen) {
+            Begin::TooOften => true,
+            Begin::Go => self.act(step, wanted)?,
+        };
+        if failed {
+            match verdict(step, Failure::OfTheBuild, &goal, &self.seen) {
+                Verdict::Reject(build) => {
+                    let (rollout, retry) = match &wanted.target {
+                        WantedTarget::Build(goal) => (goal.rollout, goal.retry),
+                        _ => (None, 0),
+                    };
+                    let rejection = rejection(rollout, retry, step.name());
+                    self.effect(|host| host.seen.journal.reject(&build, rejection))?;
+                }
+                Verdict::TryAgain => next = Next::Pause,
+                Verdict::GoOn => self.effect(|host| pass(host, step))?,
+            }
+        }
+        self.effect(|host| host.seen.journal.end(step))?;
+        Ok(next)
+    }
+
+    /// Returns whether the step failed.
+    fn act(&mut self, step: &Step, wanted: &Wanted) -> Result<bool, Killed> {
+        let flawed = |build: &BuildName, flaw| self.bad == (build.clone(), flaw);
+        let current = self.seen.current.clone();
+        let runs_flaw = |flaw| current.as_ref().is_some_and(|build| flawed(build, flaw));
+        let mut effects: Vec<Effect<'_>> = Vec::new();
+        let mut failed = false;
+        match step {
+            Step::Fetch(build) => {
+                effects.push(Box::new(|host| host.seen.fetched = Some(build.clone())))
+            }
+            Step::Extract(build) if flawed(build, Flaw::Archive) => failed = true,
+            Step::Extract(build) => {
+                let digest = artifact(build.as_str()).sha256;
+                effects.push(Box::new(move |host| {
+                    host.seen.journal.extract(build, &digest)
+                }));
+                effects.push(Box::new(|host| host.seen.releases.push(build.clone())));
+            }
+            Step::Prepare(build) if flawed(build, Flaw::PostExtract) => failed = true,
+            Step::Prepare(build) => effects.push(Box::new(|host| host.seen.journal.prepare(build))),
+            Step::AcquireLease | Step::Wait(WaitFor::Lease) => {
+                effects.push(Box::new(|host| host.seen.lease = Lease::Held));
+            }
+            Step::Wait(_) => {}
+            Step::Activate(build) => {
+                effects.push(Box::new(|host| host.seen.journal.activate(build)));
+                effects.push(Box::new(|host| host.seen.current = Some(build.clone())));
+            }
+            Step::PostInstall(build) if flawed(build, Flaw::PostInstall) => failed = true,
+            Step::PostInstall(build) => {
+                effects.push(Box::new(|host| host.seen.journal.install(build)))
+            }
+            Step::Drain(batch) => {
+                effects.push(Box::new(|host| host.seen.journal.leave()));
+                for index in batch {
+                    effects.push(Box::new(|host| host.seen.instances[*index].drained = true));
+                }
+            }
+            Step::Restart(batch) => {
+                failed = runs_flaw(Flaw::Start);
+                for index in batch {
+                    effects.extend(restart(*index, wanted, !failed));
+                }
+            }
+            Step::Probe(_) if runs_flaw(Flaw::Probe) => failed = true,
+            Step::Probe(batch) => {
+                for index in batch {
+                    effects.push(Box::new(|host| host.seen.journal.prove(&index.to_string())));
+                }
+            }
+            Step::Undrain(batch) => {
+                for index in batch {
+                    effects.push(Box::new(|host| host.seen.instances[*index].drained = false));
+                }
+            }
+            Step::BurnIn(build) => effects.push(Box::new(|host| host.seen.journal.burn_in(build))),
+            Step::Verify(build) => effects.push(Box::new(|host| host.seen.journal.verify(build))),
+            Step::ReleaseLease => effects.push(Box::new(|host| host.seen.lease = Lease::None)),
+            Step::Prune(builds) => {
+                for build in builds {
+                    effects.push(Box::new(move |host| {
+                        host.seen.releases.retain(|it| it != build)
+                    }));
+                }
+            }
+            Step::PostRestart(build) => {
+                effects.push(Box::new(|host| host.seen.journal.finish(build)))
+            }
+        }
+        for effect in effects {
+            self.effect(effect)?;
+        }
+        Ok(failed)
+    }
+
+    /// Does one thing that lasts, or dies instead.
+    fn effect(&mut self, effect: impl FnOnce(&mut Host)) -> Result<(), Killed> {
+        if let Some(left) = &mut self.effects_left {
+            *left = left.checked_sub(1).ok_or(Killed)?;
+        }
+        effect(self);
+        Ok(())
+    }
+
+    /// The agent comes back: what it held in memory is gone, what it did stays.
+    pub(super) fn rise(&mut self) {
+        self.effects_left = None;
+        self.seen.fetched = None;
+    }
+}
+
+/// A hook that failed and is not waited for counts as run.
+fn pass(host: &mut Host, step: &Step) {
+    match step {
+        Step::PostInstall(build) => host.seen.journal.install(build),
+        Step::PostRestart(build) => host.seen.journal.finish(build),
+        _ => {}
+    }
+}
+
+fn restart<'a>(index: usize, wanted: &'a Wanted, starts: bool) -> Vec<Effect<'a>> {
+    let number = match &wanted.target {
+        WantedTarget::Build(goal) => goal.restart,
+        _ => None,
+    };
+    let down: Effect<'a> = Box::new(move |host| {
+        host.seen.journal.restart(&index.to_string());
+    });
+    let stop: Effect<'a> = Box::new(move |host| host.seen.instances[index].runs = Runs::Nothing);
+    let start: Effect<'a> = Box::new(move |host| {
+        let build = host
+            .seen
+            .current
+            .clone()
+            .expect("a restart follows an activation");
+        host.seen.instances[index].runs = Runs::Build(build);
+    });
+    let note: Effect<'a> = Box::new(move |host| {
+        let build = host
+            .seen
+            .current
+            .clone()
+            .expect("a restart follows an activation");
+        let started = Started {
+            build,
+            identity: None,
+        };
+        host.seen
+            .journal
+            .restarted(&index.to_string(), started, number);
+    });
+    if starts {
+        vec![down, stop, start, note]
+    } else {
+        vec![down, stop]
+    }
+}
+
+/// Tells whether a step leads a host that has nowhere to go back to.
+pub(super) fn way_back(plan: &Plan) -> bool {
+    plan.way == Way::Back
+}
