@@ -1,0 +1,3 @@
+//! What deployd can be asked to do, one file per command.
+
+pub(crate) mod unpack;
