@@ -2,6 +2,16 @@
 //! here decides what is to be deployed, or when.
 
 pub(crate) mod archive;
+pub(crate) mod disk;
+pub(crate) mod download;
+pub(crate) mod files;
+pub(crate) mod lock;
+pub(crate) mod probe;
+pub(crate) mod proc;
+pub(crate) mod process;
+pub(crate) mod systemd;
+pub(crate) mod tree;
+pub(crate) mod user;
 
 /// What is to be done about an error of this part: the only thing that callers match on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
