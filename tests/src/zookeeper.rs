@@ -9,11 +9,8 @@
 use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::mpsc;
-use std::sync::{LazyLock, Mutex, PoisonError};
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
@@ -21,7 +18,7 @@ use nix::unistd::Pid;
 use tempfile::TempDir;
 
 use crate::eventually::eventually;
-use crate::{missing, ports};
+use crate::{missing, ports, spawn_tied};
 
 /// How long a server may take to be ready. It takes 0.3 s, but machines are loaded.
 const READY_MAX: Duration = Duration::from_secs(60);
@@ -332,44 +329,6 @@ impl Ensemble {
                 .ok_or(modes)
         })
     }
-}
-
-/// Spawns a child that dies with this process, however that ends.
-///
-/// The kernel ties a child to the thread that made it, and the thread of a test ends with the test:
-/// so children are made by a thread that lives as long as the process.
-pub(crate) fn spawn_tied(mut command: Command) -> Child {
-    type Order = (Command, mpsc::Sender<std::io::Result<Child>>);
-    static SPAWNER: LazyLock<Mutex<mpsc::Sender<Order>>> = LazyLock::new(|| {
-        let (sender, orders) = mpsc::channel::<Order>();
-        std::thread::spawn(move || {
-            for (mut command, reply) in orders {
-                // Whoever ordered it waits for it.
-                let _ = reply.send(command.spawn());
-            }
-        });
-        Mutex::new(sender)
-    });
-    #[expect(
-        unsafe_code,
-        reason = "prctl is safe between fork and exec, and std has no other way"
-    )]
-    unsafe {
-        command.pre_exec(|| {
-            nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)?;
-            Ok(())
-        });
-    }
-    let (reply, spawned) = mpsc::channel();
-    SPAWNER
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .send((command, reply))
-        .expect("the spawner lives as long as the process");
-    spawned
-        .recv()
-        .expect("the spawner answers")
-        .expect("java can be started")
 }
 
 fn signal(child: &Child, signal: Signal) {
