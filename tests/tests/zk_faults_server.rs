@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use deploy_zk::error::Error;
 use deploy_zk::link::{Link, Reason};
+use deploy_zk::seen::View;
 use deploy_zk::zk::Zk;
 use deploy_zk::znode::{Expect, Mode};
 use tests::eventually::{eventually, eventually_async, eventually_in};
@@ -250,6 +251,30 @@ async fn f13_a_host_that_swallows_connections_is_left() {
         "up after the other came",
         open.elapsed(),
     );
+}
+
+/// A server whose data is gone refuses a client that has seen more than it knows. It is not left alone.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_lost_its_data_is_used_again() {
+    let Some(mut server) = Server::start() else {
+        return;
+    };
+    let mut rig = Rig::start(&server, "/gone").await;
+    tokio::task::block_in_place(|| {
+        server.lose_data();
+        server.start_again();
+    });
+    let ready = Instant::now();
+    eventually_in("the loss is seen", HANG, &mut rig.v, |seen| {
+        seen.view == View::Absent
+    })
+    .await;
+    measured(
+        "server that lost its data",
+        "seen after it was ready",
+        ready.elapsed(),
+    );
+    rig.is_alive().await;
 }
 
 /// A server that takes connections and hangs up, as one without a quorum does, is not hammered.

@@ -248,7 +248,14 @@ impl Keeper {
             .exists(up.session.slot().await, &self.path)
             .await?;
         let Some(stat) = found else { return Ok(()) };
-        if up.session.id.get() != Some(&stat.ephemeral_owner) {
+        // Whether it is ours is not known if the answer to its creation was lost. Then it goes too:
+        // nobody else uses the path.
+        if up
+            .session
+            .id
+            .get()
+            .is_some_and(|id| *id != stat.ephemeral_owner)
+        {
             return Ok(());
         }
         let slot = up.session.slot().await;
