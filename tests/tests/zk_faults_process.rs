@@ -395,6 +395,25 @@ async fn f24_an_ephemeral_is_taken_over() {
     assert!(*kept.status().borrow());
 }
 
+/// Two processes that were given the same path, by mistake, take it from each other, but not fast.
+#[tokio::test]
+async fn two_owners_of_an_ephemeral_do_not_spin() {
+    let Some(server) = Server::start() else {
+        return;
+    };
+    let (one, two) = (
+        Zk::start(config(&server.address())),
+        Zk::start(config(&server.address())),
+    );
+    let first = one.ephemeral("/e", b"1");
+    eventually_in("the first has it", HANG, &mut first.status(), |kept| *kept).await;
+    let _second = two.ephemeral("/e", b"2");
+    sleep(Duration::from_secs(5)).await;
+    let requests = one.stats().requests + two.stats().requests;
+    println!("measured: two owners of an ephemeral: {requests} requests in 5 s");
+    assert!(requests < 400, "{requests} requests");
+}
+
 /// F27: packets are dropped, which no proxy can imitate: connecting hangs as well.
 #[test]
 fn f27_dropped_packets() {
