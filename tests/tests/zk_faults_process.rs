@@ -289,6 +289,9 @@ async fn f17_answers_are_never_mixed_up() {
         worst = worst.max(cut.elapsed());
         sleep(Duration::from_millis(60 + round * 2)).await;
         assert!(readers.try_join_next().is_none(), "a reader ended");
+        // Requests that wait for their answer: 16, a heartbeat and authentication.
+        let in_flight = rig.zk.stats().in_flight;
+        assert!(in_flight <= 18, "{in_flight} requests are under way");
     }
     measured(
         "F17 40 readers, 30 resets",
@@ -492,7 +495,48 @@ fn in_a_namespace() {
             })
             .await;
         }
+        a_hung_reconnect(&zk, rules).await;
     });
+}
+
+/// The connection is reset, and the attempt to get it back goes unanswered: the client itself would
+/// wait for as long as the kernel tries.
+async fn a_hung_reconnect(zk: &Zk, rules: [[&str; 2]; 2]) {
+    let mut link = zk.link();
+    let before = zk.stats().clients;
+    let [[side, port], _] = rules;
+    let reset = ["--reject-with", "tcp-reset"];
+    run(&[
+        &[
+            "iptables", "-A", "INPUT", "-p", "tcp", side, port, "-j", "REJECT",
+        ],
+        &reset[..],
+    ]
+    .concat());
+    eventually_in("down", HANG, &mut link, |link| !link.is_up()).await;
+    for [side, port] in rules {
+        run(&[
+            "iptables", "-I", "INPUT", "-p", "tcp", side, port, "-j", "DROP",
+        ]);
+    }
+    let start = Instant::now();
+    eventually("the hung client is given up", HANG, || {
+        let now = zk.stats().clients;
+        if now > before { Ok(()) } else { Err(now) }
+    });
+    measured(
+        "F27 reset, then packets dropped",
+        "client given up",
+        start.elapsed(),
+    );
+    run(&["iptables", "-F"]);
+    let healed = Instant::now();
+    eventually_in("up", HANG, &mut link, Link::is_up).await;
+    measured(
+        "F27 reset, then packets dropped",
+        "link up after the end",
+        healed.elapsed(),
+    );
 }
 
 fn run(command: &[&str]) {
