@@ -84,19 +84,18 @@ impl ArmedWatches {
             .cloned()
     }
 
-    /// Remembers a watch that was just armed. Returns how many are.
-    pub(crate) fn keep(&self, connection: u64, key: (Kind, String), armed: Armed) -> usize {
+    /// Remembers a watch that was just armed.
+    pub(crate) fn keep(&self, connection: u64, key: (Kind, String), armed: Armed) {
         let mut table = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if !table.turn_to(connection) {
             table.stale += 1;
-            return table.watches.len();
+            return;
         }
         table.watches.insert(key, armed);
         if table.watches.len() > table.prune_at {
             table.watches.retain(|_, armed| armed.is_armed());
             table.prune_at = table.watches.len() * 2 + 64;
         }
-        table.watches.len()
     }
 
     /// Tells whether the client drags along so many dead watches that it should be replaced.

@@ -370,10 +370,8 @@ impl Session {
     }
 
     fn keep_armed(&self, number: u64, key: (Kind, String), armed: Armed) {
-        let armed = self.armed.keep(number, key, armed);
-        self.counters
-            .watches_armed
-            .store(armed as u64, Ordering::Relaxed);
+        count(&self.counters.watches_made);
+        self.armed.keep(number, key, armed);
     }
 
     /// Runs one request in the client's own runtime, to its end, whether or not the caller stays.
