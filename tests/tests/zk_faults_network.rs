@@ -151,9 +151,9 @@ async fn black_hole(mut rig: Rig, net: Net, lasts: Duration) {
     }
 }
 
-/// F4: nothing gets through for a while, in neither direction.
+/// F4, F5: nothing gets through for a while, in neither direction or in one.
 #[tokio::test]
-async fn f04_black_holes_of_any_length() {
+async fn f04_f05_black_holes_of_any_length() {
     let Some(server) = Server::start() else {
         return;
     };
@@ -162,16 +162,6 @@ async fn f04_black_holes_of_any_length() {
         let rig = Rig::start(&server, &format!("/hole-{quarters}")).await;
         cases.spawn(black_hole(rig, Net::BlackHole, T * quarters / 4));
     }
-    cases.join_all().await;
-}
-
-/// F5: nothing gets through in one direction.
-#[tokio::test]
-async fn f05_black_holes_one_way() {
-    let Some(server) = Server::start() else {
-        return;
-    };
-    let mut cases = JoinSet::new();
     for (net, prefix) in [
         (Net::HoldToClient, "/to-client"),
         (Net::HoldToServer, "/to-server"),
