@@ -17,12 +17,14 @@ struct Cli {
 
 #[derive(Debug, clap::Subcommand)]
 enum Command {
+    Fetch(commands::fetch::Arguments),
     Unpack(commands::unpack::Arguments),
 }
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     let done = match Cli::parse().command {
+        Command::Fetch(arguments) => commands::fetch::run(arguments).await,
         Command::Unpack(arguments) => commands::unpack::run(arguments).await,
     };
     match done {

@@ -2,6 +2,7 @@
 //! here decides what is to be deployed, or when.
 
 pub(crate) mod archive;
+pub(crate) mod download;
 
 /// What is to be done about an error of this part: the only thing that callers match on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

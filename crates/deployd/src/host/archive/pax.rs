@@ -134,11 +134,8 @@ fn split_record(body: &[u8]) -> Option<Split<'_>> {
     let equals = record.iter().position(|byte| *byte == b'=')?;
     let (key, value) = (&record[..equals], &record[equals + 1..]);
     // GNU tar passes over blanks before a key, others take them for a part of it.
-    if key.is_empty()
-        || key
-            .iter()
-            .any(|byte| matches!(byte, 0 | b'\n' | b'\t' | b' '))
-    {
+    let blank = matches!(key.first(), None | Some(b' ' | b'\t'));
+    if blank || key.contains(&0) || key.contains(&b'\n') {
         return None;
     }
     Some((key, value, rest))

@@ -55,7 +55,7 @@ fn malformed_records_are_refused() {
         &b"path=a\n"[..],
         b"10 path=a\n\0",
         b"11 path=a\n",
-        b"9 path=a\n",
+        b"8 path=a\n",
         b"10 path=a ",
         b"-10 path=a\n",
         b"+10 path=a\n",
