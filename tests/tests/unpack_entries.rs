@@ -68,7 +68,7 @@ fn prefixes_count_as_part_of_the_name() {
     let gnu = name(b"14500000000").with(257, b"ustar  \0");
     check_entry(gnu, "f644 x 0\nf644 z 0");
     for magic in [b"ustar\0\0\0", b"\0\0\0\0\0\0\0\0", b"ustar 00"] {
-        let why = refused("", "its header has a prefix, but is not ustar");
+        let why = refused("x", "its header has a prefix, but is not ustar");
         check_entry(name(b"a").with(257, magic), &why);
         // Without a prefix nobody can read anything else into it.
         check_entry(name(b"").with(257, magic), "f644 x 0\nf644 z 0");

@@ -37,9 +37,14 @@ impl<'a> Header<'a> {
         self.block[156]
     }
 
+    /// Returns the name without a prefix, good enough for a message.
+    pub(super) fn short_name(&self) -> &[u8] {
+        until_nul(&self.block[..100])
+    }
+
     /// Returns the name in this header, with the prefix where the format has one.
     pub(super) fn name(&self) -> Result<Vec<u8>, Rule> {
-        let name = until_nul(&self.block[..100]);
+        let name = self.short_name();
         let prefix = until_nul(&self.block[345..500]);
         let magic = &self.block[257..265];
         if magic == b"ustar  \0" || prefix.is_empty() {

@@ -271,7 +271,9 @@ fn long_name(body: &[u8]) -> Result<Vec<u8>, Rule> {
 }
 
 fn shown_name(header: &Header<'_>, pending: &Pending) -> Vec<u8> {
-    pending.name(header).unwrap_or_default()
+    pending
+        .name(header)
+        .unwrap_or_else(|_| header.short_name().to_vec())
 }
 
 fn member(header: &Header<'_>, pending: &Pending) -> Result<Member, Rule> {
