@@ -40,23 +40,16 @@ fn says_what_it_did() {
 
 #[test]
 fn leaves_what_exists_alone() {
-    let make: [(&str, fn(&Place)); 4] = [
-        ("directory", |place| {
-            fs::create_dir(place.path("releases/r1")).expect("fresh")
-        }),
-        ("file", |place| {
-            fs::write(place.path("releases/r1"), "x").expect("fresh")
-        }),
-        ("link", |place| {
-            symlink("../outside", place.path("releases/r1")).expect("fresh")
-        }),
-        ("dangling", |place| {
-            symlink("nowhere", place.path("releases/r1")).expect("fresh")
-        }),
-    ];
-    for (what, make) in make {
+    for what in ["directory", "file", "link", "dangling link"] {
         let place = Place::new();
-        make(&place);
+        let release = place.path("releases/r1");
+        let made = match what {
+            "directory" => fs::create_dir(release),
+            "file" => fs::write(release, "x"),
+            "link" => symlink("../outside", release),
+            _ => symlink("nowhere", release),
+        };
+        made.expect("a fresh name");
         let before = tree(&place.path(""));
         fs::write(place.path("archive"), build()).expect("space");
         let output = place.command(&[]).output().expect("deployd starts");

@@ -75,6 +75,7 @@ pub(crate) enum UnpackError {
 
 impl UnpackError {
     /// Returns what is to be done about it.
+    #[expect(dead_code, reason = "for the agent; no command needs it")]
     pub(crate) fn kind(&self) -> ErrorKind {
         match self {
             Self::Entry { .. } | Self::Archive { .. } | Self::Corrupt { .. } => ErrorKind::Reject,
@@ -84,8 +85,7 @@ impl UnpackError {
             Self::Io { .. } | Self::Busy { .. } | Self::Stopped | Self::TooSlow { .. } => {
                 ErrorKind::Retry
             }
-            Self::Exists { .. } => ErrorKind::Stuck,
-            Self::Leftover { refusal, .. } => refusal.kind(),
+            Self::Exists { .. } | Self::Leftover { .. } => ErrorKind::Stuck,
         }
     }
 

@@ -45,6 +45,10 @@ impl Sources {
     ///
     /// # Errors
     /// All that are wrong.
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "for the agent; no command has sources")
+    )]
     pub(crate) fn parse(
         prefixes: &[String],
         plain_http: PlainHttp,
