@@ -10,7 +10,9 @@ use std::sync::{LazyLock, Mutex, PoisonError};
 
 use nix::sys::signal::Signal;
 
+pub mod archives;
 pub mod eventually;
+pub mod http_server;
 pub mod ports;
 pub mod proxy;
 pub mod zookeeper;
