@@ -1,0 +1,203 @@
+//! Keeps a [`Seen`] at the newest value.
+//!
+//! Level-triggered: an event only says that it is time to read. On each new connection everything is
+//! read and armed again, since no watch survives a reconnect (H1), and now and then besides.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::watch;
+use tokio::time::{sleep, timeout};
+
+use crate::armed::Armed;
+use crate::backend::Fault;
+use crate::backoff::{Backoff, jittered};
+use crate::core::{Core, Up};
+use crate::error::{Call, Op};
+use crate::seen::{Seen, View};
+use crate::stats::count;
+use crate::znode::Znode;
+
+/// How long an event may come after the read that shows its change, before it counts as missed.
+const EVENT_LATE_MAX: Duration = Duration::from_secs(1);
+
+/// Something about a znode that ZooKeeper has a watch for.
+pub(crate) trait Watched: Sized + Send + Sync + 'static {
+    /// How an error names the reading of it.
+    const OP: Op;
+
+    /// Arms a watch, then reads: in this order a change in between fires it.
+    fn arm(
+        up: &Up,
+        path: &str,
+    ) -> impl Future<Output = Result<(Option<Self>, Armed), Fault>> + Send;
+
+    /// Only reads.
+    fn read(up: &Up, path: &str) -> impl Future<Output = Result<Option<Self>, Fault>> + Send;
+
+    /// Tells whether a watch would have fired between the two.
+    fn differs(&self, other: &Self) -> bool;
+}
+
+impl Watched for Znode {
+    const OP: Op = Op::Read;
+
+    async fn arm(up: &Up, path: &str) -> Result<(Option<Znode>, Armed), Fault> {
+        let (stat, armed) = up
+            .session
+            .exists_watched(up.session.slot().await, path)
+            .await?;
+        match stat {
+            None => Ok((None, armed)),
+            Some(_) => Ok((Znode::read(up, path).await?, armed)),
+        }
+    }
+
+    async fn read(up: &Up, path: &str) -> Result<Option<Znode>, Fault> {
+        up.session.get(up.session.slot().await, path).await
+    }
+
+    fn differs(&self, other: &Znode) -> bool {
+        // Not the whole stat: that also tells of children.
+        (self.stat.czxid, self.stat.mzxid) != (other.stat.czxid, other.stat.mzxid)
+    }
+}
+
+impl Watched for Vec<String> {
+    const OP: Op = Op::List;
+
+    async fn arm(up: &Up, path: &str) -> Result<(Option<Vec<String>>, Armed), Fault> {
+        loop {
+            // The two kinds of watch are for a znode that is there and for one that isn't. It may
+            // come and go in between, each time at the cost of somebody's write.
+            if up
+                .session
+                .exists(up.session.slot().await, path)
+                .await?
+                .is_some()
+            {
+                let found = up
+                    .session
+                    .children_watched(up.session.slot().await, path)
+                    .await?;
+                if let Some((names, armed)) = found {
+                    return Ok((Some(names), armed));
+                }
+            }
+            let (stat, armed) = up
+                .session
+                .exists_watched(up.session.slot().await, path)
+                .await?;
+            if stat.is_none() {
+                return Ok((None, armed));
+            }
+        }
+    }
+
+    async fn read(up: &Up, path: &str) -> Result<Option<Vec<String>>, Fault> {
+        up.session.children(up.session.slot().await, path).await
+    }
+
+    fn differs(&self, other: &Vec<String>) -> bool {
+        self != other
+    }
+}
+
+/// Keeps `seen` current until nobody looks at it any more, or the session is closed.
+pub(crate) async fn follow<T: Watched>(
+    core: Arc<Core>,
+    path: String,
+    seen: watch::Sender<Seen<T>>,
+) {
+    tokio::select! {
+        // Cancel-safe: it only waits; and what is dropped of the other are reads.
+        () = seen.closed() => {}
+        () = keep_current(&core, &path, &seen) => {}
+    }
+}
+
+async fn keep_current<T: Watched>(core: &Core, path: &str, seen: &watch::Sender<Seen<T>>) {
+    let mut backoff = Backoff::default();
+    while let Some(up) = core.up().await {
+        let fault = match watch_connection(core, &up, path, seen).await {
+            Fault::Lost if !up.holds() => {
+                backoff.reset();
+                continue;
+            }
+            fault => fault,
+        };
+        if fault != Fault::Lost {
+            // The view stays: that something can't be read does not mean that it is absent.
+            seen.send_modify(|seen| seen.refused = Some(fault.error(Call::new(T::OP, path))));
+        }
+        sleep(backoff.next_wait()).await;
+    }
+}
+
+/// Follows the znode over one connection, until that is lost or an answer is a fault.
+async fn watch_connection<T: Watched>(
+    core: &Core,
+    up: &Up,
+    path: &str,
+    seen: &watch::Sender<Seen<T>>,
+) -> Fault {
+    loop {
+        let mut armed = match up.ask(T::arm(up, path)).await {
+            Ok((value, armed)) => {
+                publish(seen, value, up.epoch);
+                armed
+            }
+            Err(fault) => return fault,
+        };
+        loop {
+            tokio::select! {
+                // Cancel-safe, all three: they only wait.
+                () = up.lost() => return Fault::Lost,
+                () = armed.fired() => break,
+                () = sleep(jittered(core.config.reread)) => {}
+            }
+            match up.ask(T::read(up, path)).await {
+                Ok(value) if is_news(seen, value.as_ref()) => {
+                    if timeout(EVENT_LATE_MAX, armed.fired()).await.is_err() && up.holds() {
+                        count(&core.counters.missed_events);
+                        tracing::warn!(path, "znode changed and no watch told of it");
+                    }
+                    break;
+                }
+                Ok(value) => refresh(seen, value, up.epoch),
+                Err(fault) => return fault,
+            }
+        }
+    }
+}
+
+fn is_news<T: Watched>(seen: &watch::Sender<Seen<T>>, value: Option<&T>) -> bool {
+    match (&seen.borrow().view, value) {
+        (View::Present(before), Some(now)) => before.differs(now),
+        (View::Absent, None) => false,
+        _ => true,
+    }
+}
+
+fn publish<T>(seen: &watch::Sender<Seen<T>>, value: Option<T>, epoch: u64) {
+    seen.send_replace(Seen {
+        view: value.into(),
+        epoch,
+        at: Some(Instant::now()),
+        refused: None,
+    });
+}
+
+/// Like [`publish`], but wakes nobody.
+fn refresh<T>(seen: &watch::Sender<Seen<T>>, value: Option<T>, epoch: u64) {
+    seen.send_if_modified(|seen| {
+        *seen = Seen {
+            view: value.into(),
+            epoch,
+            at: Some(Instant::now()),
+            refused: None,
+        };
+        false
+    });
+}

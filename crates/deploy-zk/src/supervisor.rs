@@ -1,0 +1,236 @@
+//! Keeps a client alive, or replaces it.
+//!
+//! One task owns the client. It says what there is to use in [`Current`], and to callers in
+//! [`Link`]; nobody else decides anything about the link.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::backend::{Client, Fault, Phase, Session};
+use crate::backoff::Backoff;
+use crate::config::Config;
+use crate::core::{Current, Up};
+use crate::link::{Link, Reason};
+use crate::stats::{Counters, count};
+
+pub(crate) struct Supervisor {
+    pub(crate) config: Config,
+    pub(crate) current: watch::Sender<Current>,
+    pub(crate) link: watch::Sender<Link>,
+    pub(crate) counters: Arc<Counters>,
+    client: Option<Client>,
+    epoch: u64,
+    generation: u64,
+    backoff: Backoff,
+}
+
+/// The wish to end the session.
+#[derive(Debug)]
+pub(crate) struct Close {
+    pub(crate) deadline: Duration,
+    pub(crate) done: oneshot::Sender<bool>,
+}
+
+/// How the watching over a connection ended.
+enum Turn {
+    /// The client looks for a new connection, and may find one in time.
+    Suspended,
+    /// The client is of no use any more.
+    Over(Reason),
+}
+
+impl Supervisor {
+    pub(crate) fn new(
+        config: Config,
+        current: watch::Sender<Current>,
+        link: watch::Sender<Link>,
+        counters: Arc<Counters>,
+    ) -> Supervisor {
+        Supervisor {
+            config,
+            current,
+            link,
+            counters,
+            client: None,
+            epoch: 0,
+            generation: 0,
+            backoff: Backoff::default(),
+        }
+    }
+
+    /// Runs until the session is closed, or nobody has a handle on it any more.
+    pub(crate) async fn run(mut self, mut wishes: mpsc::Receiver<Close>) {
+        let wish = tokio::select! {
+            // Cancel-safe: what it holds on to is in self, and a client half made goes away.
+            never = self.supervise() => match never {},
+            wish = wishes.recv() => wish,
+        };
+        let deadline = wish
+            .as_ref()
+            .map_or(self.config.heartbeat_deadline(), |wish| wish.deadline);
+        let closed = self.close(deadline).await;
+        if let Some(wish) = wish {
+            // Whoever asked may be gone by now, which is fine.
+            let _ = wish.done.send(closed);
+        }
+    }
+
+    async fn supervise(&mut self) -> Infallible {
+        if let Err(problem) = self.config.check() {
+            self.say_down(Reason::Config(problem));
+            return std::future::pending().await;
+        }
+        loop {
+            let reason = match Client::connect(&self.config, &self.counters).await {
+                Ok(client) => {
+                    let session = Arc::clone(&client.session);
+                    self.client = Some(client);
+                    self.generation += 1;
+                    self.serve(&session).await
+                }
+                Err(reason) => reason,
+            };
+            // Down before the client goes, so that nobody finds a dead one behind a link that is up.
+            self.say_down(reason);
+            self.client = None;
+            // H9: never two attempts without a wait between them.
+            sleep(self.backoff.next_wait()).await;
+        }
+    }
+
+    /// Watches over one client, over as many connections as it has.
+    async fn serve(&mut self, session: &Arc<Session>) -> Reason {
+        let mut reason = Reason::NoServer;
+        loop {
+            let connected =
+                session.connection_that(|connection| connection.phase != Phase::Connecting);
+            let connection = match timeout(self.config.grace(), connected).await {
+                Ok(connection) if connection.phase == Phase::Connected => connection.number,
+                Ok(_) => return Reason::SessionLost,
+                Err(_) => return reason,
+            };
+            // Within the heartbeat's deadline: this is the first heartbeat.
+            match timeout(self.config.heartbeat_deadline(), vet(&self.config, session)).await {
+                Ok(Ok(())) => {}
+                // The server cuts the connection after this, so it comes before the next case.
+                Ok(Err(Reason::AuthFailed)) => return Reason::AuthFailed,
+                Ok(Err(_)) | Err(_) if session.connection().number != connection => continue,
+                Ok(Err(reason)) => return reason,
+                Err(_) => return Reason::HeartbeatMissed,
+            }
+            let up = Up {
+                session: Arc::clone(session),
+                connection,
+                epoch: self.epoch + 1,
+                generation: self.generation,
+            };
+            if !up.holds() {
+                continue;
+            }
+            let since = Instant::now();
+            self.say_up(up.clone());
+            let turn = self.watch_over(&up).await;
+            if since.elapsed() > self.config.session_timeout {
+                self.backoff.reset();
+            }
+            match turn {
+                Turn::Over(reason) => return reason,
+                Turn::Suspended if session.is_worn() => return Reason::ConnectionLost,
+                Turn::Suspended => self.say_down(Reason::ConnectionLost),
+            }
+            reason = Reason::ReconnectTimedOut;
+        }
+    }
+
+    /// Returns when the connection is not to be used any more.
+    async fn watch_over(&self, up: &Up) -> Turn {
+        loop {
+            tokio::select! {
+                // Cancel-safe, all three: they only wait.
+                () = up.lost() => return lost(up),
+                () = sleep(self.config.heartbeat()) => {}
+                () = up.session.doubt.notified() => {}
+            }
+            let probe = up.ask(up.session.probe());
+            match timeout(self.config.heartbeat_deadline(), probe).await {
+                Ok(Ok(())) => {}
+                Ok(Err(Fault::Lost)) if !up.holds() => return lost(up),
+                Ok(Err(_)) => return Turn::Over(Reason::Garbled),
+                Err(_) => {
+                    count(&self.counters.heartbeat_failures);
+                    return Turn::Over(Reason::HeartbeatMissed);
+                }
+            }
+        }
+    }
+
+    fn say_up(&mut self, up: Up) {
+        self.epoch = up.epoch;
+        count(&self.counters.epochs);
+        let (epoch, generation) = (up.epoch, up.generation);
+        tracing::info!(epoch, generation, "zookeeper link up");
+        self.current.send_replace(Current::Up(up));
+        self.link.send_replace(Link::Up { epoch, generation });
+    }
+
+    fn say_down(&mut self, reason: Reason) {
+        self.current.send_replace(Current::Down);
+        let link = Link::Down { reason };
+        // Once per transition and per reason, not once per attempt.
+        let is_new = self.link.send_if_modified(|before| {
+            let is_new = *before != link;
+            *before = link.clone();
+            is_new
+        });
+        if is_new {
+            tracing::warn!(%link, "zookeeper link down");
+        }
+    }
+
+    /// Ends the session if that can be done by the deadline, and frees everything in any case.
+    async fn close(mut self, deadline: Duration) -> bool {
+        let up = match &*self.current.borrow() {
+            Current::Up(up) if up.holds() => Some(up.clone()),
+            _ => None,
+        };
+        // First of all nobody sends anything any more: closing must be the last request.
+        self.current.send_replace(Current::Closed);
+        let closed = match up {
+            // H2: closing hangs for as long as there is no connection.
+            Some(up) => matches!(timeout(deadline, up.session.close()).await, Ok(Ok(()))),
+            None => false,
+        };
+        self.client = None;
+        self.link.send_replace(Link::Closed);
+        tracing::info!(closed, "zookeeper session closed");
+        closed
+    }
+}
+
+fn lost(up: &Up) -> Turn {
+    match up.session.connection().phase {
+        Phase::Dead => Turn::Over(Reason::SessionLost),
+        Phase::Connecting | Phase::Connected => Turn::Suspended,
+    }
+}
+
+/// Authenticates a new connection (H6), and makes sure that answers belong to requests (H4).
+async fn vet(config: &Config, session: &Arc<Session>) -> Result<(), Reason> {
+    if let Some(auth) = &config.auth {
+        match session.authenticate(&auth.user, &auth.password).await {
+            Ok(()) => {}
+            Err(Fault::AuthFailed | Fault::NoAuth) => return Err(Reason::AuthFailed),
+            Err(Fault::Lost) => return Err(Reason::ConnectionLost),
+            Err(_) => return Err(Reason::Garbled),
+        }
+    }
+    match session.probe().await {
+        Ok(()) => Ok(()),
+        Err(Fault::Lost) => Err(Reason::ConnectionLost),
+        Err(_) => Err(Reason::Garbled),
+    }
+}
