@@ -59,6 +59,8 @@ impl Ephemeral {
             wanted,
             status: status_sender,
             written: None,
+            made_at: None,
+            backoff: Backoff::default(),
         };
         core.tasks.spawn(keeper.run());
         Ephemeral { data, status }
@@ -73,6 +75,9 @@ struct Keeper {
     status: watch::Sender<bool>,
     /// What this generation is known to have written.
     written: Option<(u64, Vec<u8>)>,
+    /// When it was last created.
+    made_at: Option<Instant>,
+    backoff: Backoff,
 }
 
 /// Why the keeper stopped waiting.
@@ -85,7 +90,6 @@ enum Woken {
 
 impl Keeper {
     async fn run(mut self) {
-        let mut backoff = Backoff::default();
         // The last generation that may own the znode.
         let mut generation = 0;
         loop {
@@ -98,7 +102,6 @@ impl Keeper {
             generation = up.generation;
             match up.ask(self.ensure(&up)).await {
                 Ok(armed) => {
-                    let since = Instant::now();
                     self.status.send_replace(true);
                     let woken = self.wait(&up, armed).await;
                     // Not while only the data changes: the znode stays.
@@ -106,10 +109,6 @@ impl Keeper {
                         .send_if_modified(|status| !up.holds() && std::mem::take(status));
                     if let Woken::Dropped = woken {
                         break;
-                    }
-                    // Somebody who takes it away again and again must not make us spin.
-                    if since.elapsed() > self.core.config.session_timeout {
-                        backoff.reset();
                     }
                 }
                 Err(fault) => {
@@ -122,7 +121,8 @@ impl Keeper {
                         );
                     }
                     if up.holds() {
-                        self.rest(backoff.next_wait()).await;
+                        let wait = self.backoff.next_wait();
+                        self.rest(wait).await;
                     }
                 }
             }
@@ -175,6 +175,14 @@ impl Keeper {
     }
 
     async fn create(&mut self, up: &Up, wanted: &[u8]) -> Result<(), Fault> {
+        // Two processes with the same path would take it from each other without end.
+        match self.made_at {
+            Some(at) if at.elapsed() < self.core.config.session_timeout => {
+                let wait = self.backoff.next_wait();
+                self.rest(wait).await;
+            }
+            _ => self.backoff.reset(),
+        }
         let new = NewZnode {
             data: wanted,
             naming: Naming::Plain(Mode::Ephemeral),
@@ -188,6 +196,7 @@ impl Keeper {
                 // Kept by the first: a client has one session.
                 let _ = up.session.id.set(stat.ephemeral_owner);
                 self.written = Some((up.generation, wanted.to_vec()));
+                self.made_at = Some(Instant::now());
                 Ok(())
             }
             Ok(_) => Err(Fault::Lost),
@@ -248,7 +257,14 @@ impl Keeper {
             .exists(up.session.slot().await, &self.path)
             .await?;
         let Some(stat) = found else { return Ok(()) };
-        if up.session.id.get() != Some(&stat.ephemeral_owner) {
+        // Whether it is ours is not known if the answer to its creation was lost. Then it goes too:
+        // nobody else uses the path.
+        if up
+            .session
+            .id
+            .get()
+            .is_some_and(|id| *id != stat.ephemeral_owner)
+        {
             return Ok(());
         }
         let slot = up.session.slot().await;

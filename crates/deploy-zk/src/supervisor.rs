@@ -200,8 +200,14 @@ impl Supervisor {
         // First of all nobody sends anything any more: closing must be the last request.
         self.current.send_replace(Current::Closed);
         let closed = match up {
-            // H2: closing hangs for as long as there is no connection.
-            Some(up) => matches!(timeout(deadline, up.session.close()).await, Ok(Ok(()))),
+            Some(up) => {
+                // The client says that it is closed when it has written so, even into a black hole:
+                // so ask first whether anybody is there.
+                let heard = matches!(timeout(deadline / 2, up.session.probe()).await, Ok(Ok(())));
+                // H2: closing hangs for as long as there is no connection.
+                let closed = timeout(deadline / 2, up.session.close()).await;
+                heard && matches!(closed, Ok(Ok(())))
+            }
             None => false,
         };
         self.client = None;
