@@ -18,6 +18,8 @@ pub mod ports;
 pub mod proxy;
 pub mod service;
 pub mod supervisor;
+
+pub mod witness;
 pub mod znodes;
 pub mod zookeeper;
 

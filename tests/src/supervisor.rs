@@ -99,6 +99,15 @@ impl Supervisor {
         self.shared.changed.notify_all();
     }
 
+    /// Takes one rule away.
+    pub fn let_go_of(&self, prefix: &str) {
+        self.shared
+            .lock()
+            .rules
+            .retain(|(known, _)| known != prefix);
+        self.shared.changed.notify_all();
+    }
+
     /// Returns the requests so far that start with `prefix`, oldest first.
     pub fn asked(&self, prefix: &str) -> Vec<String> {
         let state = self.shared.lock();
