@@ -12,12 +12,12 @@
 use std::pin::pin;
 use std::time::Duration;
 
-use deploy_core::name::BuildName;
+use deploy_core::name::{BuildName, HostName, ServiceName};
 use deploy_core::observed::Probes;
-use deploy_core::plan::{Plan, Rest, Shape, plan};
-use deploy_core::step::{Interruption, Step};
+use deploy_core::plan::{Plan, Rest, Shape, Way, plan};
+use deploy_core::step::{Interruption, Step, WaitFor};
 use deploy_core::verdict::{self, Begin, Failure, Verdict};
-use deploy_core::wanted::{Gate, Reader, Wanted, WantedTarget, wanted};
+use deploy_core::wanted::{Gate, Problem, Reader, Wanted, WantedTarget, wanted};
 use deploy_core::wire::record::Rejection;
 use deploy_core::wire::report::{ErrorReport, Report};
 use deploy_zk::link::Link;
@@ -32,8 +32,12 @@ use crate::observe::{Known, Sight, observe};
 use crate::perform::{Order, Performer, Progress, StepError};
 use crate::report::{self, Scene};
 
+/// How long a run that is to end waits for ZooKeeper.
+const ONCE_TIME: Duration = Duration::from_secs(20);
 /// How often a host that has nothing to do looks at itself: somebody may have changed it.
 const LOOK_TIME: Duration = Duration::from_secs(30);
+/// How long after a stop a step may go on that leaves a host halfway.
+const STEP_STOP_TIME: Duration = Duration::from_secs(30);
 /// How long after a stop a host that is out of service may take to come back.
 const STOP_TIME: Duration = Duration::from_secs(75);
 
@@ -78,6 +82,8 @@ pub(crate) enum End {
     Converged,
     /// It was to run until nothing is left to do, and the target failed or can't be reached.
     NotConverged,
+    /// It was to run until nothing is left to do, and ZooKeeper could not be reached.
+    NoZooKeeper,
 }
 
 /// How long an agent runs.
@@ -94,13 +100,9 @@ impl Agent {
     pub(crate) async fn run(mut self, run: Run) -> End {
         let mut pause: Option<Pause> = None;
         let mut stopped_at: Option<Instant> = None;
+        let begun = Instant::now();
         loop {
-            let Some(round) = self.look().await else {
-                if self.wait(None).await == Woken::ToStop {
-                    return End::Stopped;
-                }
-                continue;
-            };
+            let round = self.look().await;
             if *self.stop.borrow() {
                 let since = *stopped_at.get_or_insert_with(Instant::now);
                 if !round.sight.observed.half_restarted() || since.elapsed() > STOP_TIME {
@@ -110,12 +112,16 @@ impl Agent {
             let step = round.plan.steps.first().cloned();
             pause = pause.filter(|pause| Some(&pause.step) == step.as_ref());
             self.report(&round, pause.as_ref());
+            if run == Run::Once && !self.link.borrow().is_up() && begun.elapsed() > ONCE_TIME {
+                return End::NoZooKeeper;
+            }
             match step {
                 Some(Step::Wait(_)) | None => {
                     if let Some(end) = once(run, &round.plan) {
                         return end;
                     }
-                    self.wait(self.hold_ends(&round.wanted)).await;
+                    let deadline = (run == Run::Once).then_some(begun + ONCE_TIME);
+                    self.wait(self.hold_ends(&round.wanted).or(deadline)).await;
                 }
                 Some(_)
                     if pause
@@ -138,13 +144,14 @@ impl Agent {
     }
 
     /// Observes and plans.
-    async fn look(&mut self) -> Option<Round> {
+    async fn look(&mut self) -> Round {
         if self.link.borrow().is_up()
             && let Err(error) = self.performer.lease.look().await
         {
             tracing::warn!(error = %Chain(&error), "the restart queue can't be read");
         }
-        let wanted = self.wanted();
+        let names = (&self.performer.service.name, &self.performer.host);
+        let wanted = read_wanted(&mut self.inputs, &self.link, names);
         let known = Known {
             record: self.performer.journal.record(),
             fetched: self.performer.fetched.as_ref().map(|(build, _)| build),
@@ -152,33 +159,29 @@ impl Agent {
         };
         match observe(&self.performer.service, known).await {
             Ok(sight) => {
-                let plan = plan(&wanted, &shape(&self.performer), &sight.observed);
-                Some(Round {
+                let mut plan = plan(&wanted, &shape(&self.performer), &sight.observed);
+                if let Some(found) = &sight.foreign {
+                    // Nothing is begun that could not be finished, least of all with a lease.
+                    let message =
+                        format!("current is {found}, not a symlink into releases; move it away");
+                    plan = blocked(("current", message));
+                }
+                Round {
                     wanted,
                     sight,
                     plan,
-                })
+                }
             }
             Err(error) => {
-                tracing::error!(error = %Chain(&error), "the service can't be looked at");
-                None
+                let message = Chain(&error).to_string();
+                tracing::error!(service = %self.performer.service.name, error = %message, "the service can't be looked at");
+                Round {
+                    wanted,
+                    sight: Sight::default(),
+                    plan: blocked(("observe", message)),
+                }
             }
         }
-    }
-
-    fn wanted(&mut self) -> Wanted {
-        let znodes = self.inputs.read();
-        let performer = &self.performer;
-        let reader = Reader {
-            service: &performer.service.name,
-            host: &performer.host,
-            now: Timestamp::now(),
-        };
-        let mut wanted = wanted(&znodes, &reader);
-        if !self.link.borrow().is_up() {
-            wanted.gate = Gate::Cut;
-        }
-        wanted
     }
 
     /// Performs a step; `None` where it was dropped because something else is wanted.
@@ -186,25 +189,18 @@ impl Agent {
         if let Err(error) = self.begin(step, round) {
             return Some(Err(error));
         }
+        let result = self.perform_begun(step, round).await;
+        match (self.performer.write(|record| record.end(step)), result) {
+            (Err(error), Some(Ok(()))) => Some(Err(error)),
+            (_, result) => result,
+        }
+    }
+
+    async fn perform_begun(&mut self, step: &Step, round: &Round) -> Option<Result<(), StepError>> {
         let order = order(&round.wanted);
-        let progress = self.performer.progress.subscribe();
-        let since = Timestamp::now();
         let shape = shape(&self.performer);
-        let host = self.performer.host.clone();
-        let service = self.performer.service.clone();
-        let scene = |progress: Progress| Scene {
-            wanted: &round.wanted,
-            plan: &round.plan,
-            sight: &round.sight,
-            step: Some((step, progress, since)),
-            failures: 0,
-            error: None,
-        };
-        self.reports.send_replace(Some(report::render(
-            &scene(Progress::default()),
-            (&host, &service, self.trust),
-        )));
-        tracing::info!(service = %service.name, step = %step, "step begun");
+        let (host, service) = (self.performer.host.clone(), self.performer.service.clone());
+        let since = Timestamp::now();
         let Agent {
             inputs,
             performer,
@@ -212,41 +208,46 @@ impl Agent {
             reports,
             stop,
             trust,
-            ..
         } = self;
-        let again = |inputs: &mut Inputs, link: &watch::Receiver<Link>| {
-            let reader = Reader {
-                service: &service.name,
-                host: &host,
-                now: Timestamp::now(),
+        let tell = |progress: Progress| {
+            let step = Some((step, progress, since));
+            let (wanted, plan, sight) = (&round.wanted, &round.plan, &round.sight);
+            let scene = Scene {
+                wanted,
+                plan,
+                sight,
+                step,
+                failures: 0,
+                error: None,
             };
-            let mut wanted = wanted(&inputs.read(), &reader);
-            if !link.borrow().is_up() {
-                wanted.gate = Gate::Cut;
-            }
+            reports.send_replace(Some(report::render(&scene, (&host, &service, trust))));
+        };
+        tell(Progress::default());
+        tracing::info!(service = %service.name, step = %step, "step begun");
+        let harmless = step.interruption() == Interruption::Harmless;
+        let still_wanted = |inputs: &mut Inputs, link: &watch::Receiver<Link>| {
+            let wanted = read_wanted(inputs, link, (&service.name, &host));
             plan(&wanted, &shape, &round.sight.observed).steps.first() == Some(step)
         };
-        let harmless = step.interruption() == Interruption::Harmless;
-        let performing = performer.perform(step, &order);
-        let watching = watch_progress(progress, |progress| {
-            let report = report::render(&scene(progress), (&host, &service, trust));
-            reports.send_replace(Some(report));
-        });
-        let mut performing = pin!(performing);
-        let mut watching = pin!(watching);
+        let mut watching = pin!(watch_progress(performer.progress.subscribe(), tell));
+        let mut performing = pin!(performer.perform(step, &order));
+        let mut patience = pin!(stop_patience(stop, step.interruption()));
         loop {
             // All arms are cancel-safe: what is performed and watched is kept, the others only
-            // wait for a version of a watch.
+            // wait for a version of a watch, or for a time.
             tokio::select! {
                 result = &mut performing => return Some(result),
                 () = &mut watching => {}
+                () = &mut patience => {
+                    tracing::warn!(service = %service.name, step = %step, "step dropped: deployd is to end");
+                    return None;
+                }
                 () = inputs.changed() => {
-                    if !again(inputs, link) && harmless {
+                    if !still_wanted(inputs, link) && harmless {
                         tracing::info!(service = %service.name, step = %step, "step dropped: something else is wanted");
                         return None;
                     }
                 }
-                () = told(stop), if harmless => return None,
             }
         }
     }
@@ -408,6 +409,36 @@ impl Agent {
     }
 }
 
+/// Completes when a step is to be dropped because deployd is to end: a harmless one at once, the
+/// others when they have had their time. Repeating them is safe.
+async fn stop_patience(stop: &mut watch::Receiver<bool>, interruption: Interruption) {
+    told(stop).await;
+    match interruption {
+        Interruption::Harmless => {}
+        Interruption::FinishFirst => sleep(STEP_STOP_TIME).await,
+    }
+}
+
+/// Reads what is wanted.
+fn read_wanted(
+    inputs: &mut Inputs,
+    link: &watch::Receiver<Link>,
+    (service, host): (&ServiceName, &HostName),
+) -> Wanted {
+    let mut wanted = wanted(
+        &inputs.read(),
+        &Reader {
+            service,
+            host,
+            now: Timestamp::now(),
+        },
+    );
+    if !link.borrow().is_up() {
+        wanted.gate = Gate::Cut;
+    }
+    wanted
+}
+
 /// Completes when deployd is to end. Cancel-safe.
 async fn told(stop: &mut watch::Receiver<bool>) {
     if stop.wait_for(|stop| *stop).await.is_err() {
@@ -423,12 +454,27 @@ enum Woken {
     ToStop,
 }
 
-/// Whether an agent that runs once is done.
+/// Whether an agent that runs once is done. It waits for its lease, and for nothing else.
 fn once(run: Run, plan: &Plan) -> Option<End> {
     match (run, plan.steps.first(), &plan.rest) {
         (Run::On, _, _) | (Run::Once, None, Rest::Waiting) => None,
+        (Run::Once, Some(Step::Wait(WaitFor::Lease | WaitFor::ZooKeeper)), _) => None,
         (Run::Once, None, Rest::Serving | Rest::Staged | Rest::Idle) => Some(End::Converged),
         (Run::Once, _, _) => Some(End::NotConverged),
+    }
+}
+
+/// The plan of a host that nothing can be done with.
+fn blocked((object, message): (&str, String)) -> Plan {
+    let problem = Problem {
+        object: object.to_owned(),
+        message,
+    };
+    Plan {
+        goal: None,
+        way: Way::Forward,
+        steps: Vec::new(),
+        rest: Rest::Blocked(problem),
     }
 }
 

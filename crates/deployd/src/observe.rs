@@ -14,7 +14,7 @@ use crate::host::systemd;
 use crate::host::tree::{Current, Tree, TreeError};
 
 /// What was seen of a service.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Sight {
     /// What decides.
     pub(crate) observed: Observed,
