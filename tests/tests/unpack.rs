@@ -150,6 +150,37 @@ fn removes_what_a_killed_run_left() {
 }
 
 #[test]
+fn what_a_killed_run_left_is_not_removed_across_a_mount() {
+    let place = Place::new();
+    let mount = place.path("releases/.r1.partial/a/mount");
+    fs::create_dir_all(&mount).expect("fresh");
+    fs::write(place.path("archive"), build()).expect("space");
+    // A bind mount of the same file system, which ends with the namespace.
+    let output = Command::new("unshare")
+        .args([
+            "-m",
+            "sh",
+            "-c",
+            "mount --bind \"$0\" \"$1\" || exit 77; shift; exec \"$@\"",
+        ])
+        .args([place.path("outside"), mount])
+        .arg(program("deployd"))
+        .arg("unpack")
+        .args([place.path("archive"), place.path("releases/r1")])
+        .output()
+        .expect("unshare starts");
+    let why = String::from_utf8_lossy(&output.stderr).into_owned();
+    if why.starts_with("unshare:") || output.status.code() == Some(77) {
+        eprintln!("skipped: no mount namespaces");
+        return;
+    }
+    assert!(why.contains("failed to remove \"mount\""), "{why}");
+    assert_eq!(tree(&place.path("outside")), "f644 victim 8\n");
+    assert_eq!(names(&place.path("releases")), [".r1.partial"]);
+    assert_eq!(place.outcome(&place.unpack(&build(), &[])), BUILD);
+}
+
+#[test]
 fn does_not_disturb_another_run() {
     let place = Place::new();
     let busy = place.path("releases/.r1.partial");
