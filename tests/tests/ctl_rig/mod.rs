@@ -346,6 +346,11 @@ impl Running {
         nix::sys::signal::kill(pid, signal).expect("it runs");
     }
 
+    /// Stops reading; its stdout goes with the second half.
+    pub fn into_child(self) -> (Child, Lines<BufReader<ChildStdout>>) {
+        (self.child, self.stdout)
+    }
+
     /// Waits for its end.
     pub async fn end(mut self) -> Ran {
         let mut stdout = self.seen;
