@@ -14,11 +14,11 @@ pub mod agent;
 pub mod archives;
 pub mod builds;
 pub mod eventually;
+pub mod http_server;
 pub mod ports;
 pub mod proxy;
 pub mod service;
 pub mod supervisor;
-
 pub mod witness;
 pub mod znodes;
 pub mod zookeeper;

@@ -102,17 +102,18 @@ impl Keeper {
             generation = up.generation;
             match up.ask(self.ensure(&up)).await {
                 Ok(armed) => {
-                    self.status.send_replace(true);
+                    self.say_kept();
                     let woken = self.wait(&up, armed).await;
-                    // Not while only the data changes: the znode stays.
-                    self.status
-                        .send_if_modified(|status| !up.holds() && std::mem::take(status));
+                    // But not while only the data changes: the znode stays.
+                    if !up.holds() {
+                        self.say_missing();
+                    }
                     if let Woken::Dropped = woken {
                         break;
                     }
                 }
                 Err(fault) => {
-                    self.status.send_replace(false);
+                    self.say_missing();
                     if fault != Fault::Lost {
                         tracing::warn!(
                             path = self.path,
@@ -127,7 +128,7 @@ impl Keeper {
                 }
             }
         }
-        self.status.send_replace(false);
+        self.say_missing();
         self.remove(generation).await;
     }
 
@@ -141,7 +142,7 @@ impl Keeper {
                 .await?;
             match found {
                 None => {
-                    // Not there, so this is written by nobody but us.
+                    self.say_missing();
                     self.written = None;
                     self.create(up, &wanted).await?;
                 }
@@ -160,7 +161,7 @@ impl Keeper {
                     // Of an older session of ours, which would take it away when it expires; or one
                     // whose creation by us was never confirmed. Only if it is still the one seen.
                     tracing::info!(path = self.path, "taking over an ephemeral znode");
-                    self.status.send_replace(false);
+                    self.say_missing();
                     let slot = session.slot().await;
                     match session
                         .delete(slot, &self.path, Expect::Version(stat.version))
@@ -216,6 +217,15 @@ impl Keeper {
                 Err(_) => Woken::Dropped,
             }
         }
+    }
+
+    fn say_kept(&self) {
+        self.status
+            .send_if_modified(|kept| !std::mem::replace(kept, true));
+    }
+
+    fn say_missing(&self) {
+        self.status.send_if_modified(std::mem::take);
     }
 
     async fn rest(&mut self, wait: Duration) {

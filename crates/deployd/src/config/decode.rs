@@ -6,6 +6,7 @@ use std::time::Duration;
 use deploy_core::name::HostName;
 use deploy_core::znode::Root;
 use toml::de::DeTable;
+use tracing_subscriber::filter::LevelFilter;
 
 use super::keys::service;
 use super::table::{Flag, Problems, Table};
@@ -136,6 +137,13 @@ fn builds(table: &Table<'_, '_>) -> Option<Builds> {
     }
     let keys = table.texts("trusted_keys").unwrap_or_default();
     let mut trusted_keys = Vec::new();
+    if let Some((span, _)) = keys.first() {
+        // A key that is not asked would be worse than none.
+        table.problem(
+            span.clone(),
+            "`trusted_keys`: this version does not check signatures yet",
+        );
+    }
     for (span, text) in keys {
         if !text.starts_with('/') {
             table.problem(span.clone(), format!("`{text}` is not an absolute path"));
@@ -172,10 +180,13 @@ fn log(table: &Table<'_, '_>) -> Log {
     let level = match table.text("level") {
         None => "info".to_owned(),
         Some((span, text)) => {
-            if text.parse::<tracing_subscriber::filter::Targets>().is_err() {
+            if !text.split(',').all(is_directive) {
                 table.problem(
                     span,
-                    format!("`level` is \"{text}\"; expected error, warn, info, debug or trace"),
+                    format!(
+                        "`level` is \"{text}\"; expected error, warn, info, debug or trace, or a \
+                         list such as \"info,deployd::perform=debug\""
+                    ),
                 );
             }
             text.to_owned()
@@ -192,6 +203,12 @@ fn log(table: &Table<'_, '_>) -> Log {
     );
     table.finish();
     Log { level, format }
+}
+
+/// A level, or a module and its level.
+fn is_directive(text: &str) -> bool {
+    let level = text.rsplit_once('=').map_or(text, |(_, level)| level);
+    level.trim().parse::<LevelFilter>().is_ok()
 }
 
 /// Returns an absolute path; an empty text is none.

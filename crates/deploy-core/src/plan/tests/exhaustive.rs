@@ -159,6 +159,7 @@ impl Case<'_> {
             bad: (build("2"), self.flaw),
             effects_left: self.crash_at,
             began_at,
+            untried: BTreeSet::new(),
         }
     }
 
@@ -172,7 +173,7 @@ impl Case<'_> {
             if matches!(step, Step::Wait(WaitFor::Unhold | WaitFor::ZooKeeper)) {
                 return false;
             }
-            self.before(host, step, &plan, wanted);
+            self.before(host, &plan, wanted);
             let Ok(next) = host.perform(step, &plan, wanted) else {
                 self.always(&host.seen);
                 return true;
@@ -208,8 +209,8 @@ impl Case<'_> {
     }
 
     /// What must hold before a step is begun.
-    fn before(&self, host: &Host, step: &Step, plan: &Plan, wanted: &Wanted) {
-        let seen = &host.seen;
+    fn before(&self, host: &Host, plan: &Plan, wanted: &Wanted) {
+        let (seen, step) = (&host.seen, &plan.steps[0]);
         let out = |instance: &&Instance| instance.drained || instance.runs == Runs::Nothing;
         let says = || format!("{self:?}: {step} of {plan:?}\n{seen:#?}");
         let begins = !seen.half_restarted() && !way_back(plan);
@@ -253,12 +254,16 @@ impl Case<'_> {
                 }
             }
             Step::Undrain(batch) => {
-                let proven = |index: &usize| {
-                    let record = seen.journal.units.get(&index.to_string());
-                    host.shape.probes == Probes::None
-                        || record.is_none_or(|record| !record.unproven)
-                };
-                assert!(batch.iter().all(proven), "{}", says());
+                let tried = |index: &usize| !host.untried.contains(index);
+                let probes = host.shape.probes == Probes::Configured;
+                assert!(!probes || batch.iter().all(tried), "{}", says());
+            }
+            Step::Verify(build) => {
+                let probes = host.shape.probes == Probes::Configured;
+                assert!(!probes || host.untried.is_empty(), "{}", says());
+                let hook_ran = seen.journal.installed.as_ref() == Some(build);
+                let ours = host.began_at.as_ref() != Some(build) && host.shape.post_install;
+                assert!(!ours || hook_ran, "{}", says());
             }
             Step::ReleaseLease => {
                 assert!(seen.journal.service != InService::Left, "{}", says());
