@@ -19,7 +19,6 @@ pub mod ports;
 pub mod proxy;
 pub mod service;
 pub mod supervisor;
-
 pub mod witness;
 pub mod znodes;
 pub mod zookeeper;
