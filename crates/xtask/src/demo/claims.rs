@@ -1,0 +1,145 @@
+//! What the demo claims, looked up where it shows: over HTTP, on disk, and in ZooKeeper.
+
+use std::fs;
+
+use anyhow::{Context, Result, bail, ensure};
+use serde_json::Value;
+
+use super::builds::Build;
+use super::farm::Farm;
+use super::host::Host;
+use super::http;
+
+/// Checks that each host serves its build, and says so: its instances over HTTP, its `current`,
+/// its report. Returns the claim.
+pub(crate) fn served(farm: &Farm, builds: [Build; 3]) -> Result<String> {
+    for (host, build) in farm.hosts.iter().zip(builds) {
+        on_disk(host, build)?;
+        over_http(host, build)?;
+        reported(farm, host, build)?;
+    }
+    let words: Vec<String> = farm
+        .hosts
+        .iter()
+        .zip(builds)
+        .map(|(host, build)| format!("{} {}", host.name, build.name))
+        .collect();
+    Ok(format!(
+        "over HTTP, on disk and in the reports: {}",
+        words.join(", ")
+    ))
+}
+
+fn on_disk(host: &Host, build: Build) -> Result<()> {
+    let current = host.service_dir().join("current");
+    let release = fs::canonicalize(&current)
+        .with_context(|| format!("failed to follow {}", current.display()))?;
+    let name = release.file_name().unwrap_or_default().to_string_lossy();
+    ensure!(
+        name == build.name,
+        "{} is at {name}, not {}",
+        current.display(),
+        build.name
+    );
+    let prepared = release.join("prepared.txt");
+    ensure!(
+        prepared.exists(),
+        "the post_extract hook did not write {}",
+        prepared.display()
+    );
+    Ok(())
+}
+
+fn over_http(host: &Host, build: Build) -> Result<()> {
+    for port in &host.ports {
+        let answer = http::fetch(*port, "/")?;
+        let greeting = String::from_utf8_lossy(&answer.body);
+        ensure!(
+            answer.status == 200 && greeting == build.greeting,
+            "{} port {port} answers {} {greeting:?}, not {:?}",
+            host.name,
+            answer.status,
+            build.greeting
+        );
+        let health = http::fetch(*port, "/healthz")?.status;
+        ensure!(
+            health == 200,
+            "{} port {port} answers {health} at /healthz",
+            host.name
+        );
+    }
+    Ok(())
+}
+
+fn reported(farm: &Farm, host: &Host, build: Build) -> Result<()> {
+    let report = report(farm, host)?;
+    for key in ["current", "serving"] {
+        let found = &report[key];
+        ensure!(
+            found == build.name,
+            "{} reports {key} {found}, not {}",
+            host.name,
+            build.name
+        );
+    }
+    Ok(())
+}
+
+/// Checks that each host reports this phase. Returns the claim.
+pub(crate) fn phases(farm: &Farm, phases: [&str; 3]) -> Result<String> {
+    for (host, phase) in farm.hosts.iter().zip(phases) {
+        let found = report(farm, host)?["phase"].clone();
+        ensure!(
+            found == phase,
+            "{} reports the phase {found}, not {phase}",
+            host.name
+        );
+    }
+    let words: Vec<String> = farm
+        .hosts
+        .iter()
+        .zip(phases)
+        .map(|(host, phase)| format!("{} {phase}", host.name))
+        .collect();
+    Ok(words.join(", "))
+}
+
+/// Checks that the build is unpacked and prepared on every host. Returns the claim.
+pub(crate) fn prepared(farm: &Farm, build: Build) -> Result<String> {
+    for host in &farm.hosts {
+        let prepared = host
+            .service_dir()
+            .join("releases")
+            .join(build.name)
+            .join("prepared.txt");
+        ensure!(prepared.exists(), "{} is missing", prepared.display());
+    }
+    Ok(format!(
+        "{} is unpacked and prepared on every host",
+        build.name
+    ))
+}
+
+/// Checks why the host's deployment failed. Returns the claim.
+pub(crate) fn failed_because(farm: &Farm, host: &Host, word: &str) -> Result<String> {
+    let error = report(farm, host)?["error"].clone();
+    let told = error.to_string();
+    ensure!(
+        told.contains(word),
+        "{} does not tell of {word}: {told}",
+        host.name
+    );
+    let step = error["step"].as_str().unwrap_or("?");
+    Ok(format!("{} says why: {step}, {word}", host.name))
+}
+
+fn report(farm: &Farm, host: &Host) -> Result<Value> {
+    let found = farm.terminal.ask(&["host", "show", &host.name])?;
+    let reports = found["services"].as_array().cloned().unwrap_or_default();
+    for report in reports {
+        if report["service"] == "hello" {
+            return Ok(report);
+        }
+    }
+    bail!("{} has no report of hello: {found}", host.name)
+}

@@ -1,0 +1,125 @@
+//! A day's work: each act types commands, then checks what they claim.
+
+use anyhow::{Result, ensure};
+
+use super::builds::{self, Build, V1, V2, V3, V4};
+use super::claims;
+use super::farm::Farm;
+
+/// Exit codes of deployctl.
+const DONE: i32 = 0;
+const FAILED: i32 = 3;
+const REFUSED: i32 = 5;
+
+/// What the story was, in numbers.
+#[derive(Debug, Default)]
+pub(crate) struct Tally {
+    pub(crate) commands: u32,
+    pub(crate) claims: u32,
+}
+
+/// Tells the whole story; an error is a claim that did not hold.
+pub(crate) fn tell(farm: &Farm) -> Result<Tally> {
+    let mut teller = Teller {
+        farm,
+        tally: Tally::default(),
+    };
+    teller.first_build()?;
+    teller.canary_and_promotion()?;
+    teller.bad_build()?;
+    teller.staged_build()?;
+    teller.looking_back()?;
+    Ok(teller.tally)
+}
+
+struct Teller<'a> {
+    farm: &'a Farm,
+    tally: Tally,
+}
+
+impl Teller<'_> {
+    fn first_build(&mut self) -> Result<()> {
+        self.farm.screen.act("1 of 5  the first build");
+        self.types(&["init"], DONE)?;
+        self.registers(V1)?;
+        self.types(&["deploy", "hello", "v1"], DONE)?;
+        self.holds(claims::served(self.farm, [V1, V1, V1]))
+    }
+
+    fn canary_and_promotion(&mut self) -> Result<()> {
+        self.farm.screen.act("2 of 5  a canary, then the fleet");
+        self.types(&["host", "role", "host-1", "hello", "canary"], DONE)?;
+        self.registers(V2)?;
+        self.types(&["canary", "hello", "v2", "-m", "new greeting"], DONE)?;
+        self.holds(claims::served(self.farm, [V2, V1, V1]))?;
+        self.types(&["status"], DONE)?;
+        self.types(&["promote", "hello", "--yes"], DONE)?;
+        self.holds(claims::served(self.farm, [V2, V2, V2]))
+    }
+
+    fn bad_build(&mut self) -> Result<()> {
+        self.farm
+            .screen
+            .act("3 of 5  a bad build is taken back by the host itself");
+        self.registers(V3)?;
+        self.types(&["canary", "hello", "v3", "-m", "good day"], FAILED)?;
+        self.holds(claims::served(self.farm, [V2, V2, V2]))?;
+        self.holds(claims::phases(self.farm, ["failed", "serving", "serving"]))?;
+        self.holds(claims::failed_because(
+            self.farm,
+            &self.farm.hosts[0],
+            "PAYMENTS_URL",
+        ))?;
+        self.types(&["rollback", "hello", "-m", "healthz 500"], DONE)?;
+        self.holds(claims::served(self.farm, [V2, V2, V2]))?;
+        self.holds(claims::phases(self.farm, ["serving"; 3]))?;
+        self.types(&["deploy", "hello", "v3"], REFUSED)
+    }
+
+    fn staged_build(&mut self) -> Result<()> {
+        self.farm
+            .screen
+            .act("4 of 5  a build made ready beforehand");
+        self.registers(V4)?;
+        self.types(&["stage", "hello", "v4"], DONE)?;
+        self.holds(claims::prepared(self.farm, V4))?;
+        self.holds(claims::served(self.farm, [V2, V2, V2]))?;
+        self.types(&["deploy", "hello", "v4"], DONE)?;
+        self.holds(claims::served(self.farm, [V4, V4, V4]))
+    }
+
+    fn looking_back(&mut self) -> Result<()> {
+        self.farm.screen.act("5 of 5  what ZooKeeper knows");
+        self.types(&["inspect", "hello"], DONE)?;
+        self.types(&["history", "hello"], DONE)
+    }
+
+    fn registers(&mut self, build: Build) -> Result<()> {
+        let archive = builds::archive_name(build);
+        let url = format!("{}{archive}", self.farm.builds.url);
+        let line = [
+            "build", "add", "hello", build.name, "--url", &url, "--file", &archive,
+        ];
+        self.types(&line, DONE)
+    }
+
+    /// Types a command, and checks its exit code.
+    fn types(&mut self, args: &[&str], expected: i32) -> Result<()> {
+        let code = self.farm.terminal.type_in(args)?;
+        ensure!(
+            code == expected,
+            "deployctl exited with {code}, not {expected}"
+        );
+        self.tally.commands += 1;
+        if expected != DONE {
+            self.holds(Ok(format!("exit {code}, as expected")))?;
+        }
+        Ok(())
+    }
+
+    fn holds(&mut self, claim: Result<String>) -> Result<()> {
+        self.farm.screen.holds(&claim?);
+        self.tally.claims += 1;
+        Ok(())
+    }
+}
