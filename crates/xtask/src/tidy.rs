@@ -128,8 +128,11 @@ pub(crate) fn check_all() -> Result<()> {
     let mut violations = 0;
     for rule in RULES {
         let found = (rule.check)(&tree);
+        if !found.is_empty() {
+            eprintln!("{}: {}", rule.name, rule.says);
+        }
         for violation in &found {
-            eprintln!("{violation}\n    {}: {}", rule.name, rule.says);
+            eprintln!("    {violation}");
         }
         violations += found.len();
     }

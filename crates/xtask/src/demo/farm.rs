@@ -34,9 +34,9 @@ impl Farm {
         let dir = sandbox.dir();
         let ports = ports::free(1 + HOSTS.len() * INSTANCES_PER_HOST)?;
         let (zookeeper_port, instance_ports) = ports.split_first().context("no free ports")?;
-        zookeeper::start(sandbox.processes(), &dir.join("zookeeper"), *zookeeper_port)?;
+        let version =
+            zookeeper::start(sandbox.processes(), &dir.join("zookeeper"), *zookeeper_port)?;
         let zookeeper = format!("127.0.0.1:{zookeeper_port}");
-        let version = zookeeper::version().unwrap_or_default();
         screen.started("zookeeper", &format!("{version} at {zookeeper}"));
 
         let builds = BuildServer::start(&dir.join("builds"))?;

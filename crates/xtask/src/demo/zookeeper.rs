@@ -5,7 +5,6 @@ use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -22,8 +21,8 @@ const READY_LIMIT: Duration = Duration::from_secs(30);
 const ANSWER_LIMIT: Duration = Duration::from_millis(200);
 const POLL: Duration = Duration::from_millis(20);
 
-/// Starts the server and waits until it serves.
-pub(crate) fn start(processes: &Processes, dir: &Path, port: u16) -> Result<Arc<Process>> {
+/// Starts the server, waits until it serves, and returns its version.
+pub(crate) fn start(processes: &Processes, dir: &Path, port: u16) -> Result<String> {
     fs::create_dir(dir).with_context(|| format!("failed to make {}", dir.display()))?;
     let config = dir.join("zoo.cfg");
     fs::write(&config, config_text(dir, port))
@@ -52,15 +51,7 @@ pub(crate) fn start(processes: &Processes, dir: &Path, port: u16) -> Result<Arc<
             "ZooKeeper did not start: {}",
             fs::read_to_string(&log).unwrap_or_default()
         )
-    })?;
-    Ok(process)
-}
-
-/// Returns the version of the server, from the name of its archive.
-pub(crate) fn version() -> Option<String> {
-    let real = fs::canonicalize(Path::new(JARS).join("zookeeper.jar")).ok()?;
-    let name = real.file_stem()?.to_str()?.to_owned();
-    name.strip_prefix("zookeeper-").map(str::to_owned)
+    })
 }
 
 fn config_text(dir: &Path, port: u16) -> String {
@@ -100,9 +91,14 @@ fn class_path() -> Result<String> {
     Ok(jars.join(":"))
 }
 
-fn wait_until_ready(process: &Process, port: u16) -> Result<()> {
+fn wait_until_ready(process: &Process, port: u16) -> Result<String> {
     let deadline = Instant::now() + READY_LIMIT;
-    while !serves(port).unwrap_or(false) {
+    loop {
+        if let Ok(answer) = ask(port)
+            && let Some(version) = version_if_serving(&answer)
+        {
+            return Ok(version.to_owned());
+        }
         if let Some(status) = process.status() {
             bail!("it ended: {status}");
         }
@@ -111,16 +107,26 @@ fn wait_until_ready(process: &Process, port: u16) -> Result<()> {
         }
         thread::sleep(POLL);
     }
-    Ok(())
 }
 
-/// The port is open, and `ruok` answered, before the server serves; `srvr` then has no mode.
-fn serves(port: u16) -> Result<bool> {
+fn ask(port: u16) -> Result<String> {
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     let mut stream = TcpStream::connect_timeout(&address, ANSWER_LIMIT)?;
     stream.set_read_timeout(Some(ANSWER_LIMIT))?;
     stream.write_all(b"srvr")?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;
-    Ok(answer.contains("Mode: "))
+    Ok(answer)
 }
+
+/// The port is open, and `ruok` answered, before the server serves; only then it has a mode.
+fn version_if_serving(answer: &str) -> Option<&str> {
+    let (_, version) = answer.split_once("Zookeeper version: ")?;
+    let end = version
+        .find(|c: char| !c.is_ascii_digit() && c != '.')
+        .unwrap_or(version.len());
+    answer.contains("Mode: ").then_some(&version[..end])
+}
+
+#[cfg(test)]
+mod tests;
