@@ -73,6 +73,7 @@ pub(crate) fn run(options: &Options, own_program: &Path) -> Result<ExitCode> {
     let tally = match story::tell(&farm) {
         Ok(tally) => tally,
         Err(error) => {
+            sandbox.defer_to_signal();
             screen.fails(&format!("{error:#}"));
             farm.print_logs();
             screen.line("\nthe demo stopped: a claim did not hold");

@@ -33,6 +33,8 @@ struct Held {
     sweeper: Mutex<Sweeper>,
     /// The demo did all it does, and is kept running for whoever wants to play.
     is_over: AtomicBool,
+    /// A signal came: its thread decides how this process exits.
+    is_ending: AtomicBool,
 }
 
 impl Sandbox {
@@ -65,14 +67,16 @@ impl Sandbox {
             processes,
             sweeper: Mutex::new(sweeper),
             is_over: AtomicBool::new(false),
+            is_ending: AtomicBool::new(false),
         });
 
         let for_signals = Arc::clone(&held);
         thread::spawn(move || {
             let signal = signals.wait().unwrap_or(Signal::SIGTERM);
+            for_signals.is_ending.store(true, Ordering::SeqCst);
             eprintln!("\n{}: stopping everything", signal.as_str());
             for_signals.leave_nothing();
-            let is_over = for_signals.is_over.load(Ordering::Relaxed);
+            let is_over = for_signals.is_over.load(Ordering::SeqCst);
             process::exit(match signal {
                 Signal::SIGINT if is_over => 0,
                 other => 128 + other as i32,
@@ -88,8 +92,16 @@ impl Sandbox {
 
     /// Waits for the signal that ends the demo, and never returns.
     pub(crate) fn stay(&self) -> ! {
-        self.held.is_over.store(true, Ordering::Relaxed);
+        self.held.is_over.store(true, Ordering::SeqCst);
         loop {
+            thread::park();
+        }
+    }
+
+    /// Returns where no signal came; else what went wrong since is due to that, and the thread of
+    /// the signals ends the process.
+    pub(crate) fn defer_to_signal(&self) {
+        while self.held.is_ending.load(Ordering::SeqCst) {
             thread::park();
         }
     }
@@ -102,6 +114,7 @@ impl Sandbox {
 
 impl Drop for Sandbox {
     fn drop(&mut self) {
+        self.defer_to_signal();
         self.held.leave_nothing();
     }
 }
