@@ -1,3 +1,89 @@
-//! deployd.
+//! deployd: brings one host to the builds that ZooKeeper names.
+//!
+//! Imports run one way: `commands → agent → {inputs, observe, perform, report, publish} → host`;
+//! `host` knows Linux and nothing of deployments. Everything may import `deploy_core`.
 
-fn main() {}
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::chain::Chain;
+use crate::commands::Exit;
+
+mod agent;
+mod chain;
+mod commands;
+mod config;
+mod host;
+mod inputs;
+mod journal;
+mod lease;
+mod log;
+mod observe;
+mod perform;
+mod publish;
+mod report;
+
+/// Deploy the builds that ZooKeeper names to this host
+#[derive(Debug, Parser)]
+#[command(version)]
+struct Cli {
+    /// The configuration
+    #[arg(long, global = true, value_name = "FILE", default_value = config::DEFAULT_PATH)]
+    config: PathBuf,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    Run(commands::run::Arguments),
+    Check(commands::check::Arguments),
+    Plan(commands::plan::Arguments),
+    Status(commands::status::Arguments),
+    Fetch(commands::fetch::Arguments),
+    Unpack(commands::unpack::Arguments),
+}
+
+#[tokio::main(flavor = "multi_thread", worker_threads = 2)]
+async fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match dispatch(cli).await {
+        Ok(exit) => exit.into(),
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
+    let load = || match config::load(&cli.config) {
+        Ok(config) => Some(config),
+        Err(error) => {
+            eprintln!("error: {}", Chain(&error));
+            None
+        }
+    };
+    match cli.command {
+        Command::Check(arguments) => Ok(commands::check::run(&cli.config, &arguments)),
+        Command::Fetch(arguments) => commands::fetch::run(arguments).await.map(|()| Exit::Done),
+        Command::Unpack(arguments) => {
+            commands::unpack::run(arguments).await.map(|()| Exit::Done)
+        }
+        Command::Run(arguments) => {
+            let Some(config) = load() else { return Ok(Exit::Usage) };
+            log::start(&config.log);
+            commands::run::run(config, &arguments).await
+        }
+        Command::Plan(_) => {
+            let Some(config) = load() else { return Ok(Exit::Usage) };
+            commands::plan::run(config).await
+        }
+        Command::Status(arguments) => {
+            let Some(config) = load() else { return Ok(Exit::Usage) };
+            commands::status::run(&config, &arguments)
+        }
+    }
+}

@@ -1,0 +1,37 @@
+//! What deployd can be asked to do, one file per command.
+
+use std::process::ExitCode;
+
+pub(crate) mod check;
+pub(crate) mod fetch;
+pub(crate) mod plan;
+pub(crate) mod run;
+pub(crate) mod status;
+pub(crate) mod unpack;
+
+/// How a command ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Exit {
+    /// 0: done and healthy.
+    Done,
+    /// 2: the command line or the configuration is wrong.
+    Usage,
+    /// 3: with `run --once`, the target failed or can't be reached.
+    Failed,
+    /// 5: refused, nothing changed: another deployd runs here.
+    Refused,
+    /// 7: ZooKeeper could not be reached.
+    ZooKeeper,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> ExitCode {
+        ExitCode::from(match exit {
+            Exit::Done => 0,
+            Exit::Usage => 2,
+            Exit::Failed => 3,
+            Exit::Refused => 5,
+            Exit::ZooKeeper => 7,
+        })
+    }
+}

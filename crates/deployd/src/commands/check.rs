@@ -1,0 +1,60 @@
+//! `deployd check`: is the configuration right?
+
+use std::path::{Path, PathBuf};
+
+use super::Exit;
+use crate::chain::Chain;
+use crate::config::{self, Config};
+use crate::host::user::User;
+
+/// Check the configuration: exit 0 if it is right, 2 and every problem at once if not
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {
+    /// The file to check [default: the one of --config]
+    file: Option<PathBuf>,
+    /// Say nothing if it is right
+    #[arg(long, short)]
+    quiet: bool,
+}
+
+/// Checks a file. What it says about this machine, users and directories, is a warning: a file can
+/// be checked where it isn't used.
+pub(crate) fn run(default: &Path, arguments: &Arguments) -> Exit {
+    let path = arguments.file.as_deref().unwrap_or(default);
+    match config::load(path) {
+        Ok(config) => {
+            warn(&config);
+            if !arguments.quiet {
+                println!("{} is valid: {}", path.display(), summary(&config));
+            }
+            Exit::Done
+        }
+        Err(error) => {
+            eprintln!("error: {}", Chain(&error));
+            Exit::Usage
+        }
+    }
+}
+
+fn warn(config: &Config) {
+    for service in &config.services {
+        if let Err(error) = User::find(service.user.as_deref()) {
+            eprintln!("warning: service {}: {}", service.name, Chain(&error));
+        }
+        if !service.dir.parent().is_some_and(Path::is_dir) {
+            eprintln!("warning: service {}: {} has no directory above it", service.name, service.dir.display());
+        }
+        if service.probe.check.is_none() && !service.instances.is_empty() {
+            eprintln!("warning: service {}: no probe, so that a build counts as good when it starts", service.name);
+        }
+    }
+}
+
+fn summary(config: &Config) -> String {
+    let services: Vec<_> = config
+        .services
+        .iter()
+        .map(|service| format!("{} ({} instances)", service.name, service.instances.len()))
+        .collect();
+    services.join(", ")
+}

@@ -1,0 +1,96 @@
+//! `deployd plan`: what the agent would do now.
+
+use std::io::{self, Write};
+use std::time::Duration;
+
+use deploy_core::plan::{Rest, plan};
+use deploy_core::wanted::{Gate, Reader, WantedTarget, wanted};
+use deploy_zk::zk::Zk;
+use jiff::Timestamp;
+use tokio::time::{Instant, timeout};
+
+use super::{Exit, run};
+use crate::agent::shape;
+use crate::chain::Chain;
+use crate::config::{Config, Service};
+use crate::inputs::Inputs;
+use crate::observe::{Known, observe};
+
+/// How long ZooKeeper is waited for.
+const ZOOKEEPER_TIME: Duration = Duration::from_secs(10);
+
+/// Print what the agent would do now for each service, and do nothing
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {}
+
+/// Prints the plan of each service.
+///
+/// # Errors
+/// Where a journal or a directory can't be read. ZooKeeper out of reach is exit 7.
+pub(crate) async fn run(config: Config) -> anyhow::Result<Exit> {
+    let host = run::host(&config)?;
+    let zk = Zk::start(run::zookeeper(&config)?);
+    let mut link = zk.link();
+    let up = timeout(ZOOKEEPER_TIME, link.wait_for(deploy_zk::link::Link::is_up)).await;
+    if up.is_err() {
+        let hosts = config.zookeeper.hosts.join(",");
+        eprintln!("error: no ZooKeeper at {hosts} within {} s", ZOOKEEPER_TIME.as_secs());
+        return Ok(Exit::ZooKeeper);
+    }
+    for service in &config.services {
+        one(&config, service, (&host, &zk)).await?;
+    }
+    zk.close(Duration::from_secs(1)).await;
+    Ok(Exit::Done)
+}
+
+async fn one(
+    config: &Config,
+    service: &Service,
+    (host, zk): (&deploy_core::name::HostName, &Zk),
+) -> anyhow::Result<()> {
+    let mut performer = run::performer(config, service, (host, zk))?;
+    performer.lease.look().await?;
+    let tree = config.zookeeper.root.service(&service.name);
+    let mut inputs = Inputs::new(zk, &tree, host);
+    let deadline = Instant::now() + ZOOKEEPER_TIME;
+    let wanted = loop {
+        let znodes = inputs.read();
+        let reader = Reader { service: &service.name, host, now: Timestamp::now() };
+        let wanted = wanted(&znodes, &reader);
+        let unread = matches!(wanted.target, WantedTarget::Unknown)
+            || wanted.gate == Gate::Cut
+            || znodes.builds.iter().any(|(_, view)| *view == deploy_core::wanted::View::Unknown);
+        if !unread || Instant::now() >= deadline {
+            break wanted;
+        }
+        let _ = timeout(Duration::from_millis(500), inputs.changed()).await;
+    };
+    let known =
+        Known { record: performer.journal.record(), fetched: None, lease: performer.lease.state() };
+    let sight = observe(service, known).await?;
+    let plan = plan(&wanted, &shape(&performer), &sight.observed);
+    let target = match &wanted.target {
+        WantedTarget::Build(goal) => goal.build.to_string(),
+        WantedTarget::Nothing => "nothing".to_owned(),
+        WantedTarget::Unknown => "unknown".to_owned(),
+        WantedTarget::Unreadable(_) => "unreadable".to_owned(),
+    };
+    let current = sight.observed.current.as_ref().map_or("-".to_owned(), ToString::to_string);
+    let mut text = format!("{}  {}  current {current}  target {target}\n", service.name, plan.phase());
+    for step in &plan.steps {
+        text.push_str(&format!("  {step}\n"));
+    }
+    if let Rest::Blocked(problem) = &plan.rest {
+        text.push_str(&format!("  blocked by {}: {}\n", problem.object, problem.message));
+    }
+    if plan.steps.is_empty() {
+        text.push_str("  nothing to do\n");
+    }
+    match io::stdout().lock().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            anyhow::bail!("failed to write: {}", Chain(&error))
+        }
+        Ok(()) | Err(_) => Ok(()),
+    }
+}

@@ -1,0 +1,239 @@
+//! `deployd run`: the agent.
+
+use std::fs::DirBuilder;
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use deploy_core::name::HostName;
+use deploy_core::wire::alive::Alive;
+use deploy_core::wire::{self, time};
+use deploy_zk::config::{self as zk_config, DigestAuth};
+use deploy_zk::link::Link;
+use deploy_zk::zk::Zk;
+use jiff::Timestamp;
+use sd_notify::NotifyState;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::sleep;
+
+use super::Exit;
+use crate::agent::{Agent, End, Run};
+use crate::chain::Chain;
+use crate::config::{Config, Service};
+use crate::host::{lock, probe, proc};
+use crate::inputs::Inputs;
+use crate::journal::Journal;
+use crate::lease::LeaseQueue;
+use crate::perform::hook::MARK;
+use crate::perform::{Performer, Progress, release};
+use crate::publish::{Places, publish};
+
+/// How long ZooKeeper may take to be told that we end.
+const CLOSE_TIME: Duration = Duration::from_secs(3);
+
+/// Run the agent: watch ZooKeeper, and bring the services of this host to their targets
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {
+    /// End when nothing is left to do: exit 0 at the target, 3 if it failed or can't be reached
+    #[arg(long)]
+    once: bool,
+}
+
+/// Runs the agent until SIGTERM or SIGINT, or, with `--once`, until nothing is left to do.
+///
+/// # Errors
+/// Where it can't start: another deployd has the state directory, a journal can't be read.
+pub(crate) async fn run(config: Config, arguments: &Arguments) -> anyhow::Result<Exit> {
+    let host = host(&config)?;
+    state_dir(&config.state_dir)?;
+    // Held until the end.
+    let _lock = match lock::lock(&config.state_dir) {
+        Ok(lock) => lock,
+        Err(error @ lock::LockError::Held { .. }) => {
+            eprintln!("error: {error}\n  tip: deployd status");
+            return Ok(Exit::Refused);
+        }
+        Err(error) => return Err(error.into()),
+    };
+    tidy_up(&config);
+    let zk = Zk::start(zookeeper(&config)?);
+    let (stop, stopping) = watch::channel(false);
+    let mut reports = Vec::new();
+    let mut agents = JoinSet::new();
+    let mut publishers = JoinSet::new();
+    let mut alive = Vec::new();
+    let mode = if arguments.once { Run::Once } else { Run::On };
+    for service in &config.services {
+        let tree = config.zookeeper.root.service(&service.name);
+        let (report, reported) = watch::channel(None);
+        let file = config.state_dir.join("status").join(format!("{}.json", service.name));
+        let places = Places { znode: tree.host(&host), file };
+        reports.push((service.name.clone(), reported.clone()));
+        publishers.spawn(publish(zk.clone(), places, reported));
+        let mark = Alive {
+            agent: env!("CARGO_PKG_VERSION").to_owned(),
+            since: Some(time::render(Timestamp::now())),
+        };
+        alive.push(zk.ephemeral(&tree.alive(&host), &wire::encode(&mark)));
+        let agent = Agent {
+            inputs: Inputs::new(&zk, &tree, &host),
+            performer: performer(&config, service, (&host, &zk))?,
+            link: zk.link(),
+            reports: report,
+            stop: stopping.clone(),
+            trust: if config.builds.trusted_keys.is_empty() { "zookeeper" } else { "signed" },
+        };
+        agents.spawn(agent.run(mode));
+    }
+    tracing::info!(%host, services = config.services.len(), "deployd started");
+    let _ = sd_notify::notify(&[NotifyState::Ready]);
+    let mut ends = Vec::new();
+    let mut terminate = signal(SignalKind::terminate()).context("failed to watch signals")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("failed to watch signals")?;
+    loop {
+        // Cancel-safe: signals and ends are kept until they are asked for.
+        tokio::select! {
+            end = agents.join_next() => match end {
+                Some(end) => ends.push(end.context("an agent died, which is a bug")?),
+                None => break,
+            },
+            _ = terminate.recv() => begin_stop(&stop),
+            _ = interrupt.recv() => begin_stop(&stop),
+            () = say_status(&zk, &reports) => {}
+        }
+    }
+    // The agents have dropped their ends: each publisher writes the last report and ends.
+    while publishers.join_next().await.is_some() {}
+    drop(alive);
+    zk.close(CLOSE_TIME).await;
+    tracing::info!("deployd ended");
+    Ok(if ends.contains(&End::NotConverged) { Exit::Failed } else { Exit::Done })
+}
+
+fn begin_stop(stop: &watch::Sender<bool>) {
+    tracing::info!("deployd is told to stop");
+    let _ = sd_notify::notify(&[NotifyState::Stopping]);
+    stop.send_replace(true);
+}
+
+/// Says, about once a second, in `systemctl status` what goes on, and that we are alive.
+async fn say_status(
+    zk: &Zk,
+    reports: &[(deploy_core::name::ServiceName, watch::Receiver<Option<wire::report::Report>>)],
+) {
+    let text = |receiver: &watch::Receiver<Option<wire::report::Report>>| {
+        let report = receiver.borrow();
+        let report = report.as_ref()?;
+        let build = report.current.as_ref().map_or("-", |build| build.as_str());
+        let target = report.target.as_ref().filter(|target| Some(*target) != report.current.as_ref());
+        let target = target.map(|target| format!(" -> {target}")).unwrap_or_default();
+        Some(format!("{} {build}{target} {}", report.service, report.phase))
+    };
+    let mut parts: Vec<String> = reports.iter().filter_map(|(_, report)| text(report)).collect();
+    parts.push(match &*zk.link().borrow() {
+        Link::Up { .. } => "zk ok".to_owned(),
+        link => format!("zk {link}"),
+    });
+    let status = parts.join("; ");
+    let _ = sd_notify::notify(&[NotifyState::Status(&status), NotifyState::Watchdog]);
+    sleep(Duration::from_secs(1)).await;
+}
+
+/// Returns the name of this host in ZooKeeper.
+///
+/// # Errors
+/// Where none is configured and the machine's is not usable.
+pub(crate) fn host(config: &Config) -> anyhow::Result<HostName> {
+    if let Some(host) = &config.host {
+        return Ok(host.clone());
+    }
+    let name = nix::unistd::gethostname().context("failed to read the machine's host name")?;
+    HostName::parse(&name.to_string_lossy())
+        .context("the machine's host name is not usable; set agent.host in deployd.toml")
+}
+
+fn state_dir(dir: &Path) -> anyhow::Result<()> {
+    for dir in [dir.to_owned(), dir.join("status"), dir.join("journal")] {
+        match DirBuilder::new().mode(0o700).recursive(true).create(&dir) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+                return Err(error).with_context(|| format!("failed to make {}", dir.display()));
+            }
+            Ok(()) | Err(_) => {}
+        }
+    }
+    Ok(())
+}
+
+/// Puts right what a dead run may have left, before anything is looked at.
+fn tidy_up(config: &Config) {
+    let killed = proc::kill_marked(&format!("{MARK}={}", config.state_dir.display()));
+    if killed > 0 {
+        tracing::warn!(processes = killed, "killed hooks of an earlier run");
+    }
+    for service in &config.services {
+        let tree = crate::host::tree::Tree::new(&service.dir);
+        if let Err(error) = release::sweep(&tree) {
+            let dir = service.dir.display();
+            tracing::warn!(%dir, error = %Chain(&error), "leftovers of an earlier run can't be removed");
+        }
+    }
+}
+
+/// Makes what the steps of a service are done with.
+///
+/// # Errors
+/// Where its journal can't be read.
+pub(crate) fn performer(
+    config: &Config,
+    service: &Service,
+    (host, zk): (&HostName, &Zk),
+) -> anyhow::Result<Performer> {
+    let tree = config.zookeeper.root.service(&service.name);
+    Ok(Performer {
+        host: host.clone(),
+        service: service.clone(),
+        builds: config.builds.clone(),
+        state_dir: config.state_dir.clone(),
+        journal: Journal::open(&config.state_dir, &service.name)?,
+        lease: LeaseQueue::new(zk.clone(), tree, host.clone()),
+        fetched: None,
+        probes: probe::client().context("failed to set up the HTTP client")?,
+        progress: watch::channel(Progress::default()).0,
+    })
+}
+
+/// Returns how to reach ZooKeeper.
+///
+/// # Errors
+/// Where the credentials can't be read, or others can read them.
+pub(crate) fn zookeeper(config: &Config) -> anyhow::Result<zk_config::Config> {
+    let settings = &config.zookeeper;
+    let hosts: Vec<&str> = settings.hosts.iter().map(String::as_str).collect();
+    let mut zookeeper = zk_config::Config::new(&hosts);
+    zookeeper.session_timeout = settings.session_timeout;
+    if let Some(path) = &settings.auth_file {
+        zookeeper.auth = Some(credentials(path)?);
+    }
+    zookeeper.check()?;
+    Ok(zookeeper)
+}
+
+fn credentials(path: &Path) -> anyhow::Result<DigestAuth> {
+    use std::os::unix::fs::MetadataExt;
+    let what = || format!("failed to read zookeeper.auth_file {}", path.display());
+    let metadata = std::fs::metadata(path).with_context(what)?;
+    if metadata.mode() & 0o077 != 0 {
+        anyhow::bail!("others can read {}; run chmod 600 {0}", path.display());
+    }
+    let text = std::fs::read_to_string(path).with_context(what)?;
+    match text.trim_end().split_once(':') {
+        Some((user, password)) if !user.is_empty() && !password.contains('\n') => {
+            Ok(DigestAuth { user: user.to_owned(), password: password.to_owned() })
+        }
+        _ => anyhow::bail!("{} is not one line, user:password", path.display()),
+    }
+}

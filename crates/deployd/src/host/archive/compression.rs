@@ -1,0 +1,233 @@
+//! Which compression an archive has, and the thread that undoes it.
+//!
+//! Everything is read to the last byte of the file, so that every checksum in it counts: a gzip
+//! stream's CRC and length come after its data.
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read};
+use std::os::unix::fs::FileExt;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::Scope;
+
+use flate2::bufread::GzDecoder;
+
+use super::error::UnpackError;
+
+/// Bytes of one buffer on its way from the inflating to the writing thread.
+const BUFFER_BYTES: usize = 128 * 1024;
+
+/// Buffers on their way at most.
+const BUFFERS: usize = 8;
+
+/// Logarithm of the largest zstd window that is accepted: 128 MiB, as much as `zstd` itself takes
+/// without being asked. It bounds the memory that an archive can make us use.
+const ZSTD_WINDOW_LOG_MAX: u32 = 27;
+
+/// A compression that is accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Compression {
+    /// One or several gzip members.
+    Gzip,
+    /// One or several zstd frames.
+    Zstd,
+}
+
+/// The writing thread's end: full buffers come, empty ones go back.
+pub(super) struct Buffers {
+    /// Full ones; closed after the last one, and after an error.
+    pub(super) full: Receiver<io::Result<Vec<u8>>>,
+    /// Empty ones.
+    pub(super) empty: SyncSender<Vec<u8>>,
+}
+
+impl Compression {
+    /// Tells it from the first bytes of the file, never from its name.
+    pub(super) fn detect(archive: &File) -> Result<Self, UnpackError> {
+        let mut first = [0; 512];
+        let read = ReadFrom::start(archive)
+            .and_then(|reader| reader.take(512).read_into(&mut first))
+            .map_err(|source| UnpackError::io("read the archive".to_owned(), source))?;
+        let found = match &first[..read] {
+            [] => "it is empty",
+            [0x1f, 0x8b, ..] => return Ok(Self::Gzip),
+            [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => {
+                return Ok(Self::Zstd);
+            }
+            [b'B', b'Z', b'h', ..] => "it is bzip2",
+            [0xfd, b'7', b'z', b'X', b'Z', ..] => "it is xz",
+            [0x5d, 0, 0, ..] => "it is lzma",
+            [0x04, 0x22, 0x4d, 0x18, ..] => "it is lz4",
+            [0x1f, 0x9d, ..] => "it is compress",
+            [b'P', b'K', 3 | 5, ..] => "it is zip",
+            plain if plain.len() == 512 && plain[257..].starts_with(b"ustar") => {
+                "it is a tar that is not compressed"
+            }
+            _ => "its format is unknown",
+        };
+        Err(UnpackError::archive(format!(
+            "{found}; accepted are .tar.gz and .tar.zst"
+        )))
+    }
+
+    /// Starts the thread that inflates `archive`. It ends by itself when the buffers are dropped.
+    pub(super) fn inflate<'scope, 'env>(
+        self,
+        archive: &'env File,
+        scope: &'scope Scope<'scope, 'env>,
+    ) -> Result<Buffers, UnpackError> {
+        let failed = |source| UnpackError::io("start to decompress".to_owned(), source);
+        let input =
+            BufReader::with_capacity(BUFFER_BYTES, ReadFrom::start(archive).map_err(failed)?);
+        let (full_sender, full) = sync_channel(BUFFERS);
+        let (empty, empty_receiver) = sync_channel(BUFFERS);
+        for _ in 0..BUFFERS {
+            let _ = empty.send(Vec::with_capacity(BUFFER_BYTES));
+        }
+        let work = move || match self {
+            Self::Gzip => pump(GzipMembers::new(input), &full_sender, &empty_receiver),
+            Self::Zstd => match zstd_frames(input) {
+                Ok(decoder) => pump(decoder, &full_sender, &empty_receiver),
+                Err(error) => drop(full_sender.send(Err(error))),
+            },
+        };
+        std::thread::Builder::new()
+            .name("inflate".to_owned())
+            .spawn_scoped(scope, work)
+            .map_err(failed)?;
+        Ok(Buffers { full, empty })
+    }
+}
+
+/// Fills buffers until the end, an error, or nobody wants them.
+fn pump(mut decoder: impl Read, full: &SyncSender<io::Result<Vec<u8>>>, empty: &Receiver<Vec<u8>>) {
+    while let Ok(mut buffer) = empty.recv() {
+        buffer.resize(BUFFER_BYTES, 0);
+        match fill(&mut decoder, &mut buffer) {
+            Ok(0) => return,
+            Ok(count) => {
+                buffer.truncate(count);
+                if full.send(Ok(buffer)).is_err() {
+                    return;
+                }
+            }
+            Err(error) => return drop(full.send(Err(error))),
+        }
+    }
+}
+
+fn fill(decoder: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
+    let mut filled = 0;
+    while filled < buffer.len() {
+        match decoder.read(&mut buffer[filled..]) {
+            Ok(0) => break,
+            Ok(count) => filled += count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(filled)
+}
+
+fn zstd_frames<R: BufRead>(input: R) -> io::Result<zstd::Decoder<'static, R>> {
+    let mut decoder = zstd::Decoder::with_buffer(input)?;
+    decoder.window_log_max(ZSTD_WINDOW_LOG_MAX)?;
+    Ok(decoder)
+}
+
+/// All members of a gzip file, one after the other. As `gzip` does it, zero bytes may follow the
+/// last one, as tapes and block devices have them; unlike it, anything else is an error.
+struct GzipMembers<R> {
+    member: Option<Box<GzDecoder<R>>>,
+}
+
+impl<R: BufRead> GzipMembers<R> {
+    fn new(input: R) -> Self {
+        Self {
+            member: Some(Box::new(GzDecoder::new(input))),
+        }
+    }
+}
+
+impl<R: BufRead> Read for GzipMembers<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        while let Some(member) = &mut self.member {
+            let count = member.read(buffer)?;
+            if count > 0 || buffer.is_empty() {
+                return Ok(count);
+            }
+            let Some(member) = self.member.take() else {
+                break;
+            };
+            let mut rest = member.into_inner();
+            match rest.fill_buf()?.first() {
+                None => {}
+                Some(0) => only_zeros(&mut rest)?,
+                Some(0x1f) => self.member = Some(Box::new(GzDecoder::new(rest))),
+                Some(_) => return Err(trailing_bytes()),
+            }
+        }
+        Ok(0)
+    }
+}
+
+fn only_zeros(rest: &mut impl BufRead) -> io::Result<()> {
+    loop {
+        let bytes = rest.fill_buf()?;
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        if bytes.iter().any(|byte| *byte != 0) {
+            return Err(trailing_bytes());
+        }
+        let count = bytes.len();
+        rest.consume(count);
+    }
+}
+
+fn trailing_bytes() -> io::Error {
+    io::Error::new(
+        io::ErrorKind::InvalidData,
+        "bytes that are not gzip follow the end of the gzip stream",
+    )
+}
+
+/// Reads a file by position, so that whoever else holds the file is not disturbed, and never past
+/// the length that it had at the start.
+struct ReadFrom<'a> {
+    file: &'a File,
+    position: u64,
+    end: u64,
+}
+
+impl<'a> ReadFrom<'a> {
+    fn start(file: &'a File) -> io::Result<Self> {
+        let metadata = file.metadata()?;
+        if !metadata.is_file() {
+            return Err(io::Error::other("it is not a regular file"));
+        }
+        Ok(Self {
+            file,
+            position: 0,
+            end: metadata.len(),
+        })
+    }
+
+    fn take(mut self, bytes: u64) -> Self {
+        self.end = self.end.min(bytes);
+        self
+    }
+
+    fn read_into(mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        fill(&mut self, buffer)
+    }
+}
+
+impl Read for ReadFrom<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let left = usize::try_from(self.end - self.position).unwrap_or(usize::MAX);
+        let wanted = buffer.len().min(left);
+        let count = self.file.read_at(&mut buffer[..wanted], self.position)?;
+        self.position += count as u64;
+        Ok(count)
+    }
+}

@@ -1,0 +1,130 @@
+//! One header block of a tar archive.
+//!
+//! Strict where two readers could understand different things, indifferent to what is not used:
+//! owners, device numbers and a garbled time are nobody's reason to refuse a build.
+
+use super::Rule;
+use super::stream::BLOCK_BYTES;
+
+/// A header whose checksum is right.
+#[derive(Debug)]
+pub(super) struct Header<'a> {
+    block: &'a [u8; BLOCK_BYTES],
+}
+
+/// What a numeric field holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Number {
+    Blank,
+    Value(u64),
+    Garbled,
+}
+
+impl<'a> Header<'a> {
+    /// Checks the checksum: the unsigned sum, as POSIX has it.
+    pub(super) fn parse(block: &'a [u8; BLOCK_BYTES]) -> Result<Self, Rule> {
+        let sum: u64 = block.iter().map(|byte| u64::from(*byte)).sum();
+        let field: u64 = block[148..156].iter().map(|byte| u64::from(*byte)).sum();
+        let expected = sum - field + 8 * u64::from(b' ');
+        if number(&block[148..156]) != Number::Value(expected) {
+            return Err("a header has a bad checksum".into());
+        }
+        Ok(Self { block })
+    }
+
+    /// Returns the byte that says what the entry is.
+    pub(super) fn kind(&self) -> u8 {
+        self.block[156]
+    }
+
+    /// Returns the name in this header, with the prefix where the format has one.
+    pub(super) fn name(&self) -> Result<Vec<u8>, Rule> {
+        let name = until_nul(&self.block[..100]);
+        let prefix = until_nul(&self.block[345..500]);
+        let magic = &self.block[257..265];
+        if magic == b"ustar  \0" || prefix.is_empty() {
+            // GNU keeps times there. Without a magic (V7) there is nothing, as with short names.
+            return Ok(name.to_vec());
+        }
+        if magic != b"ustar\x0000" {
+            return Err("its header has a prefix, but is not ustar".into());
+        }
+        Ok([prefix, b"/", name].concat())
+    }
+
+    /// Returns the target of a link.
+    pub(super) fn link(&self) -> Vec<u8> {
+        until_nul(&self.block[157..257]).to_vec()
+    }
+
+    /// Returns the size; a blank field is none.
+    pub(super) fn size(&self) -> Result<Option<u64>, Rule> {
+        match number(&self.block[124..136]) {
+            Number::Value(size) => Ok(Some(size)),
+            Number::Blank => Ok(None),
+            Number::Garbled => Err("its size is not a number".into()),
+        }
+    }
+
+    /// Returns the permission bits, and whatever else is in the field.
+    pub(super) fn mode(&self) -> Result<u64, Rule> {
+        match number(&self.block[100..108]) {
+            Number::Value(mode) => Ok(mode),
+            Number::Blank => Ok(0),
+            Number::Garbled => Err("its mode is not a number".into()),
+        }
+    }
+
+    /// Returns the seconds of the time of change, where they make sense.
+    pub(super) fn modified_s(&self) -> Option<i64> {
+        match number(&self.block[136..148]) {
+            Number::Value(seconds) => i64::try_from(seconds).ok(),
+            Number::Blank | Number::Garbled => None,
+        }
+    }
+}
+
+fn until_nul(field: &[u8]) -> &[u8] {
+    let end = field.iter().position(|byte| *byte == 0);
+    &field[..end.unwrap_or(field.len())]
+}
+
+/// Reads a numeric field: octal digits, or GNU's big-endian bytes where the first bit is set.
+fn number(field: &[u8]) -> Number {
+    if field[0] & 0x80 != 0 {
+        return base_256(field);
+    }
+    let start = field.iter().position(|byte| *byte != b' ');
+    let digits = &field[start.unwrap_or(field.len())..];
+    let end = digits
+        .iter()
+        .position(|byte| !(b'0'..=b'7').contains(byte))
+        .unwrap_or(digits.len());
+    if digits[end..].iter().any(|byte| !matches!(byte, 0 | b' ')) {
+        return Number::Garbled;
+    }
+    if end == 0 {
+        return Number::Blank;
+    }
+    // Twelve digits at most: 36 bits.
+    let value = digits[..end]
+        .iter()
+        .fold(0, |value, digit| value << 3 | u64::from(digit - b'0'));
+    Number::Value(value)
+}
+
+fn base_256(field: &[u8]) -> Number {
+    let (first, rest) = (field[0] & 0x7f, &field[1..]);
+    let low = rest.len().saturating_sub(8);
+    // The second bit is the sign. A negative number is of no use in any field.
+    if first != 0 || rest[..low].iter().any(|byte| *byte != 0) {
+        return Number::Garbled;
+    }
+    let value = rest[low..]
+        .iter()
+        .fold(0, |value, byte| value << 8 | u64::from(*byte));
+    Number::Value(value)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,173 @@
+//! Unpacks the archive of a build into a release directory, as `docs/archives.md` says.
+//!
+//! ```text
+//! releases/                 the parent: opened once, everything else is beneath that handle
+//!     .r2431.partial/       being written; 0700 and locked, so that nobody looks in or joins in
+//!     r2431/                complete: renamed here after one syncfs
+//! ```
+//!
+//! It must never create, change or remove anything outside the partial directory, whatever the
+//! archive says; never follow a symbolic link, not even one that stays inside; and never leave
+//! anything under the final name that is not complete and on disk. No system call here takes a
+//! path of more than one component.
+//!
+//! One thread inflates while the caller's parses and writes; both hold a few buffers, so memory
+//! does not grow with the archive.
+
+use std::borrow::Cow;
+use std::fs::File;
+use std::path::Path;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use nix::unistd::{Gid, Uid};
+
+use self::compression::Compression;
+use self::error::UnpackError;
+use self::member::{Kind, Member, Members};
+use self::partial::Partial;
+use self::stream::Stream;
+use self::tree::Tree;
+
+mod compression;
+pub(crate) mod error;
+mod header;
+mod member;
+mod name;
+mod partial;
+mod pax;
+pub(crate) mod remove;
+mod stream;
+mod tree;
+
+/// What an archive may cost.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Limits {
+    /// Sum of the sizes that the archive's files claim.
+    pub(crate) unpacked_bytes_max: u64,
+    /// Members of the archive.
+    pub(crate) entries_max: u64,
+    /// From the first byte to the last, syncing not counted.
+    pub(crate) time_max: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            unpacked_bytes_max: 8 << 30,
+            entries_max: 1_000_000,
+            time_max: Duration::from_secs(30 * 60),
+        }
+    }
+}
+
+/// Who gets everything that is unpacked. The owners named in the archive are ignored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Owner {
+    /// The user.
+    pub(crate) user: Uid,
+    /// The group.
+    pub(crate) group: Gid,
+}
+
+/// How an archive is to be unpacked.
+#[derive(Debug)]
+pub(crate) struct Options<'a> {
+    /// What it may cost.
+    pub(crate) limits: Limits,
+    /// Who gets it; `None` leaves it to the user that deployd runs as.
+    pub(crate) owner: Option<Owner>,
+    /// Set to true by another thread, it ends the work with [`UnpackError::Stopped`] soon.
+    pub(crate) stop: &'a AtomicBool,
+}
+
+/// What an unpacked archive came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Unpacked {
+    /// Members of the archive.
+    pub(crate) entries: u64,
+    /// Sum of the sizes of its files.
+    pub(crate) bytes: u64,
+}
+
+/// Unpacks `archive`, from its first byte whatever its position is, into the directory `release`.
+///
+/// `release` must not exist and exists afterwards only where the answer is `Ok`; it is complete
+/// and on disk then. Its parent must exist. What a killed run left beside it is removed first.
+///
+/// # Errors
+/// Where the archive breaks a rule of `docs/archives.md`, where the file system fails, or where
+/// somebody said stop. The partial directory is gone in every case, unless the error says that
+/// this failed too; a killed process leaves it, for the next call of the same name or for
+/// [`remove::remove_tree`].
+pub(crate) fn unpack(
+    archive: &File,
+    release: &Path,
+    options: &Options<'_>,
+) -> Result<Unpacked, UnpackError> {
+    let compression = Compression::detect(archive)?;
+    let partial = Partial::create(release)?;
+    let written = write_tree(archive, compression, &partial, options);
+    match written.and_then(|unpacked| partial.publish().map(|()| unpacked)) {
+        Ok(unpacked) => Ok(unpacked),
+        Err(refusal) => match partial.discard() {
+            Ok(()) => Err(refusal),
+            Err(source) => Err(UnpackError::Leftover {
+                refusal: Box::new(refusal),
+                source,
+            }),
+        },
+    }
+}
+
+fn write_tree(
+    archive: &File,
+    compression: Compression,
+    partial: &Partial,
+    options: &Options<'_>,
+) -> Result<Unpacked, UnpackError> {
+    let mut tree = Tree::new(partial.root(), options)?;
+    let unpacked = std::thread::scope(|scope| {
+        let buffers = compression.inflate(archive, scope)?;
+        let mut members = Members::new(Stream::new(buffers, options), &options.limits);
+        while let Some(member) = members.next()? {
+            write_member(&mut tree, &mut members, &member)?;
+        }
+        members.finish()
+    })?;
+    tree.finish()?;
+    Ok(unpacked)
+}
+
+fn write_member(
+    tree: &mut Tree,
+    members: &mut Members,
+    member: &Member,
+) -> Result<(), UnpackError> {
+    match &member.kind {
+        Kind::Directory { mode } => tree.directory(&member.path, *mode),
+        Kind::Symlink { target } => tree.symlink(&member.path, target),
+        Kind::HardLink { target } => tree.hard_link(&member.path, target),
+        Kind::File { mode, size } => {
+            let mut file = tree.file(&member.path, *mode)?;
+            members.copy_body(*size, &mut |bytes| file.write(bytes))?;
+            file.close(member.modified)
+        }
+    }
+}
+
+/// A rule of `docs/archives.md` that was broken, in words that follow the name of an entry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Rule(Cow<'static, str>);
+
+impl From<&'static str> for Rule {
+    fn from(text: &'static str) -> Self {
+        Self(Cow::Borrowed(text))
+    }
+}
+
+impl From<String> for Rule {
+    fn from(text: String) -> Self {
+        Self(Cow::Owned(text))
+    }
+}

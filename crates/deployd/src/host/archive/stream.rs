@@ -1,0 +1,160 @@
+//! The decompressed archive as the parser takes it: blocks, bodies, and a budget for every byte.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use super::Options;
+use super::compression::Buffers;
+use super::error::UnpackError;
+
+/// Bytes of a tar block.
+pub(super) const BLOCK_BYTES: usize = 512;
+
+/// Bytes that the stream may have beyond the files' own: zeros after the end marker, mostly. The
+/// largest record that is in use is 1 MiB (`tar -b 2048`).
+const SLACK_BYTES: u64 = 2 << 20;
+
+/// Bytes of headers, padding and long names that each entry may have besides its data.
+const SLACK_BYTES_PER_ENTRY: u64 = 16 << 10;
+
+/// One block, or the end.
+pub(super) enum Block {
+    /// A whole block.
+    Whole([u8; BLOCK_BYTES]),
+    /// The stream ended inside it.
+    Cut,
+    /// The stream ended before it.
+    End,
+}
+
+/// The decompressed archive.
+pub(super) struct Stream<'a> {
+    buffers: Buffers,
+    current: Vec<u8>,
+    position: usize,
+    budget: u64,
+    started: Instant,
+    time_max: Duration,
+    stop: &'a AtomicBool,
+}
+
+impl<'a> Stream<'a> {
+    pub(super) fn new(buffers: Buffers, options: &Options<'a>) -> Self {
+        Self {
+            buffers,
+            current: Vec::new(),
+            position: 0,
+            budget: options
+                .limits
+                .unpacked_bytes_max
+                .saturating_add(SLACK_BYTES),
+            started: Instant::now(),
+            time_max: options.limits.time_max,
+            stop: options.stop,
+        }
+    }
+
+    /// Widens the budget by what one more entry may have besides its data.
+    pub(super) fn allow_entry(&mut self) {
+        self.budget = self.budget.saturating_add(SLACK_BYTES_PER_ENTRY);
+    }
+
+    /// Takes the next block.
+    pub(super) fn block(&mut self) -> Result<Block, UnpackError> {
+        let mut block = [0; BLOCK_BYTES];
+        let mut filled = 0;
+        while filled < BLOCK_BYTES {
+            let bytes = self.next(BLOCK_BYTES as u64 - filled as u64)?;
+            if bytes.is_empty() {
+                return Ok(if filled == 0 { Block::End } else { Block::Cut });
+            }
+            block[filled..filled + bytes.len()].copy_from_slice(bytes);
+            filled += bytes.len();
+        }
+        Ok(Block::Whole(block))
+    }
+
+    /// Gives the `size` bytes of a body to `sink`, and takes the padding to the next block.
+    pub(super) fn body(
+        &mut self,
+        size: u64,
+        sink: &mut dyn FnMut(&[u8]) -> Result<(), UnpackError>,
+    ) -> Result<(), UnpackError> {
+        self.exactly(size, sink)?;
+        let padding = size.wrapping_neg() % BLOCK_BYTES as u64;
+        self.exactly(padding, &mut |_| Ok(()))
+    }
+
+    fn exactly(
+        &mut self,
+        size: u64,
+        sink: &mut dyn FnMut(&[u8]) -> Result<(), UnpackError>,
+    ) -> Result<(), UnpackError> {
+        let mut left = size;
+        while left > 0 {
+            let bytes = self.next(left)?;
+            if bytes.is_empty() {
+                return Err(UnpackError::archive("it ends in the middle of an entry"));
+            }
+            left -= bytes.len() as u64;
+            sink(bytes)?;
+        }
+        Ok(())
+    }
+
+    /// Reads to the end, and says whether nothing but zero bytes was left.
+    pub(super) fn rest_is_zero(&mut self) -> Result<bool, UnpackError> {
+        let mut zero = true;
+        loop {
+            let bytes = self.next(u64::MAX)?;
+            if bytes.is_empty() {
+                return Ok(zero);
+            }
+            zero &= bytes.iter().all(|byte| *byte == 0);
+        }
+    }
+
+    /// Takes between one and `max` bytes; none at the end of the stream.
+    fn next(&mut self, max: u64) -> Result<&[u8], UnpackError> {
+        if self.position == self.current.len() && !self.refill()? {
+            return Ok(&[]);
+        }
+        let left = self.current.len() - self.position;
+        let count = usize::try_from(max).unwrap_or(usize::MAX).min(left);
+        self.budget = self
+            .budget
+            .checked_sub(count as u64)
+            .ok_or_else(|| UnpackError::archive("it has more bytes than its limit allows"))?;
+        self.position += count;
+        Ok(&self.current[self.position - count..self.position])
+    }
+
+    fn refill(&mut self) -> Result<bool, UnpackError> {
+        if self.stop.load(Ordering::Relaxed) {
+            return Err(UnpackError::Stopped);
+        }
+        if self.started.elapsed() > self.time_max {
+            return Err(UnpackError::TooSlow {
+                limit_s: self.time_max.as_secs(),
+            });
+        }
+        let used = std::mem::take(&mut self.current);
+        self.position = 0;
+        if used.capacity() > 0 {
+            // An error means that the other end is done, and wants no more buffers.
+            let _ = self.buffers.empty.send(used);
+        }
+        match self.buffers.full.recv() {
+            Err(_) => Ok(false),
+            Ok(Ok(buffer)) => {
+                self.current = buffer;
+                Ok(true)
+            }
+            // An errno comes from the disk; everything else from the decoder.
+            Ok(Err(source)) if source.raw_os_error().is_some() => {
+                Err(UnpackError::io("read the archive".to_owned(), source))
+            }
+            Ok(Err(source)) => Err(UnpackError::Corrupt { source }),
+        }
+    }
+}

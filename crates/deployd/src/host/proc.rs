@@ -1,0 +1,122 @@
+//! What processes run, from /proc.
+//!
+//! Everything here may vanish while it is read: then it is not there.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+/// A process, told apart from a later one of the same number.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Process {
+    /// Its number.
+    pub(crate) pid: i32,
+    /// Its number and start time.
+    pub(crate) identity: String,
+}
+
+/// State of a listening socket in /proc/net/tcp.
+const LISTEN: &str = "0A";
+
+/// Returns the processes that listen on a TCP port, lowest number first. Those of other users are
+/// seen by root only.
+pub(crate) fn listeners(port: u16) -> Vec<Process> {
+    let sockets = listening_sockets(port);
+    if sockets.is_empty() {
+        return Vec::new();
+    }
+    let mut found: Vec<_> = pids().filter(|pid| holds(*pid, &sockets)).filter_map(process).collect();
+    found.sort_by_key(|process| process.pid);
+    found
+}
+
+/// Tells whether anything listens on a TCP port, whoever it is.
+pub(crate) fn is_listening(port: u16) -> Listening {
+    if listening_sockets(port).is_empty() { Listening::Nobody } else { Listening::Somebody }
+}
+
+/// Whether anything listens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Listening {
+    /// Yes.
+    Somebody,
+    /// No.
+    Nobody,
+}
+
+/// Returns a running process by its number.
+pub(crate) fn process(pid: i32) -> Option<Process> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name is in parentheses and may hold anything; the state is the first field behind it,
+    // the start time the 20th.
+    let fields: Vec<_> = stat[stat.rfind(')')? + 1..].split_whitespace().collect();
+    let (state, start) = (fields.first()?, fields.get(19)?);
+    if matches!(*state, "Z" | "X") {
+        return None;
+    }
+    Some(Process { pid, identity: format!("{pid}@{start}") })
+}
+
+/// Returns the name of the release that a process runs: the one that it was started in, or that
+/// its program is in.
+pub(crate) fn release_of(pid: i32, releases: &Path) -> Option<String> {
+    // What the kernel shows has no symlinks; neither must what it is compared with.
+    let releases = fs::canonicalize(releases).ok()?;
+    ["cwd", "exe"].iter().find_map(|what| {
+        let path = fs::read_link(format!("/proc/{pid}/{what}")).ok()?;
+        release_in(&path, &releases)
+    })
+}
+
+fn release_in(path: &Path, releases: &Path) -> Option<String> {
+    let name = path.strip_prefix(releases).ok()?.components().next()?;
+    let name = name.as_os_str().to_str()?;
+    let gone = path.to_str().is_some_and(|text| text.ends_with(" (deleted)"));
+    (!gone && !name.starts_with('.')).then(|| name.to_owned())
+}
+
+/// Kills the processes whose environment has this entry; returns how many. So what a dead run of
+/// ours has left behind is found, whatever it became.
+pub(crate) fn kill_marked(entry: &str) -> usize {
+    let marked = |pid: &i32| {
+        let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+        environment.split(|byte| *byte == 0).any(|found| found == entry.as_bytes())
+    };
+    let own = i32::try_from(std::process::id()).unwrap_or(0);
+    let victims = pids().filter(|pid| *pid != own).filter(marked);
+    victims.filter(|pid| kill(Pid::from_raw(*pid), Signal::SIGKILL).is_ok()).count()
+}
+
+fn pids() -> impl Iterator<Item = i32> {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+}
+
+fn holds(pid: i32, sockets: &BTreeSet<PathBuf>) -> bool {
+    let entries = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
+    entries.filter_map(|entry| fs::read_link(entry.path()).ok()).any(|link| sockets.contains(&link))
+}
+
+fn listening_sockets(port: u16) -> BTreeSet<PathBuf> {
+    let tables = ["/proc/net/tcp", "/proc/net/tcp6"];
+    let texts = tables.iter().filter_map(|path| fs::read_to_string(path).ok());
+    texts.flat_map(|text| sockets_in(&text, port)).collect()
+}
+
+/// Lines are `sl local_address rem_address st … inode`, addresses `HEX:PORT`.
+fn sockets_in(table: &str, port: u16) -> Vec<PathBuf> {
+    let wanted = format!(":{port:04X}");
+    let socket = |line: &str| {
+        let fields: Vec<_> = line.split_whitespace().collect();
+        let (local, state, inode) = (fields.get(1)?, fields.get(3)?, fields.get(9)?);
+        (local.ends_with(&wanted) && *state == LISTEN)
+            .then(|| PathBuf::from(format!("socket:[{inode}]")))
+    };
+    table.lines().skip(1).filter_map(socket).collect()
+}
+
+#[cfg(test)]
+mod tests;

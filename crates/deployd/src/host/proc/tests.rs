@@ -1,0 +1,47 @@
+use std::net::TcpListener;
+use std::path::Path;
+
+use super::{Listening, is_listening, listeners, process, release_in, release_of};
+
+#[test]
+fn finds_itself_by_its_port() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let own = i32::try_from(std::process::id()).unwrap();
+    assert!(listeners(port).contains(&process(own).unwrap()));
+    assert_eq!(is_listening(port), Listening::Somebody);
+    drop(listener);
+    assert_eq!(is_listening(port), Listening::Nobody);
+    assert_eq!(listeners(port), []);
+}
+
+#[test]
+fn a_working_directory_tells_the_release() {
+    let temp = tempfile::tempdir().unwrap();
+    let release = temp.path().join("releases/r1/bin");
+    std::fs::create_dir_all(&release).unwrap();
+    let mut child =
+        std::process::Command::new("sleep").arg("60").current_dir(&release).spawn().unwrap();
+    let pid = i32::try_from(child.id()).unwrap();
+    let found = release_of(pid, &temp.path().join("releases"));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert_eq!(found.as_deref(), Some("r1"));
+    assert_eq!(process(pid), None);
+}
+
+#[test]
+fn what_is_gone_or_partial_is_no_release() {
+    let name = |path| release_in(Path::new(path), Path::new("/srv/web/releases"));
+    assert_eq!(name("/srv/web/releases/r1").as_deref(), Some("r1"));
+    assert_eq!(name("/srv/web/releases/r1/bin/x").as_deref(), Some("r1"));
+    for none in [
+        "/srv/web/releases",
+        "/srv/web/releases2/r1",
+        "/srv/web/releases/r1 (deleted)",
+        "/srv/web/releases/.r1.partial",
+        "/",
+    ] {
+        assert_eq!(name(none), None, "{none}");
+    }
+}

@@ -1,0 +1,322 @@
+//! Other programs. The only place that starts any.
+//!
+//! Each in a process group of its own, with a cleared environment, no standard input, a time limit
+//! (TERM, then KILL to the whole group) and the tail of its output kept. Arguments are a list,
+//! never a shell string.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom};
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
+use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::process::{Child, Command};
+use tokio::time::timeout;
+
+use super::user::User;
+
+/// Lines of output that are kept.
+pub(crate) const TAIL_LINES: usize = 20;
+/// Bytes of output that are kept.
+pub(crate) const TAIL_BYTES: usize = 4096;
+/// Between TERM and KILL.
+const TERM_TIME: Duration = Duration::from_secs(5);
+/// How long output is waited for when the program has ended: a child of it may keep it open.
+const OUTPUT_TIME: Duration = Duration::from_secs(1);
+/// Where programs are found.
+pub(crate) const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// A program to run.
+#[derive(Debug, Clone)]
+pub(crate) struct Job<'a> {
+    /// The program and its arguments. A relative program with a slash is looked up in `dir`.
+    pub(crate) arguments: &'a [String],
+    /// Where it runs.
+    pub(crate) dir: &'a Path,
+    /// As whom; `None`: as ourselves.
+    pub(crate) user: Option<&'a User>,
+    /// Its environment, besides PATH and LANG and what `user` brings.
+    pub(crate) environment: &'a [(&'a str, String)],
+    /// How long it may take.
+    pub(crate) limit: Duration,
+    /// What becomes of processes that it leaves behind.
+    pub(crate) leftovers: Leftovers,
+}
+
+/// What becomes of processes that a program leaves behind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Leftovers {
+    /// They are killed with it.
+    Killed,
+    /// They live on, as a service does that the program has started. Their output goes to a file
+    /// without a name and not to a pipe of ours, which would end with us and kill them.
+    Live,
+}
+
+/// How a program ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Ended {
+    /// In which way.
+    pub(crate) how: How,
+    /// The last lines of its output, escaped: at most [`TAIL_LINES`] and [`TAIL_BYTES`].
+    pub(crate) tail: Vec<String>,
+}
+
+/// In which way a program ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum How {
+    /// Exit 0.
+    Well,
+    /// Another exit code.
+    Exit(i32),
+    /// By a signal.
+    Signal(i32),
+    /// It took too long, and was killed.
+    TimedOut(Duration),
+}
+
+/// Why a program can't be started.
+#[derive(Debug, thiserror::Error)]
+#[error("failed to run {program}")]
+pub(crate) struct StartError {
+    /// The program.
+    program: PathBuf,
+    /// Why.
+    #[source]
+    source: io::Error,
+}
+
+impl std::fmt::Display for How {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            How::Well => write!(f, "exit 0"),
+            How::Exit(code) => write!(f, "exit {code}"),
+            How::Signal(number) => match Signal::try_from(*number) {
+                Ok(signal) => write!(f, "killed by {signal}"),
+                Err(_) => write!(f, "killed by signal {number}"),
+            },
+            How::TimedOut(limit) => write!(f, "not done after {} s, killed", limit.as_secs_f64()),
+        }
+    }
+}
+
+/// Runs a program to its end. Dropping the future kills its group.
+///
+/// # Errors
+/// Where it can't be started: not there, not executable, its interpreter missing.
+pub(crate) async fn run(job: &Job<'_>) -> Result<Ended, StartError> {
+    let mut command = command(job);
+    let started = |source| StartError { program: program(job), source };
+    let sink = match job.leftovers {
+        Leftovers::Killed => {
+            command.stdout(Stdio::piped()).stderr(Stdio::piped());
+            None
+        }
+        Leftovers::Live => {
+            let file = nameless().map_err(started)?;
+            command.stdout(file.try_clone().map_err(started)?);
+            command.stderr(file.try_clone().map_err(started)?);
+            Some(file)
+        }
+    };
+    let mut child = command.spawn().map_err(started)?;
+    let group = Group { id: child.id(), leftovers: job.leftovers };
+    let mut tail = Tail::default();
+    let how = match sink {
+        None => watch_pipes(&mut child, &group, (job.limit, &mut tail)).await,
+        Some(mut file) => {
+            let how = wait(&mut child, &group, job.limit).await;
+            // What can't be read back is only output.
+            let _ = read_end(&mut file, &mut tail);
+            how
+        }
+    };
+    Ok(Ended { how, tail: tail.lines() })
+}
+
+fn program(job: &Job<'_>) -> PathBuf {
+    let program = Path::new(job.arguments.first().map_or("", String::as_str));
+    let plain = program.components().count() == 1;
+    if plain { program.to_owned() } else { job.dir.join(program) }
+}
+
+fn command(job: &Job<'_>) -> Command {
+    let mut arguments: Vec<std::ffi::OsString> = Vec::new();
+    if let Some(user) = job.user.filter(|user| !user.is_self()) {
+        // Groups too, which setuid alone would leave.
+        arguments.extend([
+            "setpriv".into(),
+            format!("--reuid={}", user.uid()).into(),
+            format!("--regid={}", user.gid()).into(),
+            "--init-groups".into(),
+            "--inh-caps=-all".into(),
+            "--".into(),
+        ]);
+    }
+    arguments.push(program(job).into());
+    arguments.extend(job.arguments.iter().skip(1).map(Into::into));
+    let mut command = Command::new(&arguments[0]);
+    command.args(&arguments[1..]).current_dir(job.dir).stdin(Stdio::null()).process_group(0);
+    command.env_clear().env("PATH", PATH).env("LANG", "C.UTF-8");
+    if let Some(user) = job.user {
+        command.env("HOME", user.home()).env("USER", user.name()).env("LOGNAME", user.name());
+    }
+    command.envs(job.environment.iter().map(|(key, value)| (key, value))).kill_on_drop(true);
+    command
+}
+
+/// A file without a name, for output that may outlive us.
+fn nameless() -> io::Result<File> {
+    use std::os::unix::fs::OpenOptionsExt;
+    let mut options = File::options();
+    options.read(true).append(true).mode(0o600).custom_flags(nix::libc::O_TMPFILE);
+    options.open(std::env::temp_dir())
+}
+
+fn read_end(file: &mut File, tail: &mut Tail) -> io::Result<()> {
+    let length = file.seek(SeekFrom::End(0))?;
+    file.seek(SeekFrom::Start(length.saturating_sub(TAIL_BYTES as u64)))?;
+    let mut bytes = Vec::new();
+    file.take(TAIL_BYTES as u64).read_to_end(&mut bytes)?;
+    tail.add(&bytes);
+    Ok(())
+}
+
+/// Reads both pipes while the program runs, and a little longer.
+async fn watch_pipes(
+    child: &mut Child,
+    group: &Group,
+    (limit, tail): (Duration, &mut Tail),
+) -> How {
+    let (mut out, mut err) = (child.stdout.take(), child.stderr.take());
+    let (sender, mut chunks) = tokio::sync::mpsc::channel::<Vec<u8>>(16);
+    let copy_out = copy(out.as_mut(), sender.clone());
+    let copy_err = copy(err.as_mut(), sender);
+    let collect = async {
+        while let Some(chunk) = chunks.recv().await {
+            tail.add(&chunk);
+        }
+    };
+    let mut reading = Box::pin(async { tokio::join!(copy_out, copy_err, collect) });
+    let mut ending = Box::pin(wait(child, group, limit));
+    // Cancel-safe: both futures are kept, and only polled again.
+    let how = tokio::select! {
+        how = &mut ending => Some(how),
+        _ = &mut reading => None,
+    };
+    match how {
+        Some(how) => {
+            // A child that kept the output open must not keep us.
+            let _ = timeout(OUTPUT_TIME, reading).await;
+            how
+        }
+        None => ending.await,
+    }
+}
+
+async fn copy<R: AsyncRead + Unpin>(
+    from: Option<&mut R>,
+    to: tokio::sync::mpsc::Sender<Vec<u8>>,
+) {
+    let Some(from) = from else { return };
+    let mut buffer = vec![0; 8192];
+    while let Ok(bytes @ 1..) = from.read(&mut buffer).await {
+        if to.send(buffer[..bytes].to_vec()).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Waits for the program itself, and ends what it left behind.
+async fn wait(child: &mut Child, group: &Group, limit: Duration) -> How {
+    let how = match timeout(limit, child.wait()).await {
+        Ok(status) => status.map_or(How::Exit(-1), how),
+        Err(_) => {
+            group.signal(Signal::SIGTERM);
+            let _ = timeout(TERM_TIME, child.wait()).await;
+            group.signal(Signal::SIGKILL);
+            let _ = child.wait().await;
+            How::TimedOut(limit)
+        }
+    };
+    if group.leftovers == Leftovers::Killed {
+        group.signal(Signal::SIGKILL);
+    }
+    how
+}
+
+fn how(status: ExitStatus) -> How {
+    match (status.code(), status.signal()) {
+        (Some(0), _) => How::Well,
+        (Some(code), _) => How::Exit(code),
+        (None, signal) => How::Signal(signal.unwrap_or(0)),
+    }
+}
+
+/// The process group of a program; dropped before the end, it is killed.
+struct Group {
+    id: Option<u32>,
+    leftovers: Leftovers,
+}
+
+impl Group {
+    fn signal(&self, signal: Signal) {
+        if let Some(id) = self.id.and_then(|id| i32::try_from(id).ok()) {
+            // Gone already is as good.
+            let _ = killpg(Pid::from_raw(id), signal);
+        }
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        if self.leftovers == Leftovers::Killed {
+            self.signal(Signal::SIGKILL);
+        }
+    }
+}
+
+/// The last bytes of an output.
+#[derive(Default)]
+struct Tail {
+    bytes: VecDeque<u8>,
+}
+
+impl Tail {
+    fn add(&mut self, chunk: &[u8]) {
+        let from = chunk.len().saturating_sub(TAIL_BYTES);
+        self.bytes.extend(&chunk[from..]);
+        let excess = self.bytes.len().saturating_sub(TAIL_BYTES);
+        self.bytes.drain(..excess);
+    }
+
+    fn lines(self) -> Vec<String> {
+        let bytes: Vec<u8> = self.bytes.into();
+        last_lines(&String::from_utf8_lossy(&bytes))
+    }
+}
+
+/// Returns the last lines of a text, with control characters escaped: they end up in terminals.
+pub(crate) fn last_lines(text: &str) -> Vec<String> {
+    let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
+    let from = lines.len().saturating_sub(TAIL_LINES);
+    lines[from..].iter().map(|line| escape(line)).collect()
+}
+
+fn escape(line: &str) -> String {
+    let plain = line.replace('\t', "    ");
+    plain
+        .chars()
+        .flat_map(|c| -> Vec<char> {
+            if c.is_control() { c.escape_default().collect() } else { vec![c] }
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests;

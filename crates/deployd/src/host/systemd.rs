@@ -1,0 +1,159 @@
+//! systemd units, by its own program.
+//!
+//! The text interface is stable, stands in logs, and needs no daemon besides PID 1.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
+
+use super::process::{Ended, How, Job, Leftovers, StartError, run};
+
+/// How long systemd may take to answer a question.
+const ANSWER_TIME: Duration = Duration::from_secs(10);
+/// Added to a limit for the command around the job, so that systemd's own end is seen first.
+const COMMAND_TIME: Duration = Duration::from_secs(2);
+
+/// What systemd knows of a unit.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Unit {
+    /// `loaded`, `not-found`, `masked`, ….
+    pub(crate) load: String,
+    /// `active`, `inactive`, `failed`, ….
+    pub(crate) active: String,
+    /// `running`, `dead`, `auto-restart`, ….
+    pub(crate) sub: String,
+    /// The main process; 0 for none.
+    pub(crate) main_pid: i32,
+    /// How often systemd has restarted it by itself.
+    pub(crate) restarts: u64,
+    /// Tells this start from others.
+    pub(crate) invocation: String,
+}
+
+/// Why systemd can't be asked.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SystemdError {
+    /// `systemctl` can't be run.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// It says no, or nothing in time.
+    #[error("systemctl {verb} {unit}: {how}{}", last(.tail))]
+    Failed {
+        /// What was asked for.
+        verb: &'static str,
+        /// Of which unit.
+        unit: String,
+        /// How it ended.
+        how: How,
+        /// What it said.
+        tail: Vec<String>,
+    },
+}
+
+fn last(lines: &[String]) -> String {
+    lines.last().map(|line| format!(": {line}")).unwrap_or_default()
+}
+
+/// Whether to restart or to reload.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Verb {
+    /// Stop it and start it.
+    Restart,
+    /// Let it reload.
+    Reload,
+}
+
+/// Restarts or reloads a unit, and waits for the job's outcome.
+///
+/// # Errors
+/// Where systemd can't be reached, doesn't know the unit, or the job fails.
+pub(crate) async fn change(verb: Verb, unit: &str, limit: Duration) -> Result<(), SystemdError> {
+    if verb == Verb::Restart {
+        // Else a unit that was restarted often is refused, whatever it would do now.
+        let _ = systemctl(&["reset-failed", "--", unit], ANSWER_TIME).await?;
+    }
+    let (word, verb_name) = match verb {
+        Verb::Restart => ("restart", "restart"),
+        Verb::Reload => ("reload", "reload"),
+    };
+    let ended = systemctl(&[word, "--", unit], limit + COMMAND_TIME).await?;
+    match ended.how {
+        How::Well => Ok(()),
+        how => {
+            let unit = unit.to_owned();
+            Err(SystemdError::Failed { verb: verb_name, unit, how, tail: ended.tail })
+        }
+    }
+}
+
+/// Returns what systemd knows of a unit.
+///
+/// # Errors
+/// Where systemd can't be reached.
+pub(crate) async fn show(unit: &str) -> Result<Unit, SystemdError> {
+    let properties = "LoadState,ActiveState,SubState,MainPID,NRestarts,InvocationID";
+    let ended = systemctl(&["show", "--property", properties, "--", unit], ANSWER_TIME).await?;
+    if ended.how != How::Well {
+        let (unit, tail) = (unit.to_owned(), ended.tail);
+        return Err(SystemdError::Failed { verb: "show", unit, how: ended.how, tail });
+    }
+    Ok(parse(&ended.tail))
+}
+
+/// Returns the last lines that a unit has logged since it was started last.
+pub(crate) async fn log(unit: &str) -> Vec<String> {
+    let arguments = ["journalctl", "--quiet", "--no-pager", "--output=cat", "--lines=20", "--unit"];
+    let mut arguments: Vec<String> = arguments.iter().map(|text| (*text).to_owned()).collect();
+    arguments.push(unit.to_owned());
+    let ended = run(&job(&arguments, ANSWER_TIME)).await;
+    ended.map(|ended| ended.tail).unwrap_or_default()
+}
+
+fn parse(lines: &[String]) -> Unit {
+    let pairs: BTreeMap<&str, &str> = lines.iter().filter_map(|line| line.split_once('=')).collect();
+    let text = |key| pairs.get(key).copied().unwrap_or_default();
+    Unit {
+        load: text("LoadState").to_owned(),
+        active: text("ActiveState").to_owned(),
+        sub: text("SubState").to_owned(),
+        main_pid: text("MainPID").parse().unwrap_or(0),
+        restarts: text("NRestarts").parse().unwrap_or(0),
+        invocation: text("InvocationID").to_owned(),
+    }
+}
+
+async fn systemctl(arguments: &[&str], limit: Duration) -> Result<Ended, StartError> {
+    let mut all = vec!["systemctl".to_owned(), "--no-ask-password".to_owned()];
+    all.extend(arguments.iter().map(|text| (*text).to_owned()));
+    run(&job(&all, limit)).await
+}
+
+fn job(arguments: &[String], limit: Duration) -> Job<'_> {
+    let dir = Path::new("/");
+    Job { arguments, dir, user: None, environment: &[], limit, leftovers: Leftovers::Killed }
+}
+
+impl Unit {
+    /// Tells whether it runs, or is on its way to.
+    pub(crate) fn is_up(&self) -> bool {
+        matches!(self.active.as_str(), "active" | "reloading" | "activating")
+            && self.sub != "auto-restart"
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Unit, parse};
+
+    #[test]
+    fn a_unit_in_a_restart_loop_is_not_up() {
+        let unit = |active: &str, sub: &str| {
+            let lines = [format!("ActiveState={active}"), format!("SubState={sub}")];
+            parse(&lines).is_up()
+        };
+        assert!(unit("active", "running"));
+        assert!(!unit("activating", "auto-restart"));
+        assert!(!unit("failed", "failed"));
+        assert!(!Unit::default().is_up());
+    }
+}

@@ -1,0 +1,192 @@
+//! The directory of a service.
+//!
+//! ```text
+//! <dir>/releases/<build>/          complete: only ever renamed into place
+//! <dir>/releases/.<build>.partial/ being unpacked; removed at start
+//! <dir>/current -> releases/<build>
+//! ```
+
+use std::fs::{self, DirBuilder};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, symlink};
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use super::files;
+
+/// The directory of a service.
+#[derive(Debug, Clone)]
+pub(crate) struct Tree {
+    dir: PathBuf,
+}
+
+/// What `current` is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Current {
+    /// Not there.
+    Absent,
+    /// A symlink to something with this name in `releases`.
+    Release(String),
+    /// A file, a directory, or a link to somewhere else: not ours to replace.
+    Foreign(String),
+}
+
+/// Why the directory of a service can't be used.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum TreeError {
+    /// The directory, or what is above it, is not there.
+    #[error("{path} does not exist")]
+    Missing {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// Something can't be made, read or replaced.
+    #[error("failed to {attempt} {path}")]
+    Io {
+        /// What was tried.
+        attempt: &'static str,
+        /// With what.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// `current` is not a symlink into `releases`.
+    #[error("{path} is {found}, not a symlink into releases; move it away")]
+    Foreign {
+        /// `current`.
+        path: PathBuf,
+        /// What it is.
+        found: String,
+    },
+}
+
+impl Tree {
+    /// Returns the tree in a directory; looks at nothing.
+    pub(crate) fn new(dir: &Path) -> Tree {
+        Tree { dir: dir.to_owned() }
+    }
+
+    /// Where releases are.
+    pub(crate) fn releases(&self) -> PathBuf {
+        self.dir.join("releases")
+    }
+
+    /// Where one release is.
+    pub(crate) fn release(&self, build: &str) -> PathBuf {
+        self.dir.join("releases").join(build)
+    }
+
+    /// The symlink to the release in service.
+    pub(crate) fn current(&self) -> PathBuf {
+        self.dir.join("current")
+    }
+
+    /// Makes the directory and `releases`, where the directory above exists: a mount that is
+    /// missing is not papered over.
+    ///
+    /// # Errors
+    /// Where the directory above does not exist, or they can't be made.
+    pub(crate) fn prepare(&self) -> Result<(), TreeError> {
+        let above = self.dir.parent().unwrap_or(Path::new("/"));
+        if !above.is_dir() {
+            return Err(TreeError::Missing { path: above.to_owned() });
+        }
+        for dir in [self.dir.clone(), self.releases()] {
+            match DirBuilder::new().mode(0o755).create(&dir) {
+                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+                    return Err(TreeError::Io { attempt: "make", path: dir, source: error });
+                }
+                Ok(()) | Err(_) => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns the names of the complete releases with the time of their directories, newest
+    /// first. Names that start with a dot are never releases.
+    ///
+    /// # Errors
+    /// Where `releases` can't be read; a missing one is empty.
+    pub(crate) fn list(&self) -> Result<Vec<(String, SystemTime)>, TreeError> {
+        let path = self.releases();
+        let failed = |source| TreeError::Io { attempt: "list", path: path.clone(), source };
+        let entries = match fs::read_dir(&path) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(failed(error)),
+        };
+        let mut releases = Vec::new();
+        for entry in entries {
+            let entry = entry.map_err(failed)?;
+            let Ok(name) = entry.file_name().into_string() else { continue };
+            // It may go while we look: then it is not listed.
+            let Ok(metadata) = entry.metadata() else { continue };
+            if metadata.is_dir() && !name.starts_with('.') {
+                releases.push((name, metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH)));
+            }
+        }
+        releases.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
+        Ok(releases)
+    }
+
+    /// Returns what `current` is.
+    ///
+    /// # Errors
+    /// Where that can't be told.
+    pub(crate) fn read_current(&self) -> Result<Current, TreeError> {
+        let path = self.current();
+        match fs::read_link(&path) {
+            Ok(target) => Ok(match release_name(&target, &self.releases()) {
+                Some(name) => Current::Release(name),
+                None => Current::Foreign(format!("a symlink to {}", target.display())),
+            }),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Current::Absent),
+            Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
+                let is_dir = path.is_dir();
+                Ok(Current::Foreign(if is_dir { "a directory" } else { "a file" }.to_owned()))
+            }
+            Err(source) => Err(TreeError::Io { attempt: "read", path, source }),
+        }
+    }
+
+    /// Points `current` at a release: a fresh symlink is renamed over it, and the directory is
+    /// synced. A reader finds the old or the new release, at every instant and after any crash.
+    /// Safe to repeat.
+    ///
+    /// # Errors
+    /// Where the release is not there, where `current` is something that is not ours to replace,
+    /// or where the file system refuses; `current` is as it was then.
+    pub(crate) fn activate(&self, build: &str) -> Result<(), TreeError> {
+        let (path, release) = (self.current(), self.release(build));
+        if !release.is_dir() {
+            return Err(TreeError::Missing { path: release });
+        }
+        if let Current::Foreign(found) = self.read_current()? {
+            return Err(TreeError::Foreign { path, found });
+        }
+        let failed = |source| TreeError::Io { attempt: "point", path: path.clone(), source };
+        let fresh = files::beside(&path).map_err(failed)?;
+        // A name left by a dead process with our id.
+        let _ = fs::remove_file(&fresh);
+        symlink(Path::new("releases").join(build), &fresh).map_err(failed)?;
+        if let Err(error) = fs::rename(&fresh, &path) {
+            let _ = fs::remove_file(&fresh);
+            return Err(failed(error));
+        }
+        files::sync_dir(&self.dir).map_err(failed)
+    }
+}
+
+/// Returns the name of the release that a link points to, relative or absolute.
+fn release_name(target: &Path, releases: &Path) -> Option<String> {
+    let inside = target.strip_prefix("releases").or_else(|_| target.strip_prefix(releases)).ok()?;
+    let mut parts = inside.components();
+    match (parts.next(), parts.next()) {
+        (Some(std::path::Component::Normal(name)), None) => name.to_str().map(str::to_owned),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests;

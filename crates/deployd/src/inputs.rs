@@ -1,0 +1,87 @@
+//! The znodes that decide what this host does for a service, followed as they change.
+
+use deploy_core::name::{BuildName, HostName};
+use deploy_core::wanted::{View, Znodes, builds_needed};
+use deploy_core::znode::ServiceTree;
+use deploy_zk::seen::{self, Seen};
+use deploy_zk::zk::Zk;
+use deploy_zk::znode::Znode;
+use futures_util::future::select_all;
+use tokio::sync::watch;
+
+type Watched = watch::Receiver<Seen<Znode>>;
+
+/// The znodes of one service that concern this host.
+pub(crate) struct Inputs {
+    zk: Zk,
+    tree: ServiceTree,
+    role: Watched,
+    enabled: Watched,
+    canary: Watched,
+    hold: Watched,
+    retry: Watched,
+    /// Those of the builds that the target names without an artifact.
+    builds: Vec<(BuildName, Watched)>,
+}
+
+impl Inputs {
+    /// Starts to follow them.
+    pub(crate) fn new(zk: &Zk, tree: &ServiceTree, host: &HostName) -> Inputs {
+        Inputs {
+            role: zk.watch(&tree.role(host)),
+            enabled: zk.watch(&tree.enabled()),
+            canary: zk.watch(&tree.canary()),
+            hold: zk.watch(&tree.hold()),
+            retry: zk.watch(&tree.retry(host)),
+            builds: Vec::new(),
+            zk: zk.clone(),
+            tree: tree.clone(),
+        }
+    }
+
+    /// Returns what was read last, and marks it as seen. The builds that it names are followed
+    /// from then on.
+    pub(crate) fn read(&mut self) -> Znodes {
+        let mut znodes = Znodes {
+            role: view(&mut self.role),
+            enabled: view(&mut self.enabled),
+            canary: view(&mut self.canary),
+            hold: view(&mut self.hold),
+            retry: view(&mut self.retry),
+            builds: Vec::new(),
+        };
+        let needed = builds_needed(&znodes);
+        self.builds.retain(|(build, _)| needed.contains(build));
+        for build in needed {
+            if !self.builds.iter().any(|(followed, _)| *followed == build) {
+                let watched = self.zk.watch(&self.tree.build(&build));
+                self.builds.push((build, watched));
+            }
+        }
+        let builds = self.builds.iter_mut();
+        znodes.builds = builds.map(|(build, watched)| (build.clone(), view(watched))).collect();
+        znodes
+    }
+
+    /// Completes when something has changed since [`Inputs::read`]. Cancel-safe.
+    pub(crate) async fn changed(&mut self) {
+        let Inputs { role, enabled, canary, hold, retry, builds, .. } = self;
+        let all = [role, enabled, canary, hold, retry].into_iter();
+        let all = all.chain(builds.iter_mut().map(|(_, watched)| watched));
+        let changes = all.map(|watched| Box::pin(watched.changed()));
+        if select_all(changes).await.0.is_err() {
+            // The session is closed: nothing will change any more.
+            std::future::pending().await
+        }
+    }
+}
+
+fn view(watched: &mut Watched) -> View {
+    match &watched.borrow_and_update().view {
+        seen::View::Unknown => View::Unknown,
+        seen::View::Absent => View::Absent,
+        seen::View::Present(znode) => {
+            View::Present { data: znode.data.clone(), mzxid: znode.stat.mzxid }
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! The journal: what can't be observed, one file a service.
+//!
+//! ```text
+//! <state_dir>/journal/<service>.json
+//! ```
+//!
+//! Replaced as a whole, atomically and durably, at each change: after a crash it is the old one or
+//! the new one. What it says and when it is written is in `deploy_core::wire::record`.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use deploy_core::name::ServiceName;
+use deploy_core::wire::record::Record;
+use deploy_core::wire::{self, WireError};
+
+use crate::host::files;
+
+/// The journal of one service.
+#[derive(Debug)]
+pub(crate) struct Journal {
+    path: PathBuf,
+    record: Record,
+}
+
+/// Why a journal can't be read or written.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum JournalError {
+    /// It can't be read.
+    #[error("failed to read the journal {path}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// What it says makes no sense, or is of a newer deployd.
+    #[error("the journal {path} is not usable; move it away to start afresh")]
+    Decode {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: WireError,
+    },
+    /// It can't be written.
+    #[error("failed to write the journal {path}")]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+}
+
+impl Journal {
+    /// Opens the journal of a service below `state_dir`; a missing one is empty.
+    ///
+    /// # Errors
+    /// Where it can't be read, is not a journal, or was written by a newer deployd. Starting
+    /// afresh then would forget which builds have failed.
+    pub(crate) fn open(state_dir: &Path, service: &ServiceName) -> Result<Journal, JournalError> {
+        let dir = state_dir.join("journal");
+        let path = dir.join(format!("{service}.json"));
+        fs::create_dir_all(&dir)
+            .map_err(|source| JournalError::Read { path: dir.clone(), source })?;
+        let record = match fs::read(&path) {
+            Ok(data) => wire::decode(&data)
+                .map_err(|source| JournalError::Decode { path: path.clone(), source })?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Record::default(),
+            Err(source) => return Err(JournalError::Read { path, source }),
+        };
+        Ok(Journal { path, record })
+    }
+
+    /// Returns what is remembered.
+    pub(crate) fn record(&self) -> &Record {
+        &self.record
+    }
+
+    /// Changes what is remembered; durable when it returns, unchanged when it fails. A change that
+    /// changes nothing costs nothing.
+    ///
+    /// # Errors
+    /// Where the file can't be replaced.
+    pub(crate) fn write<T>(&mut self, change: impl FnOnce(&mut Record) -> T) -> Result<T, JournalError> {
+        let mut record = self.record.clone();
+        let result = change(&mut record);
+        if record != self.record {
+            let data = wire::encode(&record);
+            files::replace(&self.path, &data)
+                .map_err(|source| JournalError::Write { path: self.path.clone(), source })?;
+            self.record = record;
+        }
+        Ok(result)
+    }
+}

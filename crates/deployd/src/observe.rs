@@ -1,0 +1,190 @@
+//! What a service on this host is: from the disk, the processes and the packet filter.
+
+use std::path::Path;
+
+use deploy_core::name::BuildName;
+use deploy_core::observed::{Instance, Lease, Observed, Probes, Runs};
+use deploy_core::wire::record::{Record, Started, UnitRecord};
+
+use crate::config::{self, RestartMethod, Service};
+use crate::host::proc::{self, Listening};
+use crate::host::systemd;
+use crate::host::tree::{Current, Tree, TreeError};
+
+/// What was seen of a service.
+#[derive(Debug, Clone)]
+pub(crate) struct Sight {
+    /// What decides.
+    pub(crate) observed: Observed,
+    /// More about the instances, for the report.
+    pub(crate) instances: Vec<Seen>,
+    /// What `current` is, where it is not ours to replace.
+    pub(crate) foreign: Option<String>,
+}
+
+/// What was seen of one instance.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Seen {
+    /// What its processes run.
+    pub(crate) runs: Runs,
+    /// Whether there is anything.
+    pub(crate) up: Up,
+    /// Tells this start from others.
+    pub(crate) identity: Option<String>,
+    /// How often systemd has restarted it by itself.
+    pub(crate) restarts: u64,
+}
+
+/// Whether an instance is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Up {
+    /// A process, a listening port or an active unit was seen.
+    Yes,
+    /// It was looked for and is not there.
+    No,
+    /// There is nothing to look for.
+    Unknown,
+}
+
+/// What is known besides what is seen.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Known<'a> {
+    /// The journal.
+    pub(crate) record: &'a Record,
+    /// The artifact that is held open.
+    pub(crate) fetched: Option<&'a BuildName>,
+    /// Our place in the restart queue.
+    pub(crate) lease: Lease,
+}
+
+/// Looks at a service.
+///
+/// # Errors
+/// Where its directory can't be read. An instance that can't be looked at is unknown.
+pub(crate) async fn observe(service: &Service, known: Known<'_>) -> Result<Sight, TreeError> {
+    let tree = Tree::new(&service.dir);
+    let (current, foreign) = match tree.read_current()? {
+        Current::Release(name) => (BuildName::parse(&name).ok(), None),
+        Current::Absent => (None, None),
+        Current::Foreign(found) => (None, Some(found)),
+    };
+    let releases = releases(&tree, known.record, current.as_ref())?;
+    let mut instances = Vec::new();
+    let mut seen = Vec::new();
+    let probes = match service.probe.check {
+        Some(_) => Probes::Configured,
+        None => Probes::None,
+    };
+    for instance in &service.instances {
+        let looked = look(service, instance, known.record).await;
+        let context = (known.record, probes);
+        instances.push(Instance::new(looked.runs.clone(), false, &instance.unit, context));
+        seen.push(looked);
+    }
+    let observed = Observed {
+        releases,
+        current,
+        fetched: known.fetched.cloned(),
+        instances,
+        lease: known.lease,
+        journal: known.record.clone(),
+    };
+    Ok(Sight { observed, instances: seen, foreign })
+}
+
+/// The complete releases, last used first: `current`, then those that passed, then by age.
+fn releases(
+    tree: &Tree,
+    record: &Record,
+    current: Option<&BuildName>,
+) -> Result<Vec<BuildName>, TreeError> {
+    let on_disk = tree.list()?;
+    let mut builds: Vec<_> =
+        on_disk.iter().filter_map(|(name, _)| BuildName::parse(name).ok()).collect();
+    // Stable: within one rank the newest directory stays first.
+    builds.sort_by_key(|build| {
+        let passed = record.verified.iter().rev().position(|verified| verified == build);
+        (current != Some(build), passed.unwrap_or(usize::MAX))
+    });
+    Ok(builds)
+}
+
+/// Looks at one instance.
+pub(crate) async fn look(service: &Service, instance: &config::Instance, record: &Record) -> Seen {
+    let releases = Tree::new(&service.dir).releases();
+    let remembered = record.units.get(&instance.unit);
+    match service.restart.method {
+        RestartMethod::Systemd | RestartMethod::Reload => {
+            look_at_unit(instance, &releases, remembered).await
+        }
+        RestartMethod::Command(_) => look_at_port(instance, &releases, remembered),
+        RestartMethod::None => {
+            let seen = look_at_port(instance, &releases, remembered);
+            // Nobody restarts it, so that it is down is not ours to mend.
+            if seen.runs == Runs::Nothing { Seen { runs: Runs::Something, ..seen } } else { seen }
+        }
+    }
+}
+
+async fn look_at_unit(
+    instance: &config::Instance,
+    releases: &Path,
+    remembered: Option<&UnitRecord>,
+) -> Seen {
+    let unit = match systemd::show(&instance.unit).await {
+        Ok(unit) => unit,
+        Err(error) => {
+            tracing::warn!(unit = %instance.unit, %error, "a unit can't be looked at");
+            return Seen { runs: Runs::Something, up: Up::Unknown, identity: None, restarts: 0 };
+        }
+    };
+    if !unit.is_up() {
+        return Seen { runs: Runs::Nothing, up: Up::No, identity: None, restarts: unit.restarts };
+    }
+    let identity = (!unit.invocation.is_empty()).then(|| unit.invocation.clone());
+    let build = proc::release_of(unit.main_pid, releases);
+    let runs = runs(build, identity.as_deref(), remembered);
+    Seen { runs, up: Up::Yes, identity, restarts: unit.restarts }
+}
+
+fn look_at_port(
+    instance: &config::Instance,
+    releases: &Path,
+    remembered: Option<&UnitRecord>,
+) -> Seen {
+    let listeners = instance.port.map(proc::listeners).unwrap_or_default();
+    let told = listeners
+        .iter()
+        .find_map(|process| Some((process, proc::release_of(process.pid, releases)?)));
+    let (process, build) = match told {
+        Some((process, build)) => (Some(process), Some(build)),
+        None => (listeners.first(), None),
+    };
+    let identity = process.map(|process| process.identity.clone());
+    let up = match (process, instance.port.map(proc::is_listening)) {
+        (Some(_), _) | (None, Some(Listening::Somebody)) => Up::Yes,
+        (None, Some(Listening::Nobody)) => Up::No,
+        (None, None) => Up::Unknown,
+    };
+    let runs = match (up, remembered.and_then(|record| record.started.as_ref())) {
+        (Up::Yes, _) => runs(build, identity.as_deref(), remembered),
+        // It was started, and may be slow: whether it works is what the probe asks.
+        (Up::No | Up::Unknown, Some(started)) => Runs::Build(started.build.clone()),
+        (Up::No | Up::Unknown, None) => Runs::Nothing,
+    };
+    Seen { runs, up, identity, restarts: 0 }
+}
+
+/// What is seen counts; else what we remember of this very start.
+fn runs(build: Option<String>, identity: Option<&str>, remembered: Option<&UnitRecord>) -> Runs {
+    if let Some(build) = build.and_then(|name| BuildName::parse(&name).ok()) {
+        return Runs::Build(build);
+    }
+    let same = |started: &Started| {
+        started.identity.is_none() || started.identity.as_deref() == identity
+    };
+    match remembered.and_then(|record| record.started.as_ref()) {
+        Some(started) if same(started) => Runs::Build(started.build.clone()),
+        Some(_) | None => Runs::Something,
+    }
+}

@@ -1,0 +1,69 @@
+//! The operator's programs at named points.
+
+use std::os::fd::AsFd;
+
+use deploy_core::name::BuildName;
+use tokio::task::spawn_blocking;
+
+use super::{Order, Performer, StepError, of_the_build, passing};
+use crate::chain::Chain;
+use crate::host::process::{How, Job, Leftovers, run};
+
+/// The entry of a hook's environment that names the state directory of its deployd: by it, what a
+/// dead run has left behind is found.
+pub(crate) const MARK: &str = "DEPLOYD_STATE_DIR";
+
+impl Performer {
+    /// Runs a hook in a release, as the service's user; no arguments, no hook. What it leaves
+    /// behind is killed with it. Must be able to run again after a crash halfway.
+    pub(super) async fn hook(
+        &mut self,
+        (name, arguments): (&str, &[String]),
+        build: &BuildName,
+        order: &Order,
+    ) -> Result<(), StepError> {
+        if arguments.is_empty() {
+            return Ok(());
+        }
+        let user = self.user()?;
+        let release = self.tree().release(build.as_str());
+        let rollout = order.rollout.map(|number| number.to_string()).unwrap_or_default();
+        let environment = [
+            (MARK, self.state_dir.display().to_string()),
+            ("DEPLOYD_HOOK", name.to_owned()),
+            ("DEPLOYD_HOST", self.host.to_string()),
+            ("DEPLOYD_SERVICE", self.service.name.to_string()),
+            ("DEPLOYD_BUILD", build.to_string()),
+            ("DEPLOYD_ROLLOUT", rollout),
+            ("DEPLOYD_DIR", self.service.dir.display().to_string()),
+        ];
+        let job = Job {
+            arguments,
+            dir: &release,
+            user: Some(&user),
+            environment: &environment,
+            limit: self.service.hooks.timeout,
+            leftovers: Leftovers::Killed,
+        };
+        let what = format!("{name} hook `{}` of build {build}", arguments.join(" "));
+        tracing::debug!(hook = name, %build, arguments = ?arguments, "running a hook");
+        match run(&job).await {
+            Ok(ended) if ended.how == How::Well => Ok(()),
+            Ok(ended) => Err(of_the_build(format!("{what}: {}", ended.how), ended.tail)),
+            Err(error) => Err(of_the_build(format!("{what}: {}", Chain(&error)), Vec::new())),
+        }
+    }
+
+    /// Makes what a hook has written durable, before anybody says that it is done.
+    pub(super) async fn sync(&self, build: &BuildName) -> Result<(), StepError> {
+        let release = self.tree().release(build.as_str());
+        let sync = move || {
+            let dir = std::fs::File::open(&release)?;
+            nix::unistd::syncfs(dir.as_fd()).map_err(std::io::Error::from)
+        };
+        match spawn_blocking(sync).await {
+            Ok(result) => result.map_err(|error| passing(&error)),
+            Err(error) => Err(passing(&error)),
+        }
+    }
+}

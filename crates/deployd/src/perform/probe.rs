@@ -1,0 +1,144 @@
+//! Waits until instances work, and watches them for a while.
+
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use tokio::time::{Instant, sleep, sleep_until};
+
+use super::restart::died;
+use super::{Performer, Progress, StepError, of_the_build};
+use crate::chain::Chain;
+use crate::config::{Check, Instance, RestartMethod, Service};
+use crate::host::probe::{self, Wanted};
+use crate::host::process::{How, Job, Leftovers, run};
+use crate::host::systemd;
+use crate::observe::{Seen, Up, look};
+
+/// The longest that one check may take.
+const CHECK_TIME_MAX: Duration = Duration::from_secs(10);
+
+impl Performer {
+    /// Waits until each of these instances has answered well often enough in a row. Asking again
+    /// after a crash harms nobody.
+    pub(super) async fn probe(&mut self, batch: &[usize]) -> Result<(), StepError> {
+        let instances = self.instances(batch);
+        let asked = instances.iter().map(|instance| self.await_working(instance));
+        for result in join_all(asked).await {
+            result?;
+        }
+        self.write(|record| instances.iter().for_each(|instance| record.prove(&instance.unit)))
+    }
+
+    async fn await_working(&self, instance: &Instance) -> Result<(), StepError> {
+        let wanted = &self.service.probe;
+        let Some(check) = &wanted.check else { return Ok(()) };
+        let deadline = Instant::now() + wanted.timeout;
+        let mut in_a_row = 0;
+        let mut last = String::new();
+        loop {
+            let began = Instant::now();
+            let limit = deadline.saturating_duration_since(began).min(CHECK_TIME_MAX);
+            match self.ask(check, instance, limit).await {
+                Ok(()) => in_a_row += 1,
+                Err(why) => {
+                    in_a_row = 0;
+                    last = why;
+                }
+            }
+            if in_a_row >= wanted.successes {
+                return Ok(());
+            }
+            let next = began + wanted.interval;
+            if next >= deadline {
+                break;
+            }
+            sleep_until(next).await;
+        }
+        let (unit, seconds) = (&instance.unit, wanted.timeout.as_secs_f64());
+        let message = if last.is_empty() {
+            format!("{unit} did not answer well {} times in a row in {seconds} s", wanted.successes)
+        } else {
+            format!("{unit} did not pass its probe in {seconds} s: {last}")
+        };
+        Err(of_the_build(message, log(&self.service, instance).await))
+    }
+
+    async fn ask(&self, check: &Check, instance: &Instance, limit: Duration) -> Result<(), String> {
+        match check {
+            Check::Http { url, status, body } => {
+                let wanted = Wanted { status: *status, word: body };
+                probe::http(&self.probes, &instance.fill(url), wanted, limit).await
+            }
+            Check::Tcp(address) => probe::tcp(&instance.fill(address), limit).await,
+            Check::Command(arguments) => {
+                let arguments: Vec<_> = arguments.iter().map(|text| instance.fill(text)).collect();
+                let job = Job {
+                    arguments: &arguments,
+                    dir: &self.service.dir,
+                    user: None,
+                    environment: &[],
+                    limit,
+                    leftovers: Leftovers::Killed,
+                };
+                match run(&job).await {
+                    Ok(ended) if ended.how == How::Well => Ok(()),
+                    Ok(ended) => {
+                        let said = ended.tail.last().map(|line| format!(": {line}"));
+                        let said = said.unwrap_or_default();
+                        Err(format!("`{}`: {}{said}", arguments.join(" "), ended.how))
+                    }
+                    Err(error) => Err(Chain(&error).to_string()),
+                }
+            }
+        }
+    }
+
+    /// Watches all instances: none may die, be restarted, or fail its probe.
+    pub(super) async fn burn_in(&mut self) -> Result<(), StepError> {
+        let time = self.service.probe.burn_in;
+        let begin = Instant::now();
+        let first = self.look_at_all().await;
+        while begin.elapsed() < time {
+            let left = time.saturating_sub(begin.elapsed());
+            sleep(self.service.probe.interval.min(left)).await;
+            let (done, total) = (begin.elapsed().as_secs().min(time.as_secs()), time.as_secs());
+            self.progress.send_replace(Progress { done, total });
+            let now = self.look_at_all().await;
+            for ((instance, before), now) in self.service.instances.iter().zip(&first).zip(&now) {
+                self.still_works(instance, before, now).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn look_at_all(&self) -> Vec<Seen> {
+        let record = self.journal.record();
+        join_all(self.service.instances.iter().map(|i| look(&self.service, i, record))).await
+    }
+
+    async fn still_works(
+        &self,
+        instance: &Instance,
+        before: &Seen,
+        now: &Seen,
+    ) -> Result<(), StepError> {
+        let unit = &instance.unit;
+        let gone = if before.up == Up::Unknown { now.up == Up::No } else { died(before, now) };
+        if gone && self.service.restart.method != RestartMethod::None {
+            let message = format!("{unit} died or was restarted during the burn-in");
+            return Err(of_the_build(message, log(&self.service, instance).await));
+        }
+        let Some(check) = &self.service.probe.check else { return Ok(()) };
+        let Err(why) = self.ask(check, instance, CHECK_TIME_MAX).await else { return Ok(()) };
+        let message = format!("{unit} did not pass its probe during the burn-in: {why}");
+        Err(of_the_build(message, log(&self.service, instance).await))
+    }
+}
+
+/// The last lines that an instance has logged, where systemd keeps them.
+async fn log(service: &Service, instance: &Instance) -> Vec<String> {
+    match service.restart.method {
+        RestartMethod::Systemd | RestartMethod::Reload => systemd::log(&instance.unit).await,
+        RestartMethod::Command(_) | RestartMethod::None => Vec::new(),
+    }
+}

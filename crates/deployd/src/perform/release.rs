@@ -1,0 +1,240 @@
+//! Downloads artifacts, unpacks them into releases, and deletes releases.
+
+use std::ffi::OsStr;
+use std::fs::{self, DirBuilder, File};
+use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use deploy_core::artifact::Artifact;
+use deploy_core::name::BuildName;
+use deploy_core::verdict::Failure;
+use nix::unistd::{Gid, Uid};
+use tokio::sync::watch;
+use tokio::task::spawn_blocking;
+use url::Url;
+
+use super::{Order, Performer, Progress, StepError, of_the_build, passing};
+use crate::chain::Chain;
+use crate::host::archive::{self, Limits, Options, Owner, remove};
+use crate::host::download;
+use crate::host::download::part::Verified;
+use crate::host::files;
+use crate::host::tree::Tree;
+use crate::host::{ErrorKind, disk};
+
+/// An artifact that was downloaded and verified: the open file, and what its bytes hash to.
+pub(crate) struct Fetched {
+    file: Verified,
+    artifact: Artifact,
+}
+
+/// Ends of the names of directories that are no releases (yet, or any more).
+const UNFINISHED: [&str; 2] = [".partial", ".trash"];
+
+impl Performer {
+    /// Downloads an artifact. Done anew after a crash: nothing of it has a name.
+    pub(super) async fn fetch(&mut self, build: &BuildName, order: &Order) -> Result<(), StepError> {
+        let artifact = order.artifacts.iter().find(|(name, _)| name == build);
+        let Some((_, artifact)) = artifact else {
+            let message = format!("nothing says where the archive of build {build} is");
+            return Err(StepError { failure: Failure::Passing, message, log: Vec::new() });
+        };
+        let url = Url::parse(&artifact.url).map_err(|error| {
+            let message = format!("the artifact of build {build} has no usable URL: {error}");
+            StepError { failure: Failure::Passing, message, log: Vec::new() }
+        })?;
+        let directory = self.state_dir.join("downloads");
+        private_dir(&directory).map_err(|error| passing(&error))?;
+        let request = download::Request {
+            url,
+            sha256: artifact.sha256.clone(),
+            size_bytes: artifact.size,
+            directory,
+        };
+        let limits = limits(self.builds.min_free_bytes);
+        let (sender, receiver) = watch::channel(download::Progress::default());
+        let downloading = download::download(&request, &self.builds.sources, &limits, &sender);
+        let telling = tell(receiver, self.progress.clone());
+        // Cancel-safe: dropping a download drops its file, and it is awaited to its end here.
+        let result = tokio::select! {
+            result = downloading => result,
+            () = telling => unreachable!("progress is told for ever"),
+        };
+        let file = result.map_err(|error| passing(&error))?;
+        self.fetched = Some((build.clone(), Fetched { file, artifact: artifact.clone() }));
+        Ok(())
+    }
+
+    /// Unpacks the downloaded archive, from the very file that was verified, into a partial
+    /// directory that is synced once and then renamed. After a crash the partial directory is
+    /// removed and the download done anew.
+    pub(super) async fn extract(&mut self, build: &BuildName) -> Result<(), StepError> {
+        let fetched = self.fetched.take().filter(|(name, _)| name == build);
+        let Some((_, Fetched { file, artifact })) = fetched else {
+            let message = format!("the archive of build {build} is not here any more");
+            return Err(StepError { failure: Failure::Passing, message, log: Vec::new() });
+        };
+        let tree = self.tree();
+        tree.prepare().map_err(|error| passing(&error))?;
+        self.room(&tree, artifact.size)?;
+        let owner = match &self.service.user {
+            Some(_) => {
+                let user = self.user()?;
+                Some(Owner { user: Uid::from_raw(user.uid()), group: Gid::from_raw(user.gid()) })
+            }
+            None => None,
+        };
+        self.write(|record| record.extract(build, &artifact.sha256))?;
+        let limits = Limits {
+            unpacked_bytes_max: self.builds.max_unpacked_bytes,
+            entries_max: self.builds.max_entries,
+            ..Limits::default()
+        };
+        let release = tree.release(build.as_str());
+        let stop = StopOnDrop(Arc::new(AtomicBool::new(false)));
+        let flag = Arc::clone(&stop.0);
+        let unpacking = spawn_blocking(move || {
+            let options = Options { limits, owner, stop: &flag };
+            archive::unpack(file.file(), &release, &options)
+        });
+        match unpacking.await {
+            Ok(Ok(unpacked)) => {
+                tracing::debug!(%build, entries = unpacked.entries, bytes = unpacked.bytes, "unpacked");
+                Ok(())
+            }
+            Ok(Err(error)) if error.kind() == ErrorKind::Reject => {
+                let message = format!("the archive of build {build} is refused: {}", Chain(&error));
+                Err(of_the_build(message, Vec::new()))
+            }
+            Ok(Err(error)) => Err(passing(&error)),
+            Err(error) => Err(passing(&error)),
+        }
+    }
+
+    /// A release takes at least the room of its archive.
+    fn room(&self, tree: &Tree, size: u64) -> Result<(), StepError> {
+        let needed = size.saturating_add(self.builds.min_free_bytes);
+        match disk::free_bytes(&tree.releases()) {
+            Some(free) if free < needed => {
+                let path = tree.releases();
+                let message = format!(
+                    "no space in {}: {needed} bytes are needed (builds.min_free_bytes included), \
+                     {free} are free",
+                    path.display()
+                );
+                Err(StepError { failure: Failure::Passing, message, log: Vec::new() })
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// Deletes releases: renamed first, so that none is ever half there under its own name. What
+    /// a crash leaves of that is deleted at start.
+    pub(super) async fn prune(&mut self, builds: &[BuildName]) -> Result<(), StepError> {
+        let tree = self.tree();
+        let pruned = builds.to_vec();
+        let prune = move || -> io::Result<()> {
+            for build in &pruned {
+                let trash = tree.releases().join(format!(".{build}.trash"));
+                remove_in(&tree.releases(), OsStr::new(&format!(".{build}.trash")))?;
+                fs::rename(tree.release(build.as_str()), &trash)?;
+                remove_in(&tree.releases(), OsStr::new(&format!(".{build}.trash")))?;
+            }
+            Ok(())
+        };
+        match spawn_blocking(prune).await {
+            Ok(result) => result.map_err(|error| passing(&error))?,
+            Err(error) => return Err(passing(&error)),
+        }
+        tracing::info!(service = %self.service.name, builds = ?builds, "pruned");
+        let releases = self.on_disk()?;
+        let units: Vec<String> = self.service.instances.iter().map(|i| i.unit.clone()).collect();
+        let units: Vec<&str> = units.iter().map(String::as_str).collect();
+        self.write(|record| record.forget(&releases, &units))
+    }
+
+    fn on_disk(&self) -> Result<Vec<BuildName>, StepError> {
+        let listed = self.tree().list().map_err(|error| passing(&error))?;
+        Ok(listed.iter().filter_map(|(name, _)| BuildName::parse(name).ok()).collect())
+    }
+}
+
+/// Removes what a dead run has left of releases: partial ones, half-deleted ones, fresh links.
+///
+/// # Errors
+/// Where something can't be removed; the rest is.
+pub(crate) fn sweep(tree: &Tree) -> io::Result<()> {
+    let releases = tree.releases();
+    let entries = match fs::read_dir(&releases) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    let mut first_error = None;
+    for entry in entries.flatten() {
+        let name = entry.file_name();
+        let unfinished = name.to_str().is_some_and(|name| {
+            name.starts_with('.') && UNFINISHED.iter().any(|end| name.ends_with(end))
+        });
+        if unfinished && let Err(error) = remove_in(&releases, &name) {
+            first_error = first_error.or(Some(error));
+        }
+    }
+    files::sweep(&releases)?;
+    if let Some(dir) = releases.parent() {
+        files::sweep(dir)?;
+    }
+    first_error.map_or(Ok(()), Err)
+}
+
+fn remove_in(dir: &Path, name: &OsStr) -> io::Result<()> {
+    let dir = File::open(dir)?;
+    remove::remove_tree(dir.as_fd(), name).map_err(io::Error::other)
+}
+
+fn private_dir(path: &Path) -> io::Result<()> {
+    match DirBuilder::new().mode(0o700).create(path) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+/// The agent's patience with a build server. A download that ends in an error is tried again by
+/// the agent, with pauses of its own.
+fn limits(free_bytes_min: u64) -> download::Limits {
+    download::Limits {
+        connect_timeout: Duration::from_secs(10),
+        response_timeout: Duration::from_secs(30),
+        idle_timeout: Duration::from_secs(30),
+        rate_window: Duration::from_secs(60),
+        rate_bytes_min: 10 * 1024,
+        total_timeout: Duration::from_secs(30 * 60),
+        attempts_max: 5,
+        pause_max: Duration::from_secs(10),
+        retry_after_max: Duration::from_secs(60),
+        timeouts_retried_within: Duration::from_secs(120),
+        free_bytes_min,
+    }
+}
+
+async fn tell(mut from: watch::Receiver<download::Progress>, to: watch::Sender<Progress>) {
+    while from.changed().await.is_ok() {
+        let progress = *from.borrow_and_update();
+        to.send_replace(Progress { done: progress.bytes, total: progress.total_bytes });
+    }
+    std::future::pending().await
+}
+
+/// Tells the thread that unpacks to stop when nobody waits for it any more.
+struct StopOnDrop(Arc<AtomicBool>);
+
+impl Drop for StopOnDrop {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}

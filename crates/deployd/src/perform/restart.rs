@@ -1,0 +1,136 @@
+//! Restarts instances, drains them before and lets them in again after.
+
+use std::time::Duration;
+
+use deploy_core::name::BuildName;
+use deploy_core::wire::record::{Record, Started};
+use futures_util::future::join_all;
+use tokio::time::sleep;
+
+use super::{Performer, StepError, of_the_build, passing};
+use crate::chain::Chain;
+use crate::config::{Instance, RestartMethod, Service};
+use crate::host::process::{How, Job, Leftovers, run};
+use crate::host::systemd::{self, Verb};
+use crate::host::tree::Current;
+use crate::observe::{Seen, Up, look};
+
+/// How long a unit without a probe must stay up to count as started: `active` alone is no
+/// success, many programs die of their configuration a moment later.
+const STAY_UP: Duration = Duration::from_secs(1);
+
+impl Performer {
+    /// Restarts a batch, all of it at a time. Done again after a crash halfway: an instance that
+    /// is restarted twice is only slower.
+    pub(super) async fn restart(
+        &mut self,
+        batch: &[usize],
+        number: Option<u64>,
+    ) -> Result<(), StepError> {
+        let build = match self.tree().read_current() {
+            Ok(Current::Release(name)) => BuildName::try_from(name).map_err(|error| passing(&error))?,
+            Ok(found) => {
+                let message = format!("current is {found:?}: there is nothing to restart into");
+                return Err(of_the_build(message, Vec::new()));
+            }
+            Err(error) => return Err(passing(&error)),
+        };
+        let instances = self.instances(batch);
+        self.write(|record| instances.iter().for_each(|i| record.restart(&i.unit)))?;
+        let restarts = instances.iter().map(|instance| restart_one(&self.service, instance));
+        let mut first_error = None;
+        let mut started = Vec::new();
+        for (instance, result) in instances.iter().zip(join_all(restarts).await) {
+            match result {
+                Ok(()) => started.push(instance),
+                Err(error) => first_error = first_error.or(Some(error)),
+            }
+        }
+        // Looked at after the restart, and before the journal says that it was started: so what is
+        // remembered of the start before can't be taken for it.
+        let mut records = Vec::new();
+        for instance in started {
+            let seen = look(&self.service, instance, self.journal.record()).await;
+            let started = Started { build: build.clone(), identity: seen.identity };
+            records.push((instance.unit.clone(), started));
+        }
+        self.write(|record| {
+            for (unit, started) in records {
+                record.restarted(&unit, started, number);
+            }
+        })?;
+        first_error.map_or(Ok(()), Err)
+    }
+
+    /// Lets no new connections in, and waits for the old ones.
+    pub(super) async fn drain(&mut self, batch: &[usize]) -> Result<(), StepError> {
+        let _ = batch;
+        self.write(|record| record.leave())
+    }
+
+    /// Lets new connections in again, and waits until the load balancer has seen it.
+    pub(super) async fn undrain(&mut self, batch: &[usize]) -> Result<(), StepError> {
+        let _ = batch;
+        Ok(())
+    }
+}
+
+
+async fn restart_one(service: &Service, instance: &Instance) -> Result<(), StepError> {
+    let unit = &instance.unit;
+    let limit = service.restart.timeout;
+    tracing::info!(service = %service.name, %unit, "restarting");
+    match &service.restart.method {
+        RestartMethod::Systemd => restart_unit(service, instance).await,
+        RestartMethod::Reload => {
+            let changed = systemd::change(Verb::Reload, unit, limit).await;
+            changed.map_err(|error| of_the_build(Chain(&error).to_string(), Vec::new()))
+        }
+        RestartMethod::Command(arguments) => {
+            let arguments: Vec<_> = arguments.iter().map(|text| instance.fill(text)).collect();
+            let job = Job {
+                arguments: &arguments,
+                dir: &service.dir,
+                user: None,
+                environment: &[],
+                limit,
+                leftovers: Leftovers::Live,
+            };
+            let what = format!("restart of {unit} by `{}`", arguments.join(" "));
+            match run(&job).await {
+                Ok(ended) if ended.how == How::Well => Ok(()),
+                Ok(ended) => Err(of_the_build(format!("{what}: {}", ended.how), ended.tail)),
+                Err(error) => Err(of_the_build(format!("{what}: {}", Chain(&error)), Vec::new())),
+            }
+        }
+        RestartMethod::None => Ok(()),
+    }
+}
+
+async fn restart_unit(service: &Service, instance: &Instance) -> Result<(), StepError> {
+    let unit = &instance.unit;
+    let changed = systemd::change(Verb::Restart, unit, service.restart.timeout).await;
+    if let Err(error) = changed {
+        let message = Chain(&error).to_string();
+        return Err(of_the_build(message, systemd::log(unit).await));
+    }
+    let nothing = Record::default();
+    let first = look(service, instance, &nothing).await;
+    if service.probe.check.is_none() && first.up == Up::Yes {
+        sleep(STAY_UP).await;
+    }
+    let now = look(service, instance, &nothing).await;
+    if died(&first, &now) {
+        let message = format!("{unit} was started and did not stay up");
+        return Err(of_the_build(message, systemd::log(unit).await));
+    }
+    Ok(())
+}
+
+/// Tells whether an instance is not the one that it was.
+pub(super) fn died(before: &Seen, now: &Seen) -> bool {
+    now.up == Up::No
+        || before.up == Up::No
+        || before.restarts != now.restarts
+        || (before.identity.is_some() && before.identity != now.identity)
+}
