@@ -117,8 +117,14 @@ impl Agent {
                     }
                     self.wait(self.hold_ends(&round.wanted)).await;
                 }
-                Some(_) if pause.as_ref().is_some_and(|pause| Instant::now() < pause.until) => {
-                    if self.wait(pause.as_ref().map(|pause| pause.until)).await == Woken::ByZooKeeper {
+                Some(_)
+                    if pause
+                        .as_ref()
+                        .is_some_and(|pause| Instant::now() < pause.until) =>
+                {
+                    if self.wait(pause.as_ref().map(|pause| pause.until)).await
+                        == Woken::ByZooKeeper
+                    {
                         // What is wanted may have changed, and the cause be gone with it.
                         pause = None;
                     }
@@ -147,7 +153,11 @@ impl Agent {
         match observe(&self.performer.service, known).await {
             Ok(sight) => {
                 let plan = plan(&wanted, &shape(&self.performer), &sight.observed);
-                Some(Round { wanted, sight, plan })
+                Some(Round {
+                    wanted,
+                    sight,
+                    plan,
+                })
             }
             Err(error) => {
                 tracing::error!(error = %Chain(&error), "the service can't be looked at");
@@ -159,8 +169,11 @@ impl Agent {
     fn wanted(&mut self) -> Wanted {
         let znodes = self.inputs.read();
         let performer = &self.performer;
-        let reader =
-            Reader { service: &performer.service.name, host: &performer.host, now: Timestamp::now() };
+        let reader = Reader {
+            service: &performer.service.name,
+            host: &performer.host,
+            now: Timestamp::now(),
+        };
         let mut wanted = wanted(&znodes, &reader);
         if !self.link.borrow().is_up() {
             wanted.gate = Gate::Cut;
@@ -192,9 +205,21 @@ impl Agent {
             (&host, &service, self.trust),
         )));
         tracing::info!(service = %service.name, step = %step, "step begun");
-        let Agent { inputs, performer, link, reports, stop, trust, .. } = self;
+        let Agent {
+            inputs,
+            performer,
+            link,
+            reports,
+            stop,
+            trust,
+            ..
+        } = self;
         let again = |inputs: &mut Inputs, link: &watch::Receiver<Link>| {
-            let reader = Reader { service: &service.name, host: &host, now: Timestamp::now() };
+            let reader = Reader {
+                service: &service.name,
+                host: &host,
+                now: Timestamp::now(),
+            };
             let mut wanted = wanted(&inputs.read(), &reader);
             if !link.borrow().is_up() {
                 wanted.gate = Gate::Cut;
@@ -229,12 +254,17 @@ impl Agent {
     /// Counts the begin of a step, and refuses what was begun too often.
     fn begin(&mut self, step: &Step, round: &Round) -> Result<(), StepError> {
         // These change nothing that could take us down.
-        if matches!(step, Step::AcquireLease | Step::ReleaseLease | Step::Fetch(_)) {
+        if matches!(
+            step,
+            Step::AcquireLease | Step::ReleaseLease | Step::Fetch(_)
+        ) {
             return Ok(());
         }
         let mut count = 0;
         self.performer.write(|record| count = record.begin(step))?;
-        let Some(goal) = &round.plan.goal else { return Ok(()) };
+        let Some(goal) = &round.plan.goal else {
+            return Ok(());
+        };
         match verdict::begin(count, goal, &round.sight.observed) {
             Begin::Go => Ok(()),
             Begin::TooOften => Err(StepError {
@@ -281,7 +311,12 @@ impl Agent {
                 // Half of it at least, so that nothing is hammered; the rest spreads the hosts.
                 let wait = most.mul_f64(0.5 + fastrand::f64() / 2.0);
                 tracing::warn!(%service, step = %step, error = %error.message, wait_s = wait.as_secs_f64(), "step failed, and is tried again");
-                Some(Pause { step: step.clone(), error, failures, until: Instant::now() + wait })
+                Some(Pause {
+                    step: step.clone(),
+                    error,
+                    failures,
+                    until: Instant::now() + wait,
+                })
             }
         }
     }
@@ -304,8 +339,14 @@ impl Agent {
             message: error.message,
             log: error.log,
         };
-        let rejection = Rejection { rollout, retry, error };
-        self.performer.write(|record| record.reject(build, rejection)).err()
+        let rejection = Rejection {
+            rollout,
+            retry,
+            error,
+        };
+        self.performer
+            .write(|record| record.reject(build, rejection))
+            .err()
     }
 
     /// A hook that failed and is not waited for counts as run.
@@ -331,7 +372,8 @@ impl Agent {
         };
         let performer = &self.performer;
         let place = (&performer.host, &performer.service, self.trust);
-        self.reports.send_replace(Some(report::render(&scene, place)));
+        self.reports
+            .send_replace(Some(report::render(&scene, place)));
     }
 
     /// Waits until there is something to look at.
@@ -359,7 +401,9 @@ impl Agent {
 
     /// When the hold that is waited for ends by itself.
     fn hold_ends(&self, wanted: &Wanted) -> Option<Instant> {
-        let Gate::Held(hold) = &wanted.gate else { return None };
+        let Gate::Held(hold) = &wanted.gate else {
+            return None;
+        };
         let left = hold.ends()?.duration_since(Timestamp::now());
         Some(Instant::now() + Duration::try_from(left).unwrap_or_default())
     }
@@ -408,7 +452,14 @@ async fn watch_progress(mut progress: watch::Receiver<Progress>, mut tell: impl 
 
 /// How the service is deployed here, as far as it decides which steps there are.
 pub(crate) fn shape(performer: &Performer) -> Shape {
-    let Service { hooks, restart, drain, probe, instances, .. } = &performer.service;
+    let Service {
+        hooks,
+        restart,
+        drain,
+        probe,
+        instances,
+        ..
+    } = &performer.service;
     let restarts = restart.method != RestartMethod::None && !instances.is_empty();
     Shape {
         restarts,
@@ -429,12 +480,21 @@ pub(crate) fn shape(performer: &Performer) -> Shape {
 
 /// What a step needs of the target.
 pub(crate) fn order(wanted: &Wanted) -> Order {
-    let WantedTarget::Build(goal) = &wanted.target else { return Order::default() };
+    let WantedTarget::Build(goal) = &wanted.target else {
+        return Order::default();
+    };
     let own = Some((&goal.build, &goal.artifact));
-    let previous = goal.previous.as_ref().map(|(build, artifact)| (build, artifact));
+    let previous = goal
+        .previous
+        .as_ref()
+        .map(|(build, artifact)| (build, artifact));
     let known = own.into_iter().chain(previous);
     let artifacts = known
         .filter_map(|(build, artifact)| Some((build.clone(), artifact.clone().ok()?)))
         .collect();
-    Order { artifacts, rollout: goal.rollout, restart: goal.restart }
+    Order {
+        artifacts,
+        rollout: goal.rollout,
+        restart: goal.restart,
+    }
 }

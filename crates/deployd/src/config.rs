@@ -262,9 +262,15 @@ pub(crate) enum ConfigError {
 /// # Errors
 /// See [`ConfigError`]; its text has all problems, with the lines that they are in.
 pub(crate) fn load(path: &Path) -> Result<Config, ConfigError> {
-    let text = fs::read_to_string(path)
-        .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
-    parse(&text).map_err(|problems| ConfigError::Invalid { path: path.to_owned(), text, problems })
+    let text = fs::read_to_string(path).map_err(|source| ConfigError::Read {
+        path: path.to_owned(),
+        source,
+    })?;
+    parse(&text).map_err(|problems| ConfigError::Invalid {
+        path: path.to_owned(),
+        text,
+        problems,
+    })
 }
 
 /// Parses a configuration.
@@ -277,7 +283,10 @@ pub(crate) fn parse(text: &str) -> Result<Config, Vec<Problem>> {
 }
 
 fn list(text: &str, problems: &[Problem]) -> String {
-    problems.iter().map(|problem| format!("\n{}", Shown { text, problem })).collect()
+    problems
+        .iter()
+        .map(|problem| format!("\n{}", Shown { text, problem }))
+        .collect()
 }
 
 /// A problem with the line that it is in and a caret below it.
@@ -288,8 +297,15 @@ struct Shown<'a> {
 
 impl fmt::Display for Shown<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Problem { line, column, message } = self.problem;
-        let Some(source) = line.checked_sub(1).and_then(|index| self.text.lines().nth(index)) else {
+        let Problem {
+            line,
+            column,
+            message,
+        } = self.problem;
+        let Some(source) = line
+            .checked_sub(1)
+            .and_then(|index| self.text.lines().nth(index))
+        else {
             return write!(f, "  {message}");
         };
         let margin = " ".repeat(line.to_string().len());

@@ -59,13 +59,23 @@ impl Inputs {
             }
         }
         let builds = self.builds.iter_mut();
-        znodes.builds = builds.map(|(build, watched)| (build.clone(), view(watched))).collect();
+        znodes.builds = builds
+            .map(|(build, watched)| (build.clone(), view(watched)))
+            .collect();
         znodes
     }
 
     /// Completes when something has changed since [`Inputs::read`]. Cancel-safe.
     pub(crate) async fn changed(&mut self) {
-        let Inputs { role, enabled, canary, hold, retry, builds, .. } = self;
+        let Inputs {
+            role,
+            enabled,
+            canary,
+            hold,
+            retry,
+            builds,
+            ..
+        } = self;
         let all = [role, enabled, canary, hold, retry].into_iter();
         let all = all.chain(builds.iter_mut().map(|(_, watched)| watched));
         let changes = all.map(|watched| Box::pin(watched.changed()));
@@ -80,8 +90,9 @@ fn view(watched: &mut Watched) -> View {
     match &watched.borrow_and_update().view {
         seen::View::Unknown => View::Unknown,
         seen::View::Absent => View::Absent,
-        seen::View::Present(znode) => {
-            View::Present { data: znode.data.clone(), mzxid: znode.stat.mzxid }
-        }
+        seen::View::Present(znode) => View::Present {
+            data: znode.data.clone(),
+            mzxid: znode.stat.mzxid,
+        },
     }
 }

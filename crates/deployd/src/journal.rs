@@ -65,11 +65,15 @@ impl Journal {
     pub(crate) fn open(state_dir: &Path, service: &ServiceName) -> Result<Journal, JournalError> {
         let dir = state_dir.join("journal");
         let path = dir.join(format!("{service}.json"));
-        fs::create_dir_all(&dir)
-            .map_err(|source| JournalError::Read { path: dir.clone(), source })?;
+        fs::create_dir_all(&dir).map_err(|source| JournalError::Read {
+            path: dir.clone(),
+            source,
+        })?;
         let record = match fs::read(&path) {
-            Ok(data) => wire::decode(&data)
-                .map_err(|source| JournalError::Decode { path: path.clone(), source })?,
+            Ok(data) => wire::decode(&data).map_err(|source| JournalError::Decode {
+                path: path.clone(),
+                source,
+            })?,
             Err(error) if error.kind() == io::ErrorKind::NotFound => Record::default(),
             Err(source) => return Err(JournalError::Read { path, source }),
         };
@@ -86,13 +90,18 @@ impl Journal {
     ///
     /// # Errors
     /// Where the file can't be replaced.
-    pub(crate) fn write<T>(&mut self, change: impl FnOnce(&mut Record) -> T) -> Result<T, JournalError> {
+    pub(crate) fn write<T>(
+        &mut self,
+        change: impl FnOnce(&mut Record) -> T,
+    ) -> Result<T, JournalError> {
         let mut record = self.record.clone();
         let result = change(&mut record);
         if record != self.record {
             let data = wire::encode(&record);
-            files::replace(&self.path, &data)
-                .map_err(|source| JournalError::Write { path: self.path.clone(), source })?;
+            files::replace(&self.path, &data).map_err(|source| JournalError::Write {
+                path: self.path.clone(),
+                source,
+            })?;
             self.record = record;
         }
         Ok(result)

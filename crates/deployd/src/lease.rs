@@ -45,7 +45,15 @@ impl LeaseQueue {
     /// Starts without a lease; [`LeaseQueue::look`] finds one of an earlier run.
     pub(crate) fn new(zk: Zk, tree: ServiceTree, host: HostName) -> LeaseQueue {
         let policy = zk.watch(&tree.policy());
-        LeaseQueue { zk, tree, host, own: None, policy, state: Lease::None, searched: false }
+        LeaseQueue {
+            zk,
+            tree,
+            host,
+            own: None,
+            policy,
+            state: Lease::None,
+            searched: false,
+        }
     }
 
     /// Our place, as it was when [`LeaseQueue::look`] was called last.
@@ -73,7 +81,10 @@ impl LeaseQueue {
         };
         let prefix = self.tree.lease_prefix(&self.host);
         self.zk.create_parents(&prefix).await?;
-        let path = self.zk.create_sequential(&prefix, &wire::encode(&claim)).await?;
+        let path = self
+            .zk
+            .create_sequential(&prefix, &wire::encode(&claim))
+            .await?;
         self.take(&path);
         tracing::info!(lease = %path, "asked for a lease");
         self.state = Lease::Queued;
@@ -86,7 +97,9 @@ impl LeaseQueue {
     /// Where ZooKeeper says no, or nothing.
     pub(crate) async fn give_back(&mut self) -> Result<(), LeaseError> {
         self.search().await?;
-        let Some((name, _)) = &self.own else { return Ok(()) };
+        let Some((name, _)) = &self.own else {
+            return Ok(());
+        };
         let path = format!("{}/{name}", self.tree.leases());
         match self.zk.delete(&path, Expect::Any).await {
             Ok(()) | Err(Error::NoNode(_)) => {}
@@ -133,7 +146,9 @@ impl LeaseQueue {
     /// Completes when our standing may have changed. Never, where we have no lease.
     pub(crate) async fn changed(&mut self) {
         let LeaseQueue { own, policy, .. } = self;
-        let Some((_, queue)) = own else { return std::future::pending().await };
+        let Some((_, queue)) = own else {
+            return std::future::pending().await;
+        };
         // Cancel-safe: both only wait for a version of a watch.
         let result = tokio::select! {
             result = queue.changed() => result,
@@ -150,7 +165,11 @@ impl LeaseQueue {
         if self.searched {
             return Ok(());
         }
-        let children = self.zk.children(&self.tree.leases()).await?.unwrap_or_default();
+        let children = self
+            .zk
+            .children(&self.tree.leases())
+            .await?
+            .unwrap_or_default();
         self.searched = true;
         if let Some(name) = of_host(&self.host, &children).first() {
             let path = format!("{}/{name}", self.tree.leases());
@@ -180,7 +199,11 @@ impl LeaseQueue {
 
     /// Hosts of the service that are alive.
     async fn alive(&self) -> Result<u64, Error> {
-        let hosts = self.zk.children(&self.tree.hosts()).await?.unwrap_or_default();
+        let hosts = self
+            .zk
+            .children(&self.tree.hosts())
+            .await?
+            .unwrap_or_default();
         let mut alive = 0;
         for host in hosts.iter().filter_map(|name| HostName::parse(name).ok()) {
             alive += u64::from(self.zk.get(&self.tree.alive(&host)).await?.is_some());
@@ -190,5 +213,7 @@ impl LeaseQueue {
 }
 
 fn read(path: &str) -> Option<String> {
-    std::fs::read_to_string(path).ok().map(|text| text.trim().to_owned())
+    std::fs::read_to_string(path)
+        .ok()
+        .map(|text| text.trim().to_owned())
 }

@@ -31,7 +31,9 @@ pub(crate) fn start(log: &Log) {
         }
         LogFormat::Json => stderr.json().boxed(),
     };
-    tracing_subscriber::registry().with(layer.with_filter(filter)).init();
+    tracing_subscriber::registry()
+        .with(layer.with_filter(filter))
+        .init();
 }
 
 /// systemd says which stream of ours is its journal's.

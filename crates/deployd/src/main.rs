@@ -69,20 +69,24 @@ async fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
     match cli.command {
         Command::Check(arguments) => Ok(commands::check::run(&cli.config, &arguments)),
         Command::Fetch(arguments) => commands::fetch::run(arguments).await.map(|()| Exit::Done),
-        Command::Unpack(arguments) => {
-            commands::unpack::run(arguments).await.map(|()| Exit::Done)
-        }
+        Command::Unpack(arguments) => commands::unpack::run(arguments).await.map(|()| Exit::Done),
         Command::Run(arguments) => {
-            let Some(config) = load() else { return Ok(Exit::Usage) };
+            let Some(config) = load() else {
+                return Ok(Exit::Usage);
+            };
             log::start(&config.log);
             commands::run::run(config, &arguments).await
         }
         Command::Plan(_) => {
-            let Some(config) = load() else { return Ok(Exit::Usage) };
+            let Some(config) = load() else {
+                return Ok(Exit::Usage);
+            };
             commands::plan::run(config).await
         }
         Command::Status(arguments) => {
-            let Some(config) = load() else { return Ok(Exit::Usage) };
+            let Some(config) = load() else {
+                return Ok(Exit::Usage);
+            };
             commands::status::run(&config, &arguments)
         }
     }

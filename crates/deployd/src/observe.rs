@@ -78,7 +78,12 @@ pub(crate) async fn observe(service: &Service, known: Known<'_>) -> Result<Sight
     for instance in &service.instances {
         let looked = look(service, instance, known.record).await;
         let context = (known.record, probes);
-        instances.push(Instance::new(looked.runs.clone(), false, &instance.unit, context));
+        instances.push(Instance::new(
+            looked.runs.clone(),
+            false,
+            &instance.unit,
+            context,
+        ));
         seen.push(looked);
     }
     let observed = Observed {
@@ -89,7 +94,11 @@ pub(crate) async fn observe(service: &Service, known: Known<'_>) -> Result<Sight
         lease: known.lease,
         journal: known.record.clone(),
     };
-    Ok(Sight { observed, instances: seen, foreign })
+    Ok(Sight {
+        observed,
+        instances: seen,
+        foreign,
+    })
 }
 
 /// The complete releases, last used first: `current`, then those that passed, then by age.
@@ -99,11 +108,17 @@ fn releases(
     current: Option<&BuildName>,
 ) -> Result<Vec<BuildName>, TreeError> {
     let on_disk = tree.list()?;
-    let mut builds: Vec<_> =
-        on_disk.iter().filter_map(|(name, _)| BuildName::parse(name).ok()).collect();
+    let mut builds: Vec<_> = on_disk
+        .iter()
+        .filter_map(|(name, _)| BuildName::parse(name).ok())
+        .collect();
     // Stable: within one rank the newest directory stays first.
     builds.sort_by_key(|build| {
-        let passed = record.verified.iter().rev().position(|verified| verified == build);
+        let passed = record
+            .verified
+            .iter()
+            .rev()
+            .position(|verified| verified == build);
         (current != Some(build), passed.unwrap_or(usize::MAX))
     });
     Ok(builds)
@@ -121,7 +136,14 @@ pub(crate) async fn look(service: &Service, instance: &config::Instance, record:
         RestartMethod::None => {
             let seen = look_at_port(instance, &releases, remembered);
             // Nobody restarts it, so that it is down is not ours to mend.
-            if seen.runs == Runs::Nothing { Seen { runs: Runs::Something, ..seen } } else { seen }
+            if seen.runs == Runs::Nothing {
+                Seen {
+                    runs: Runs::Something,
+                    ..seen
+                }
+            } else {
+                seen
+            }
         }
     }
 }
@@ -135,16 +157,31 @@ async fn look_at_unit(
         Ok(unit) => unit,
         Err(error) => {
             tracing::warn!(unit = %instance.unit, %error, "a unit can't be looked at");
-            return Seen { runs: Runs::Something, up: Up::Unknown, identity: None, restarts: 0 };
+            return Seen {
+                runs: Runs::Something,
+                up: Up::Unknown,
+                identity: None,
+                restarts: 0,
+            };
         }
     };
     if !unit.is_up() {
-        return Seen { runs: Runs::Nothing, up: Up::No, identity: None, restarts: unit.restarts };
+        return Seen {
+            runs: Runs::Nothing,
+            up: Up::No,
+            identity: None,
+            restarts: unit.restarts,
+        };
     }
     let identity = (!unit.invocation.is_empty()).then(|| unit.invocation.clone());
     let build = proc::release_of(unit.main_pid, releases);
     let runs = runs(build, identity.as_deref(), remembered);
-    Seen { runs, up: Up::Yes, identity, restarts: unit.restarts }
+    Seen {
+        runs,
+        up: Up::Yes,
+        identity,
+        restarts: unit.restarts,
+    }
 }
 
 fn look_at_port(
@@ -172,7 +209,12 @@ fn look_at_port(
         (Up::No | Up::Unknown, Some(started)) => Runs::Build(started.build.clone()),
         (Up::No | Up::Unknown, None) => Runs::Nothing,
     };
-    Seen { runs, up, identity, restarts: 0 }
+    Seen {
+        runs,
+        up,
+        identity,
+        restarts: 0,
+    }
 }
 
 /// What is seen counts; else what we remember of this very start.
@@ -180,9 +222,8 @@ fn runs(build: Option<String>, identity: Option<&str>, remembered: Option<&UnitR
     if let Some(build) = build.and_then(|name| BuildName::parse(&name).ok()) {
         return Runs::Build(build);
     }
-    let same = |started: &Started| {
-        started.identity.is_none() || started.identity.as_deref() == identity
-    };
+    let same =
+        |started: &Started| started.identity.is_none() || started.identity.as_deref() == identity;
     match remembered.and_then(|record| record.started.as_ref()) {
         Some(started) if same(started) => Runs::Build(started.build.clone()),
         Some(_) | None => Runs::Something,

@@ -87,7 +87,8 @@ impl Performer {
             Step::Extract(build) => self.extract(build).await,
             Step::Prepare(build) => {
                 let arguments = self.service.hooks.post_extract.clone();
-                self.hook(("post_extract", &arguments), build, order).await?;
+                self.hook(("post_extract", &arguments), build, order)
+                    .await?;
                 self.sync(build).await?;
                 self.write(|record| record.prepare(build))
             }
@@ -96,11 +97,14 @@ impl Performer {
             Step::Activate(build) => {
                 // The journal first: a host that is found here later knows that it left service.
                 self.write(|record| record.activate(build))?;
-                self.tree().activate(build.as_str()).map_err(|error| passing(&error))
+                self.tree()
+                    .activate(build.as_str())
+                    .map_err(|error| passing(&error))
             }
             Step::PostInstall(build) => {
                 let arguments = self.service.hooks.post_install.clone();
-                self.hook(("post_install", &arguments), build, order).await?;
+                self.hook(("post_install", &arguments), build, order)
+                    .await?;
                 self.write(|record| record.install(build))
             }
             Step::Drain(batch) => self.drain(batch).await,
@@ -112,11 +116,16 @@ impl Performer {
                 self.write(|record| record.burn_in(build))
             }
             Step::Verify(build) => self.write(|record| record.verify(build)),
-            Step::ReleaseLease => self.lease.give_back().await.map_err(|error| passing(&error)),
+            Step::ReleaseLease => self
+                .lease
+                .give_back()
+                .await
+                .map_err(|error| passing(&error)),
             Step::Prune(builds) => self.prune(builds).await,
             Step::PostRestart(build) => {
                 let arguments = self.service.hooks.post_restart.clone();
-                self.hook(("post_restart", &arguments), build, order).await?;
+                self.hook(("post_restart", &arguments), build, order)
+                    .await?;
                 self.write(|record| record.finish(build))
             }
         }
@@ -144,17 +153,29 @@ impl Performer {
 
     /// The instances of a batch.
     fn instances(&self, batch: &[usize]) -> Vec<Instance> {
-        batch.iter().filter_map(|index| self.service.instances.get(*index)).cloned().collect()
+        batch
+            .iter()
+            .filter_map(|index| self.service.instances.get(*index))
+            .cloned()
+            .collect()
     }
 }
 
 /// A failure that may pass: nothing that the build could help.
 fn passing(error: &(dyn std::error::Error + 'static)) -> StepError {
     let message = Chain(error).to_string();
-    StepError { failure: Failure::Passing, message, log: Vec::new() }
+    StepError {
+        failure: Failure::Passing,
+        message,
+        log: Vec::new(),
+    }
 }
 
 /// A failure of the build.
 fn of_the_build(message: String, log: Vec<String>) -> StepError {
-    StepError { failure: Failure::OfTheBuild, message, log }
+    StepError {
+        failure: Failure::OfTheBuild,
+        message,
+        log,
+    }
 }

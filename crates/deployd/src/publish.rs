@@ -35,8 +35,12 @@ pub(crate) async fn publish(zk: Zk, places: Places, mut reports: watch::Receiver
     let mut next = Instant::now();
     let mut link = zk.link();
     while reports.changed().await.is_ok() {
-        let Some(report) = reports.borrow_and_update().clone() else { continue };
-        let urgent = published.as_ref().is_none_or(|last| is_urgent(last, &report));
+        let Some(report) = reports.borrow_and_update().clone() else {
+            continue;
+        };
+        let urgent = published
+            .as_ref()
+            .is_none_or(|last| is_urgent(last, &report));
         if !urgent && Instant::now() < next {
             // Cancel-safe: nothing is lost, the newest report is looked at again.
             tokio::select! {
@@ -62,7 +66,9 @@ pub(crate) async fn publish(zk: Zk, places: Places, mut reports: watch::Receiver
         published = Some(report);
         next = Instant::now() + PROGRESS_TIME;
     }
-    let Some(last) = reports.borrow().clone() else { return };
+    let Some(last) = reports.borrow().clone() else {
+        return;
+    };
     write_file(&places, &last);
     let _ = timeout(LAST_TIME, write(&zk, &places.znode, &last)).await;
 }
@@ -76,7 +82,10 @@ fn is_urgent(last: &Report, now: &Report) -> bool {
         if let Some(step) = &mut report.step {
             step.done = None;
         }
-        report.instances.iter_mut().for_each(|instance| instance.connections = None);
+        report
+            .instances
+            .iter_mut()
+            .for_each(|instance| instance.connections = None);
         report
     };
     plain(last) != plain(now)

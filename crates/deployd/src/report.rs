@@ -81,20 +81,30 @@ fn error(scene: &Scene<'_>) -> Option<ErrorReport> {
         });
     }
     if let Some(found) = &scene.sight.foreign {
-        return Some(blocked("current", format!("current is {found}, not a symlink into releases")));
+        return Some(blocked(
+            "current",
+            format!("current is {found}, not a symlink into releases"),
+        ));
     }
     match (&scene.plan.rest, &scene.wanted.target) {
         (Rest::Blocked(problem), _) => Some(blocked(&problem.object, problem.message.clone())),
         (Rest::Failed, WantedTarget::Build(goal)) => {
             let rejected = &scene.sight.observed.journal.rejected;
-            rejected.get(&goal.build).map(|rejection| rejection.error.clone())
+            rejected
+                .get(&goal.build)
+                .map(|rejection| rejection.error.clone())
         }
         _ => None,
     }
 }
 
 fn blocked(step: &str, message: String) -> ErrorReport {
-    ErrorReport { step: step.to_owned(), kind: "blocked".to_owned(), message, log: Vec::new() }
+    ErrorReport {
+        step: step.to_owned(),
+        kind: "blocked".to_owned(),
+        message,
+        log: Vec::new(),
+    }
 }
 
 fn step(scene: &Scene<'_>) -> Option<StepReport> {
@@ -118,7 +128,14 @@ fn step(scene: &Scene<'_>) -> Option<StepReport> {
         _ => None,
     };
     let name = next.name().to_owned();
-    Some(StepReport { name, attempt, done: None, total: None, since: None, detail })
+    Some(StepReport {
+        name,
+        attempt,
+        done: None,
+        total: None,
+        since: None,
+        detail,
+    })
 }
 
 fn instances(scene: &Scene<'_>, service: &Service) -> Vec<InstanceReport> {
@@ -128,7 +145,11 @@ fn instances(scene: &Scene<'_>, service: &Service) -> Vec<InstanceReport> {
         Some((Step::Probe(batch), ..)) if batch.contains(&index) => Some("probing"),
         _ => None,
     };
-    let all = service.instances.iter().zip(&scene.sight.instances).enumerate();
+    let all = service
+        .instances
+        .iter()
+        .zip(&scene.sight.instances)
+        .enumerate();
     all.map(|(index, (instance, seen))| {
         let state = match (seen.up, under_way(index)) {
             (_, Some(word)) => word,
@@ -154,8 +175,12 @@ fn instances(scene: &Scene<'_>, service: &Service) -> Vec<InstanceReport> {
 
 /// The build that all instances run. A service without instances is read through `current`.
 fn serving(instances: &[InstanceReport], current: Option<&BuildName>) -> Option<BuildName> {
-    let Some(first) = instances.first() else { return current.cloned() };
-    let same = instances.iter().all(|instance| instance.build == first.build);
+    let Some(first) = instances.first() else {
+        return current.cloned();
+    };
+    let same = instances
+        .iter()
+        .all(|instance| instance.build == first.build);
     if same { first.build.clone() } else { None }
 }
 
@@ -163,5 +188,8 @@ fn previous(scene: &Scene<'_>) -> Option<BuildName> {
     let observed = &scene.sight.observed;
     let verified = observed.journal.verified.iter().rev();
     let other = |build: &&BuildName| Some(*build) != observed.current.as_ref();
-    verified.filter(|build| observed.releases.contains(build)).find(other).cloned()
+    verified
+        .filter(|build| observed.releases.contains(build))
+        .find(other)
+        .cloned()
 }

@@ -83,16 +83,16 @@ fn clippy() -> Result<()> {
 }
 
 fn doc() -> Result<()> {
-    let args = ["doc", "--workspace", "--no-deps", "--locked"];
+    let args = ["doc", "--workspace", "--no-deps"];
     succeed(cargo(args).env("RUSTDOCFLAGS", "-D warnings"))
 }
 
 fn run_tests(args: &[String]) -> Result<()> {
     debian::install(debian::FOR_TESTS)?;
     // The end-to-end tests start these.
-    succeed(&mut cargo(["build", "--workspace", "--bins", "--locked"]))?;
+    succeed(&mut cargo(["build", "--workspace", "--bins"]))?;
     succeed(
-        cargo(["test", "--workspace", "--locked"])
+        cargo(["test", "--workspace"])
             .args(args)
             .env("DEPLOY_TEST_REQUIRE", "zookeeper"),
     )

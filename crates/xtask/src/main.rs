@@ -28,7 +28,7 @@ enum Task {
     Demo(demo::Options),
     /// Build the programs and run every test; what is missing is installed first
     Test {
-        /// Passed on to `cargo test --workspace`
+        /// Passed on to `cargo test --workspace`, such as `plan -- --nocapture`
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },

@@ -42,10 +42,17 @@ fn warn(config: &Config) {
             eprintln!("warning: service {}: {}", service.name, Chain(&error));
         }
         if !service.dir.parent().is_some_and(Path::is_dir) {
-            eprintln!("warning: service {}: {} has no directory above it", service.name, service.dir.display());
+            eprintln!(
+                "warning: service {}: {} has no directory above it",
+                service.name,
+                service.dir.display()
+            );
         }
         if service.probe.check.is_none() && !service.instances.is_empty() {
-            eprintln!("warning: service {}: no probe, so that a build counts as good when it starts", service.name);
+            eprintln!(
+                "warning: service {}: no probe, so that a build counts as good when it starts",
+                service.name
+            );
         }
     }
 }

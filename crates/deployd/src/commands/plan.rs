@@ -34,7 +34,10 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<Exit> {
     let up = timeout(ZOOKEEPER_TIME, link.wait_for(deploy_zk::link::Link::is_up)).await;
     if up.is_err() {
         let hosts = config.zookeeper.hosts.join(",");
-        eprintln!("error: no ZooKeeper at {hosts} within {} s", ZOOKEEPER_TIME.as_secs());
+        eprintln!(
+            "error: no ZooKeeper at {hosts} within {} s",
+            ZOOKEEPER_TIME.as_secs()
+        );
         return Ok(Exit::ZooKeeper);
     }
     for service in &config.services {
@@ -56,18 +59,28 @@ async fn one(
     let deadline = Instant::now() + ZOOKEEPER_TIME;
     let wanted = loop {
         let znodes = inputs.read();
-        let reader = Reader { service: &service.name, host, now: Timestamp::now() };
+        let reader = Reader {
+            service: &service.name,
+            host,
+            now: Timestamp::now(),
+        };
         let wanted = wanted(&znodes, &reader);
         let unread = matches!(wanted.target, WantedTarget::Unknown)
             || wanted.gate == Gate::Cut
-            || znodes.builds.iter().any(|(_, view)| *view == deploy_core::wanted::View::Unknown);
+            || znodes
+                .builds
+                .iter()
+                .any(|(_, view)| *view == deploy_core::wanted::View::Unknown);
         if !unread || Instant::now() >= deadline {
             break wanted;
         }
         let _ = timeout(Duration::from_millis(500), inputs.changed()).await;
     };
-    let known =
-        Known { record: performer.journal.record(), fetched: None, lease: performer.lease.state() };
+    let known = Known {
+        record: performer.journal.record(),
+        fetched: None,
+        lease: performer.lease.state(),
+    };
     let sight = observe(service, known).await?;
     let plan = plan(&wanted, &shape(&performer), &sight.observed);
     let target = match &wanted.target {
@@ -76,13 +89,24 @@ async fn one(
         WantedTarget::Unknown => "unknown".to_owned(),
         WantedTarget::Unreadable(_) => "unreadable".to_owned(),
     };
-    let current = sight.observed.current.as_ref().map_or("-".to_owned(), ToString::to_string);
-    let mut text = format!("{}  {}  current {current}  target {target}\n", service.name, plan.phase());
+    let current = sight
+        .observed
+        .current
+        .as_ref()
+        .map_or("-".to_owned(), ToString::to_string);
+    let mut text = format!(
+        "{}  {}  current {current}  target {target}\n",
+        service.name,
+        plan.phase()
+    );
     for step in &plan.steps {
         text.push_str(&format!("  {step}\n"));
     }
     if let Rest::Blocked(problem) = &plan.rest {
-        text.push_str(&format!("  blocked by {}: {}\n", problem.object, problem.message));
+        text.push_str(&format!(
+            "  blocked by {}: {}\n",
+            problem.object, problem.message
+        ));
     }
     if plan.steps.is_empty() {
         text.push_str("  nothing to do\n");

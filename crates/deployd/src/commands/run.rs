@@ -70,8 +70,14 @@ pub(crate) async fn run(config: Config, arguments: &Arguments) -> anyhow::Result
     for service in &config.services {
         let tree = config.zookeeper.root.service(&service.name);
         let (report, reported) = watch::channel(None);
-        let file = config.state_dir.join("status").join(format!("{}.json", service.name));
-        let places = Places { znode: tree.host(&host), file };
+        let file = config
+            .state_dir
+            .join("status")
+            .join(format!("{}.json", service.name));
+        let places = Places {
+            znode: tree.host(&host),
+            file,
+        };
         reports.push((service.name.clone(), reported.clone()));
         publishers.spawn(publish(zk.clone(), places, reported));
         let mark = Alive {
@@ -85,7 +91,11 @@ pub(crate) async fn run(config: Config, arguments: &Arguments) -> anyhow::Result
             link: zk.link(),
             reports: report,
             stop: stopping.clone(),
-            trust: if config.builds.trusted_keys.is_empty() { "zookeeper" } else { "signed" },
+            trust: if config.builds.trusted_keys.is_empty() {
+                "zookeeper"
+            } else {
+                "signed"
+            },
         };
         agents.spawn(agent.run(mode));
     }
@@ -111,7 +121,11 @@ pub(crate) async fn run(config: Config, arguments: &Arguments) -> anyhow::Result
     drop(alive);
     zk.close(CLOSE_TIME).await;
     tracing::info!("deployd ended");
-    Ok(if ends.contains(&End::NotConverged) { Exit::Failed } else { Exit::Done })
+    Ok(if ends.contains(&End::NotConverged) {
+        Exit::Failed
+    } else {
+        Exit::Done
+    })
 }
 
 fn begin_stop(stop: &watch::Sender<bool>) {
@@ -123,17 +137,31 @@ fn begin_stop(stop: &watch::Sender<bool>) {
 /// Says, about once a second, in `systemctl status` what goes on, and that we are alive.
 async fn say_status(
     zk: &Zk,
-    reports: &[(deploy_core::name::ServiceName, watch::Receiver<Option<wire::report::Report>>)],
+    reports: &[(
+        deploy_core::name::ServiceName,
+        watch::Receiver<Option<wire::report::Report>>,
+    )],
 ) {
     let text = |receiver: &watch::Receiver<Option<wire::report::Report>>| {
         let report = receiver.borrow();
         let report = report.as_ref()?;
         let build = report.current.as_ref().map_or("-", |build| build.as_str());
-        let target = report.target.as_ref().filter(|target| Some(*target) != report.current.as_ref());
-        let target = target.map(|target| format!(" -> {target}")).unwrap_or_default();
-        Some(format!("{} {build}{target} {}", report.service, report.phase))
+        let target = report
+            .target
+            .as_ref()
+            .filter(|target| Some(*target) != report.current.as_ref());
+        let target = target
+            .map(|target| format!(" -> {target}"))
+            .unwrap_or_default();
+        Some(format!(
+            "{} {build}{target} {}",
+            report.service, report.phase
+        ))
     };
-    let mut parts: Vec<String> = reports.iter().filter_map(|(_, report)| text(report)).collect();
+    let mut parts: Vec<String> = reports
+        .iter()
+        .filter_map(|(_, report)| text(report))
+        .collect();
     parts.push(match &*zk.link().borrow() {
         Link::Up { .. } => "zk ok".to_owned(),
         link => format!("zk {link}"),
@@ -231,9 +259,10 @@ fn credentials(path: &Path) -> anyhow::Result<DigestAuth> {
     }
     let text = std::fs::read_to_string(path).with_context(what)?;
     match text.trim_end().split_once(':') {
-        Some((user, password)) if !user.is_empty() && !password.contains('\n') => {
-            Ok(DigestAuth { user: user.to_owned(), password: password.to_owned() })
-        }
+        Some((user, password)) if !user.is_empty() && !password.contains('\n') => Ok(DigestAuth {
+            user: user.to_owned(),
+            password: password.to_owned(),
+        }),
         _ => anyhow::bail!("{} is not one line, user:password", path.display()),
     }
 }

@@ -25,13 +25,18 @@ pub(crate) fn run(config: &Config, arguments: &Arguments) -> anyhow::Result<Exit
     let running = lock::holder(&config.state_dir);
     let mut reports = Vec::new();
     for service in &config.services {
-        let path = config.state_dir.join("status").join(format!("{}.json", service.name));
+        let path = config
+            .state_dir
+            .join("status")
+            .join(format!("{}.json", service.name));
         match std::fs::read(&path) {
             Ok(data) => reports.push((service.name.clone(), Some(data))),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 reports.push((service.name.clone(), None));
             }
-            Err(error) => return Err(error).with_context(|| format!("failed to read {}", path.display())),
+            Err(error) => {
+                return Err(error).with_context(|| format!("failed to read {}", path.display()));
+            }
         }
     }
     let mut out = io::stdout().lock();
@@ -44,16 +49,22 @@ pub(crate) fn run(config: &Config, arguments: &Arguments) -> anyhow::Result<Exit
         writeln!(out, "{object}")
     } else {
         match &running {
-            Some(pid) => writeln!(out, "deployd {} runs (pid {pid})", env!("CARGO_PKG_VERSION")),
+            Some(pid) => writeln!(
+                out,
+                "deployd {} runs (pid {pid})",
+                env!("CARGO_PKG_VERSION")
+            ),
             None => writeln!(out, "deployd does not run; this is what it reported last"),
         }
-        .and_then(|()| reports.iter().try_for_each(|(name, data)| {
-            match data.as_deref().map(wire::decode::<Report>) {
-                Some(Ok(report)) => print(&mut out, &report),
-                Some(Err(error)) => writeln!(out, "{name}: {error}"),
-                None => writeln!(out, "{name}: no report yet"),
-            }
-        }))
+        .and_then(|()| {
+            reports.iter().try_for_each(|(name, data)| {
+                match data.as_deref().map(wire::decode::<Report>) {
+                    Some(Ok(report)) => print(&mut out, &report),
+                    Some(Err(error)) => writeln!(out, "{name}: {error}"),
+                    None => writeln!(out, "{name}: no report yet"),
+                }
+            })
+        })
     };
     match result {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
@@ -66,7 +77,10 @@ fn print(out: &mut impl Write, report: &Report) -> io::Result<()> {
     let name = |build: &Option<deploy_core::name::BuildName>| {
         build.as_ref().map_or("-".to_owned(), ToString::to_string)
     };
-    let rollout = report.rollout.map(|number| format!(" #{number}")).unwrap_or_default();
+    let rollout = report
+        .rollout
+        .map(|number| format!(" #{number}"))
+        .unwrap_or_default();
     writeln!(
         out,
         "{}  {}  target {}{rollout}  current {}  serving {}  at {}",
@@ -78,12 +92,24 @@ fn print(out: &mut impl Write, report: &Report) -> io::Result<()> {
         report.at.as_deref().unwrap_or("-"),
     )?;
     for instance in &report.instances {
-        let port = instance.port.map(|port| format!(":{port}")).unwrap_or_default();
-        writeln!(out, "  {}{port}  {}  {}", instance.unit, name(&instance.build), instance.state)?;
+        let port = instance
+            .port
+            .map(|port| format!(":{port}"))
+            .unwrap_or_default();
+        writeln!(
+            out,
+            "  {}{port}  {}  {}",
+            instance.unit,
+            name(&instance.build),
+            instance.state
+        )?;
     }
     if let Some(error) = &report.error {
         writeln!(out, "  {} {}: {}", error.kind, error.step, error.message)?;
-        error.log.iter().try_for_each(|line| writeln!(out, "    | {line}"))?;
+        error
+            .log
+            .iter()
+            .try_for_each(|line| writeln!(out, "    | {line}"))?;
     }
     Ok(())
 }

@@ -37,7 +37,8 @@ pub(super) fn decode(text: &str) -> Result<Config, Vec<Problem>> {
 fn sections(root: &Table<'_, '_>) -> Option<Config> {
     let agent = root.table("agent");
     let host = host(&agent);
-    let state_dir = absolute(&agent, "state_dir").unwrap_or_else(|| PathBuf::from("/var/lib/deployd"));
+    let state_dir =
+        absolute(&agent, "state_dir").unwrap_or_else(|| PathBuf::from("/var/lib/deployd"));
     agent.finish();
     let zookeeper = zookeeper(&root.table("zookeeper"));
     let builds = builds(&root.table("builds"));
@@ -48,7 +49,9 @@ fn sections(root: &Table<'_, '_>) -> Option<Config> {
         root.problem(0..0, "no service: at least one `[[service]]` is needed");
     }
     for table in tables {
-        let Some(service) = service(&table, &mut owners) else { continue };
+        let Some(service) = service(&table, &mut owners) else {
+            continue;
+        };
         table.finish();
         services.push(service);
     }
@@ -56,7 +59,15 @@ fn sections(root: &Table<'_, '_>) -> Option<Config> {
     let metrics_listen = listen(&metrics);
     metrics.finish();
     let log = log(&root.table("log"));
-    Some(Config { host, state_dir, zookeeper: zookeeper?, builds: builds?, services, metrics_listen, log })
+    Some(Config {
+        host,
+        state_dir,
+        zookeeper: zookeeper?,
+        builds: builds?,
+        services,
+        metrics_listen,
+        log,
+    })
 }
 
 fn host(agent: &Table<'_, '_>) -> Option<HostName> {
@@ -64,7 +75,9 @@ fn host(agent: &Table<'_, '_>) -> Option<HostName> {
     if text.is_empty() {
         return None;
     }
-    HostName::parse(text).map_err(|error| agent.problem(span, error.to_string())).ok()
+    HostName::parse(text)
+        .map_err(|error| agent.problem(span, error.to_string()))
+        .ok()
 }
 
 fn zookeeper(table: &Table<'_, '_>) -> Option<ZooKeeper> {
@@ -74,7 +87,9 @@ fn zookeeper(table: &Table<'_, '_>) -> Option<ZooKeeper> {
         Some(texts) if texts.is_empty() => table.problem(table.span(), "`hosts` is empty"),
         Some(texts) => {
             for (span, text) in texts {
-                let port = text.rsplit_once(':').map(|(name, port)| (name, port.parse::<u16>()));
+                let port = text
+                    .rsplit_once(':')
+                    .map(|(name, port)| (name, port.parse::<u16>()));
                 match port {
                     Some((name, Ok(1..))) if !name.is_empty() => hosts.push(text.to_owned()),
                     _ => table.problem(span, format!("`{text}` is not host:port")),
@@ -84,14 +99,19 @@ fn zookeeper(table: &Table<'_, '_>) -> Option<ZooKeeper> {
     }
     let root = match table.text("root") {
         None => Root::parse(deploy_core::znode::DEFAULT_ROOT).ok(),
-        Some((span, text)) => {
-            Root::parse(text).map_err(|error| table.problem(span, error.to_string())).ok()
-        }
+        Some((span, text)) => Root::parse(text)
+            .map_err(|error| table.problem(span, error.to_string()))
+            .ok(),
     };
     let session_timeout = duration(table, "session_timeout_s", (4.0, 300.0), 15.0);
     let auth_file = absolute(table, "auth_file");
     table.finish();
-    Some(ZooKeeper { hosts, root: root?, session_timeout, auth_file })
+    Some(ZooKeeper {
+        hosts,
+        root: root?,
+        session_timeout,
+        auth_file,
+    })
 }
 
 fn builds(table: &Table<'_, '_>) -> Option<Builds> {
@@ -106,7 +126,9 @@ fn builds(table: &Table<'_, '_>) -> Option<Builds> {
                 // One by one, so that each problem has its place.
                 match Sources::parse(&[text.to_owned()], plain_http) {
                     Ok(_) => prefixes.push(text.to_owned()),
-                    Err(errors) => errors.iter().for_each(|e| table.problem(span.clone(), e.to_string())),
+                    Err(errors) => errors
+                        .iter()
+                        .for_each(|e| table.problem(span.clone(), e.to_string())),
                 }
             }
         }
@@ -182,7 +204,10 @@ pub(super) fn absolute(table: &Table<'_, '_>, key: &'static str) -> Option<PathB
         && !text.contains('\0')
         && !text.split('/').any(|part| matches!(part, "." | ".."));
     if !clean {
-        table.problem(span, format!("`{key}` is \"{text}\"; expected an absolute path without `..`"));
+        table.problem(
+            span,
+            format!("`{key}` is \"{text}\"; expected an absolute path without `..`"),
+        );
     }
     Some(PathBuf::from(text))
 }

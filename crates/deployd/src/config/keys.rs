@@ -16,13 +16,18 @@ pub(super) fn service(table: &Table<'_, '_>, owners: &mut Owners) -> Option<Serv
     let name = name(table, owners);
     let dir = absolute(table, "dir");
     if table.value("dir").is_none() {
-        table.problem(table.span(), "`dir` is missing: where `current` and `releases` of the service are");
+        table.problem(
+            table.span(),
+            "`dir` is missing: where `current` and `releases` of the service are",
+        );
     }
     if let Some(dir) = &dir {
         unique(table, owners, ("dir", &format!("dir {}", dir.display())));
     }
     let user = table.text("user").and_then(|(span, text)| {
-        let bad = text.chars().any(|c| c.is_whitespace() || c.is_control() || c == ':' || c == '/');
+        let bad = text
+            .chars()
+            .any(|c| c.is_whitespace() || c.is_control() || c == ':' || c == '/');
         if bad {
             table.problem(span, format!("`{text}` is not a user name"));
         }
@@ -33,7 +38,16 @@ pub(super) fn service(table: &Table<'_, '_>, owners: &mut Owners) -> Option<Serv
     let restart = restart(&table.table("restart"), &instances);
     let drain = drain(&table.table("drain"), &instances, &restart);
     let probe = probe(&table.table("probe"), &instances);
-    Some(Service { name: name?, dir: dir?, user, instances, hooks, restart, drain, probe })
+    Some(Service {
+        name: name?,
+        dir: dir?,
+        user,
+        instances,
+        hooks,
+        restart,
+        drain,
+        probe,
+    })
 }
 
 fn name(table: &Table<'_, '_>, owners: &mut Owners) -> Option<ServiceName> {
@@ -70,7 +84,9 @@ fn instances(table: &Table<'_, '_>, owners: &mut Owners) -> Vec<Instance> {
     }
     let mut instances = Vec::new();
     for entry in tables {
-        let port = entry.value("port").map(|_| entry.number("port", (1, 65535), 1));
+        let port = entry
+            .value("port")
+            .map(|_| entry.number("port", (1, 65535), 1));
         let port = port.and_then(|port| u16::try_from(port).ok());
         if let Some(port) = port {
             unique(&entry, owners, ("port", &format!("port {port}")));
@@ -81,7 +97,10 @@ fn instances(table: &Table<'_, '_>, owners: &mut Owners) -> Vec<Instance> {
             }
             Some((_, text)) => {
                 unique(&entry, owners, ("unit", &format!("unit {text}")));
-                instances.push(Instance { unit: text.to_owned(), port });
+                instances.push(Instance {
+                    unit: text.to_owned(),
+                    port,
+                });
             }
             None if entry.value("unit").is_none() => {
                 entry.problem(entry.span(), "`unit` of an instance is missing");
@@ -98,7 +117,9 @@ fn is_unit(text: &str) -> bool {
     !text.is_empty()
         && text.len() <= 255
         && !text.starts_with('-')
-        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b":-_.\\@".contains(&b))
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b":-_.\\@".contains(&b))
 }
 
 fn hooks(table: &Table<'_, '_>) -> Hooks {
@@ -135,7 +156,10 @@ fn restart(table: &Table<'_, '_>, instances: &[Instance]) -> Restart {
         RestartWord::None => RestartMethod::None,
         RestartWord::Command => {
             if command.is_empty() {
-                table.problem(table.span(), "restart `method` is command, and `command` is empty");
+                table.problem(
+                    table.span(),
+                    "restart `method` is command, and `command` is empty",
+                );
             }
             needs_port(table, ("command", &command), instances);
             RestartMethod::Command(command)
@@ -144,7 +168,11 @@ fn restart(table: &Table<'_, '_>, instances: &[Instance]) -> Restart {
     let batch = usize::try_from(table.number("batch", (1, INSTANCES_MAX as u64), 1)).unwrap_or(1);
     let timeout = duration(table, "timeout_s", (0.1, DAY_S), 60.0);
     table.finish();
-    Restart { method, batch, timeout }
+    Restart {
+        method,
+        batch,
+        timeout,
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -161,7 +189,10 @@ fn drain(table: &Table<'_, '_>, instances: &[Instance], restart: &Restart) -> Dr
         ("none", DrainWord::None),
     ];
     let word = table.word("method", &words);
-    let action = table.word("action", &[("reject", DrainAction::Reject), ("drop", DrainAction::Drop)]);
+    let action = table.word(
+        "action",
+        &[("reject", DrainAction::Reject), ("drop", DrainAction::Drop)],
+    );
     let command = table.arguments("command");
     let restarts = restart.method != RestartMethod::None;
     let method = match word {
@@ -170,13 +201,19 @@ fn drain(table: &Table<'_, '_>, instances: &[Instance], restart: &Restart) -> Dr
             let nameless = instances.iter().find(|instance| instance.port.is_none());
             if let Some(instance) = nameless.filter(|_| restarts) {
                 let unit = &instance.unit;
-                table.problem(table.span(), format!("drain by iptables needs the `port` of {unit}"));
+                table.problem(
+                    table.span(),
+                    format!("drain by iptables needs the `port` of {unit}"),
+                );
             }
             DrainMethod::Iptables(action)
         }
         DrainWord::Command => {
             if command.is_empty() {
-                table.problem(table.span(), "drain `method` is command, and `command` is empty");
+                table.problem(
+                    table.span(),
+                    "drain `method` is command, and `command` is empty",
+                );
             }
             DrainMethod::Command(command)
         }
@@ -184,26 +221,48 @@ fn drain(table: &Table<'_, '_>, instances: &[Instance], restart: &Restart) -> Dr
     let timeout = duration(table, "timeout_s", (0.0, DAY_S), 30.0);
     let settle = duration(table, "settle_s", (0.0, DAY_S), 2.0);
     table.finish();
-    Drain { method, timeout, settle }
+    Drain {
+        method,
+        timeout,
+        settle,
+    }
 }
 
 fn probe(table: &Table<'_, '_>, instances: &[Instance]) -> Probe {
     let status = table.number("expect_status", (100, 599), 200);
     let status = u16::try_from(status).unwrap_or(200);
-    let body = table.text("expect_body").map(|(_, text)| text.to_owned()).unwrap_or_default();
+    let body = table
+        .text("expect_body")
+        .map(|(_, text)| text.to_owned())
+        .unwrap_or_default();
     let mut checks = Vec::new();
     if let Some((span, url)) = table.text("http") {
-        let filled = Instance { unit: "unit".to_owned(), port: Some(1) }.fill(url);
+        let filled = Instance {
+            unit: "unit".to_owned(),
+            port: Some(1),
+        }
+        .fill(url);
         match url::Url::parse(&filled) {
             Ok(parsed) if matches!(parsed.scheme(), "http" | "https") => {}
             _ => table.problem(span, format!("`http` is \"{url}\"; expected an http URL")),
         }
         needs_port(table, ("http", &[url.to_owned()]), instances);
-        checks.push(Check::Http { url: url.to_owned(), status, body });
+        checks.push(Check::Http {
+            url: url.to_owned(),
+            status,
+            body,
+        });
     }
     if let Some((span, address)) = table.text("tcp") {
-        let filled = Instance { unit: "unit".to_owned(), port: Some(1) }.fill(address);
-        if filled.rsplit_once(':').is_none_or(|(_, port)| port.parse::<u16>().is_err()) {
+        let filled = Instance {
+            unit: "unit".to_owned(),
+            port: Some(1),
+        }
+        .fill(address);
+        if filled
+            .rsplit_once(':')
+            .is_none_or(|(_, port)| port.parse::<u16>().is_err())
+        {
             table.problem(span, format!("`tcp` is \"{address}\"; expected host:port"));
         }
         needs_port(table, ("tcp", &[address.to_owned()]), instances);
@@ -215,7 +274,10 @@ fn probe(table: &Table<'_, '_>, instances: &[Instance]) -> Probe {
         checks.push(Check::Command(command));
     }
     if checks.len() > 1 {
-        table.problem(table.span(), "a probe is one of `http`, `tcp` and `command`, not several");
+        table.problem(
+            table.span(),
+            "a probe is one of `http`, `tcp` and `command`, not several",
+        );
     }
     let probe = Probe {
         check: checks.pop(),
@@ -229,12 +291,19 @@ fn probe(table: &Table<'_, '_>, instances: &[Instance]) -> Probe {
 }
 
 /// Complains where `{port}` is to be filled in and an instance has none.
-fn needs_port(table: &Table<'_, '_>, (key, texts): (&'static str, &[String]), instances: &[Instance]) {
+fn needs_port(
+    table: &Table<'_, '_>,
+    (key, texts): (&'static str, &[String]),
+    instances: &[Instance],
+) {
     if !texts.iter().any(|text| text.contains("{port}")) {
         return;
     }
     if let Some(instance) = instances.iter().find(|instance| instance.port.is_none()) {
         let span = table.value(key).map_or(table.span(), |value| value.span());
-        table.problem(span, format!("`{key}` has {{port}}, and {} has none", instance.unit));
+        table.problem(
+            span,
+            format!("`{key}` has {{port}}, and {} has none", instance.unit),
+        );
     }
 }

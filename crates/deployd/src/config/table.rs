@@ -17,7 +17,10 @@ pub(super) struct Problems<'t> {
 
 impl<'t> Problems<'t> {
     pub(super) fn new(text: &'t str) -> Self {
-        Self { text, found: RefCell::new(Vec::new()) }
+        Self {
+            text,
+            found: RefCell::new(Vec::new()),
+        }
     }
 
     pub(super) fn add(&self, span: Range<usize>, message: impl Into<String>) {
@@ -32,13 +35,20 @@ impl<'t> Problems<'t> {
         let place = |offset: usize| {
             let before = self.text.get(..offset).unwrap_or(self.text);
             let start = before.rfind('\n').map_or(0, |newline| newline + 1);
-            (before.matches('\n').count() + 1, before[start..].chars().count() + 1)
+            (
+                before.matches('\n').count() + 1,
+                before[start..].chars().count() + 1,
+            )
         };
         found
             .into_iter()
             .map(|(offset, message)| {
                 let (line, column) = place(offset);
-                Problem { line, column, message }
+                Problem {
+                    line,
+                    column,
+                    message,
+                }
             })
             .collect()
     }
@@ -63,7 +73,13 @@ impl<'a, 't> Table<'a, 't> {
         table: Option<&'a DeTable<'a>>,
         problems: &'a Problems<'t>,
     ) -> Self {
-        Self { name: name.to_owned(), span, table, problems, asked: RefCell::default() }
+        Self {
+            name: name.to_owned(),
+            span,
+            table,
+            problems,
+            asked: RefCell::default(),
+        }
     }
 
     /// Returns the value of a key, which from now on is a known one.
@@ -74,7 +90,11 @@ impl<'a, 't> Table<'a, 't> {
 
     /// Returns a table below; without one, an empty one, so that defaults apply.
     pub(super) fn table(&self, key: &'static str) -> Table<'a, 't> {
-        let name = if self.name.is_empty() { key.to_owned() } else { format!("{}.{key}", self.name) };
+        let name = if self.name.is_empty() {
+            key.to_owned()
+        } else {
+            format!("{}.{key}", self.name)
+        };
         let value = self.value(key);
         let table = value.and_then(|value| {
             let table = value.get_ref().as_table();
@@ -89,7 +109,9 @@ impl<'a, 't> Table<'a, 't> {
 
     /// Returns the tables of a `[[list]]`.
     pub(super) fn tables(&self, key: &'static str) -> Vec<Table<'a, 't>> {
-        let Some(value) = self.value(key) else { return Vec::new() };
+        let Some(value) = self.value(key) else {
+            return Vec::new();
+        };
         let Some(list) = value.get_ref().as_array() else {
             self.wrong(key, value, "a list of tables");
             return Vec::new();
@@ -97,7 +119,9 @@ impl<'a, 't> Table<'a, 't> {
         let mut tables = Vec::new();
         for item in list {
             match item.get_ref().as_table() {
-                Some(table) => tables.push(Table::new(key, item.span(), Some(table), self.problems)),
+                Some(table) => {
+                    tables.push(Table::new(key, item.span(), Some(table), self.problems))
+                }
                 None => self.wrong(key, item, "a table"),
             }
         }
@@ -136,22 +160,27 @@ impl<'a, 't> Table<'a, 't> {
         let texts = self.texts(key).unwrap_or_default();
         for (span, text) in &texts {
             if text.contains('\0') {
-                self.problems.add(span.clone(), format!("`{key}` has a NUL in an argument"));
+                self.problems
+                    .add(span.clone(), format!("`{key}` has a NUL in an argument"));
             }
         }
         if let Some((span, "")) = texts.first() {
-            self.problems.add(span.clone(), format!("`{key}` names no program"));
+            self.problems
+                .add(span.clone(), format!("`{key}` names no program"));
         }
         texts.into_iter().map(|(_, text)| text.to_owned()).collect()
     }
 
     /// Returns a whole number within bounds.
     pub(super) fn number(&self, key: &'static str, bounds: (u64, u64), default: u64) -> u64 {
-        let Some(value) = self.value(key) else { return default };
+        let Some(value) = self.value(key) else {
+            return default;
+        };
         let (min, max) = bounds;
-        let number = value.get_ref().as_integer().and_then(|integer| {
-            u64::from_str_radix(integer.as_str(), integer.radix()).ok()
-        });
+        let number = value
+            .get_ref()
+            .as_integer()
+            .and_then(|integer| u64::from_str_radix(integer.as_str(), integer.radix()).ok());
         match number {
             Some(number) if (min..=max).contains(&number) => number,
             _ => {
@@ -163,7 +192,9 @@ impl<'a, 't> Table<'a, 't> {
 
     /// Returns a number of seconds within bounds; fractions are allowed.
     pub(super) fn seconds(&self, key: &'static str, bounds: (f64, f64), default: f64) -> f64 {
-        let Some(value) = self.value(key) else { return default };
+        let Some(value) = self.value(key) else {
+            return default;
+        };
         let (min, max) = bounds;
         let number: Option<f64> = match value.get_ref() {
             DeValue::Integer(integer) if integer.radix() == 10 => integer.as_str().parse().ok(),
@@ -173,7 +204,11 @@ impl<'a, 't> Table<'a, 't> {
         match number {
             Some(number) if (min..=max).contains(&number) => number,
             _ => {
-                self.wrong(key, value, &format!("a number of seconds from {min} to {max}"));
+                self.wrong(
+                    key,
+                    value,
+                    &format!("a number of seconds from {min} to {max}"),
+                );
                 default
             }
         }
@@ -181,7 +216,9 @@ impl<'a, 't> Table<'a, 't> {
 
     /// Returns a yes or no.
     pub(super) fn flag(&self, key: &'static str, default: Flag) -> Flag {
-        let Some(value) = self.value(key) else { return default };
+        let Some(value) = self.value(key) else {
+            return default;
+        };
         match value.get_ref().as_bool() {
             Some(true) => Flag::Yes,
             Some(false) => Flag::No,
@@ -195,13 +232,18 @@ impl<'a, 't> Table<'a, 't> {
     /// Returns one of a few words; the first is the default.
     pub(super) fn word<T: Copy>(&self, key: &'static str, words: &[(&'static str, T)]) -> T {
         let default = words[0].1;
-        let Some((span, text)) = self.text(key) else { return default };
+        let Some((span, text)) = self.text(key) else {
+            return default;
+        };
         if let Some((_, value)) = words.iter().find(|(word, _)| *word == text) {
             return *value;
         }
         let known: Vec<_> = words.iter().map(|(word, _)| *word).collect();
         let known = known.join(", ");
-        self.problems.add(span, format!("`{key}` is \"{text}\"; expected one of {known}"));
+        self.problems.add(
+            span,
+            format!("`{key}` is \"{text}\"; expected one of {known}"),
+        );
         default
     }
 
@@ -213,7 +255,10 @@ impl<'a, 't> Table<'a, 't> {
             DeValue::Float(float) => float.to_string(),
             other => format!("a {}", other.type_str()),
         };
-        self.problems.add(value.span(), format!("`{key}` is {found}; expected {expected}"));
+        self.problems.add(
+            value.span(),
+            format!("`{key}` is {found}; expected {expected}"),
+        );
     }
 
     /// Says something of a place.
@@ -244,7 +289,11 @@ impl<'a, 't> Table<'a, 't> {
                 .map(|known| (strsim::jaro_winkler(known, name), known))
                 .filter(|(likeness, _)| *likeness > 0.75)
                 .max_by(|(a, _), (b, _)| a.total_cmp(b));
-            let place = if self.name.is_empty() { String::new() } else { format!(" in `{}`", self.name) };
+            let place = if self.name.is_empty() {
+                String::new()
+            } else {
+                format!(" in `{}`", self.name)
+            };
             let hint = match nearest {
                 Some((_, known)) => format!("; did you mean `{known}`?"),
                 None => {
@@ -252,7 +301,8 @@ impl<'a, 't> Table<'a, 't> {
                     format!("; known are {}", known.join(", "))
                 }
             };
-            self.problems.add(key.span(), format!("unknown key `{name}`{place}{hint}"));
+            self.problems
+                .add(key.span(), format!("unknown key `{name}`{place}{hint}"));
         }
     }
 }

@@ -40,16 +40,27 @@ pub(crate) enum LockError {
 /// Where another process holds it, or it can't be made.
 pub(crate) fn lock(dir: &Path) -> Result<Lock, LockError> {
     let path = dir.join("lock");
-    let failed = |source| LockError::Io { path: path.clone(), source };
+    let failed = |source| LockError::Io {
+        path: path.clone(),
+        source,
+    };
     let mut options = File::options();
-    options.read(true).write(true).create(true).truncate(false).mode(0o600);
+    options
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600);
     let mut file = options.open(&path).map_err(failed)?;
     match file.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {
             let mut pid = String::new();
             let _ = file.read_to_string(&mut pid);
-            return Err(LockError::Held { path, pid: pid.trim().to_owned() });
+            return Err(LockError::Held {
+                path,
+                pid: pid.trim().to_owned(),
+            });
         }
         Err(TryLockError::Error(error)) => return Err(failed(error)),
     }

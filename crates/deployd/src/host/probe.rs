@@ -44,7 +44,11 @@ pub(crate) async fn http(
     limit: Duration,
 ) -> Result<(), String> {
     let ask = async {
-        let answer = client.get(url).send().await.map_err(|error| cause(&error))?;
+        let answer = client
+            .get(url)
+            .send()
+            .await
+            .map_err(|error| cause(&error))?;
         let status = answer.status().as_u16();
         if status != wanted.status {
             return Err(format!("status {status}, expected {}", wanted.status));
@@ -60,7 +64,8 @@ pub(crate) async fn http(
         }
     };
     let answer = timeout(limit, ask).await;
-    let result = answer.unwrap_or_else(|_| Err(format!("no answer within {} s", limit.as_secs_f64())));
+    let result =
+        answer.unwrap_or_else(|_| Err(format!("no answer within {} s", limit.as_secs_f64())));
     result.map_err(|why| format!("{url}: {why}"))
 }
 
@@ -93,6 +98,9 @@ pub(crate) async fn tcp(address: &str, limit: Duration) -> Result<(), String> {
     match timeout(limit, TcpStream::connect(address)).await {
         Ok(Ok(_)) => Ok(()),
         Ok(Err(error)) => Err(format!("{address}: {error}")),
-        Err(_) => Err(format!("{address}: no connection within {} s", limit.as_secs_f64())),
+        Err(_) => Err(format!(
+            "{address}: no connection within {} s",
+            limit.as_secs_f64()
+        )),
     }
 }

@@ -28,14 +28,21 @@ pub(crate) fn listeners(port: u16) -> Vec<Process> {
     if sockets.is_empty() {
         return Vec::new();
     }
-    let mut found: Vec<_> = pids().filter(|pid| holds(*pid, &sockets)).filter_map(process).collect();
+    let mut found: Vec<_> = pids()
+        .filter(|pid| holds(*pid, &sockets))
+        .filter_map(process)
+        .collect();
     found.sort_by_key(|process| process.pid);
     found
 }
 
 /// Tells whether anything listens on a TCP port, whoever it is.
 pub(crate) fn is_listening(port: u16) -> Listening {
-    if listening_sockets(port).is_empty() { Listening::Nobody } else { Listening::Somebody }
+    if listening_sockets(port).is_empty() {
+        Listening::Nobody
+    } else {
+        Listening::Somebody
+    }
 }
 
 /// Whether anything listens.
@@ -57,7 +64,10 @@ pub(crate) fn process(pid: i32) -> Option<Process> {
     if matches!(*state, "Z" | "X") {
         return None;
     }
-    Some(Process { pid, identity: format!("{pid}@{start}") })
+    Some(Process {
+        pid,
+        identity: format!("{pid}@{start}"),
+    })
 }
 
 /// Returns the name of the release that a process runs: the one that it was started in, or that
@@ -74,7 +84,9 @@ pub(crate) fn release_of(pid: i32, releases: &Path) -> Option<String> {
 fn release_in(path: &Path, releases: &Path) -> Option<String> {
     let name = path.strip_prefix(releases).ok()?.components().next()?;
     let name = name.as_os_str().to_str()?;
-    let gone = path.to_str().is_some_and(|text| text.ends_with(" (deleted)"));
+    let gone = path
+        .to_str()
+        .is_some_and(|text| text.ends_with(" (deleted)"));
     (!gone && !name.starts_with('.')).then(|| name.to_owned())
 }
 
@@ -83,11 +95,15 @@ fn release_in(path: &Path, releases: &Path) -> Option<String> {
 pub(crate) fn kill_marked(entry: &str) -> usize {
     let marked = |pid: &i32| {
         let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
-        environment.split(|byte| *byte == 0).any(|found| found == entry.as_bytes())
+        environment
+            .split(|byte| *byte == 0)
+            .any(|found| found == entry.as_bytes())
     };
     let own = i32::try_from(std::process::id()).unwrap_or(0);
     let victims = pids().filter(|pid| *pid != own).filter(marked);
-    victims.filter(|pid| kill(Pid::from_raw(*pid), Signal::SIGKILL).is_ok()).count()
+    victims
+        .filter(|pid| kill(Pid::from_raw(*pid), Signal::SIGKILL).is_ok())
+        .count()
 }
 
 fn pids() -> impl Iterator<Item = i32> {
@@ -96,13 +112,20 @@ fn pids() -> impl Iterator<Item = i32> {
 }
 
 fn holds(pid: i32, sockets: &BTreeSet<PathBuf>) -> bool {
-    let entries = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
-    entries.filter_map(|entry| fs::read_link(entry.path()).ok()).any(|link| sockets.contains(&link))
+    let entries = fs::read_dir(format!("/proc/{pid}/fd"))
+        .into_iter()
+        .flatten()
+        .flatten();
+    entries
+        .filter_map(|entry| fs::read_link(entry.path()).ok())
+        .any(|link| sockets.contains(&link))
 }
 
 fn listening_sockets(port: u16) -> BTreeSet<PathBuf> {
     let tables = ["/proc/net/tcp", "/proc/net/tcp6"];
-    let texts = tables.iter().filter_map(|path| fs::read_to_string(path).ok());
+    let texts = tables
+        .iter()
+        .filter_map(|path| fs::read_to_string(path).ok());
     texts.flat_map(|text| sockets_in(&text, port)).collect()
 }
 

@@ -111,7 +111,10 @@ impl std::fmt::Display for How {
 /// Where it can't be started: not there, not executable, its interpreter missing.
 pub(crate) async fn run(job: &Job<'_>) -> Result<Ended, StartError> {
     let mut command = command(job);
-    let started = |source| StartError { program: program(job), source };
+    let started = |source| StartError {
+        program: program(job),
+        source,
+    };
     let sink = match job.leftovers {
         Leftovers::Killed => {
             command.stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -125,7 +128,10 @@ pub(crate) async fn run(job: &Job<'_>) -> Result<Ended, StartError> {
         }
     };
     let mut child = command.spawn().map_err(started)?;
-    let group = Group { id: child.id(), leftovers: job.leftovers };
+    let group = Group {
+        id: child.id(),
+        leftovers: job.leftovers,
+    };
     let mut tail = Tail::default();
     let how = match sink {
         None => watch_pipes(&mut child, &group, (job.limit, &mut tail)).await,
@@ -136,13 +142,20 @@ pub(crate) async fn run(job: &Job<'_>) -> Result<Ended, StartError> {
             how
         }
     };
-    Ok(Ended { how, tail: tail.lines() })
+    Ok(Ended {
+        how,
+        tail: tail.lines(),
+    })
 }
 
 fn program(job: &Job<'_>) -> PathBuf {
     let program = Path::new(job.arguments.first().map_or("", String::as_str));
     let plain = program.components().count() == 1;
-    if plain { program.to_owned() } else { job.dir.join(program) }
+    if plain {
+        program.to_owned()
+    } else {
+        job.dir.join(program)
+    }
 }
 
 fn command(job: &Job<'_>) -> Command {
@@ -161,12 +174,21 @@ fn command(job: &Job<'_>) -> Command {
     arguments.push(program(job).into());
     arguments.extend(job.arguments.iter().skip(1).map(Into::into));
     let mut command = Command::new(&arguments[0]);
-    command.args(&arguments[1..]).current_dir(job.dir).stdin(Stdio::null()).process_group(0);
+    command
+        .args(&arguments[1..])
+        .current_dir(job.dir)
+        .stdin(Stdio::null())
+        .process_group(0);
     command.env_clear().env("PATH", PATH).env("LANG", "C.UTF-8");
     if let Some(user) = job.user {
-        command.env("HOME", user.home()).env("USER", user.name()).env("LOGNAME", user.name());
+        command
+            .env("HOME", user.home())
+            .env("USER", user.name())
+            .env("LOGNAME", user.name());
     }
-    command.envs(job.environment.iter().map(|(key, value)| (key, value))).kill_on_drop(true);
+    command
+        .envs(job.environment.iter().map(|(key, value)| (key, value)))
+        .kill_on_drop(true);
     command
 }
 
@@ -174,7 +196,11 @@ fn command(job: &Job<'_>) -> Command {
 fn nameless() -> io::Result<File> {
     use std::os::unix::fs::OpenOptionsExt;
     let mut options = File::options();
-    options.read(true).append(true).mode(0o600).custom_flags(nix::libc::O_TMPFILE);
+    options
+        .read(true)
+        .append(true)
+        .mode(0o600)
+        .custom_flags(nix::libc::O_TMPFILE);
     options.open(std::env::temp_dir())
 }
 
@@ -219,10 +245,7 @@ async fn watch_pipes(
     }
 }
 
-async fn copy<R: AsyncRead + Unpin>(
-    from: Option<&mut R>,
-    to: tokio::sync::mpsc::Sender<Vec<u8>>,
-) {
+async fn copy<R: AsyncRead + Unpin>(from: Option<&mut R>, to: tokio::sync::mpsc::Sender<Vec<u8>>) {
     let Some(from) = from else { return };
     let mut buffer = vec![0; 8192];
     while let Ok(bytes @ 1..) = from.read(&mut buffer).await {
@@ -303,7 +326,10 @@ impl Tail {
 
 /// Returns the last lines of a text, with control characters escaped: they end up in terminals.
 pub(crate) fn last_lines(text: &str) -> Vec<String> {
-    let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
+    let lines: Vec<&str> = text
+        .lines()
+        .filter(|line| !line.trim().is_empty())
+        .collect();
     let from = lines.len().saturating_sub(TAIL_LINES);
     lines[from..].iter().map(|line| escape(line)).collect()
 }
@@ -313,7 +339,11 @@ fn escape(line: &str) -> String {
     plain
         .chars()
         .flat_map(|c| -> Vec<char> {
-            if c.is_control() { c.escape_default().collect() } else { vec![c] }
+            if c.is_control() {
+                c.escape_default().collect()
+            } else {
+                vec![c]
+            }
         })
         .collect()
 }

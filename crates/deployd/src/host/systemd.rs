@@ -51,7 +51,10 @@ pub(crate) enum SystemdError {
 }
 
 fn last(lines: &[String]) -> String {
-    lines.last().map(|line| format!(": {line}")).unwrap_or_default()
+    lines
+        .last()
+        .map(|line| format!(": {line}"))
+        .unwrap_or_default()
 }
 
 /// Whether to restart or to reload.
@@ -81,7 +84,12 @@ pub(crate) async fn change(verb: Verb, unit: &str, limit: Duration) -> Result<()
         How::Well => Ok(()),
         how => {
             let unit = unit.to_owned();
-            Err(SystemdError::Failed { verb: verb_name, unit, how, tail: ended.tail })
+            Err(SystemdError::Failed {
+                verb: verb_name,
+                unit,
+                how,
+                tail: ended.tail,
+            })
         }
     }
 }
@@ -95,14 +103,26 @@ pub(crate) async fn show(unit: &str) -> Result<Unit, SystemdError> {
     let ended = systemctl(&["show", "--property", properties, "--", unit], ANSWER_TIME).await?;
     if ended.how != How::Well {
         let (unit, tail) = (unit.to_owned(), ended.tail);
-        return Err(SystemdError::Failed { verb: "show", unit, how: ended.how, tail });
+        return Err(SystemdError::Failed {
+            verb: "show",
+            unit,
+            how: ended.how,
+            tail,
+        });
     }
     Ok(parse(&ended.tail))
 }
 
 /// Returns the last lines that a unit has logged since it was started last.
 pub(crate) async fn log(unit: &str) -> Vec<String> {
-    let arguments = ["journalctl", "--quiet", "--no-pager", "--output=cat", "--lines=20", "--unit"];
+    let arguments = [
+        "journalctl",
+        "--quiet",
+        "--no-pager",
+        "--output=cat",
+        "--lines=20",
+        "--unit",
+    ];
     let mut arguments: Vec<String> = arguments.iter().map(|text| (*text).to_owned()).collect();
     arguments.push(unit.to_owned());
     let ended = run(&job(&arguments, ANSWER_TIME)).await;
@@ -110,7 +130,10 @@ pub(crate) async fn log(unit: &str) -> Vec<String> {
 }
 
 fn parse(lines: &[String]) -> Unit {
-    let pairs: BTreeMap<&str, &str> = lines.iter().filter_map(|line| line.split_once('=')).collect();
+    let pairs: BTreeMap<&str, &str> = lines
+        .iter()
+        .filter_map(|line| line.split_once('='))
+        .collect();
     let text = |key| pairs.get(key).copied().unwrap_or_default();
     Unit {
         load: text("LoadState").to_owned(),
@@ -130,7 +153,14 @@ async fn systemctl(arguments: &[&str], limit: Duration) -> Result<Ended, StartEr
 
 fn job(arguments: &[String], limit: Duration) -> Job<'_> {
     let dir = Path::new("/");
-    Job { arguments, dir, user: None, environment: &[], limit, leftovers: Leftovers::Killed }
+    Job {
+        arguments,
+        dir,
+        user: None,
+        environment: &[],
+        limit,
+        leftovers: Leftovers::Killed,
+    }
 }
 
 impl Unit {

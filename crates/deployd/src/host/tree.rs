@@ -64,7 +64,9 @@ pub(crate) enum TreeError {
 impl Tree {
     /// Returns the tree in a directory; looks at nothing.
     pub(crate) fn new(dir: &Path) -> Tree {
-        Tree { dir: dir.to_owned() }
+        Tree {
+            dir: dir.to_owned(),
+        }
     }
 
     /// Where releases are.
@@ -90,12 +92,18 @@ impl Tree {
     pub(crate) fn prepare(&self) -> Result<(), TreeError> {
         let above = self.dir.parent().unwrap_or(Path::new("/"));
         if !above.is_dir() {
-            return Err(TreeError::Missing { path: above.to_owned() });
+            return Err(TreeError::Missing {
+                path: above.to_owned(),
+            });
         }
         for dir in [self.dir.clone(), self.releases()] {
             match DirBuilder::new().mode(0o755).create(&dir) {
                 Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-                    return Err(TreeError::Io { attempt: "make", path: dir, source: error });
+                    return Err(TreeError::Io {
+                        attempt: "make",
+                        path: dir,
+                        source: error,
+                    });
                 }
                 Ok(()) | Err(_) => {}
             }
@@ -110,7 +118,11 @@ impl Tree {
     /// Where `releases` can't be read; a missing one is empty.
     pub(crate) fn list(&self) -> Result<Vec<(String, SystemTime)>, TreeError> {
         let path = self.releases();
-        let failed = |source| TreeError::Io { attempt: "list", path: path.clone(), source };
+        let failed = |source| TreeError::Io {
+            attempt: "list",
+            path: path.clone(),
+            source,
+        };
         let entries = match fs::read_dir(&path) {
             Ok(entries) => entries,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -119,9 +131,13 @@ impl Tree {
         let mut releases = Vec::new();
         for entry in entries {
             let entry = entry.map_err(failed)?;
-            let Ok(name) = entry.file_name().into_string() else { continue };
+            let Ok(name) = entry.file_name().into_string() else {
+                continue;
+            };
             // It may go while we look: then it is not listed.
-            let Ok(metadata) = entry.metadata() else { continue };
+            let Ok(metadata) = entry.metadata() else {
+                continue;
+            };
             if metadata.is_dir() && !name.starts_with('.') {
                 releases.push((name, metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH)));
             }
@@ -144,9 +160,15 @@ impl Tree {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Current::Absent),
             Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
                 let is_dir = path.is_dir();
-                Ok(Current::Foreign(if is_dir { "a directory" } else { "a file" }.to_owned()))
+                Ok(Current::Foreign(
+                    if is_dir { "a directory" } else { "a file" }.to_owned(),
+                ))
             }
-            Err(source) => Err(TreeError::Io { attempt: "read", path, source }),
+            Err(source) => Err(TreeError::Io {
+                attempt: "read",
+                path,
+                source,
+            }),
         }
     }
 
@@ -165,7 +187,11 @@ impl Tree {
         if let Current::Foreign(found) = self.read_current()? {
             return Err(TreeError::Foreign { path, found });
         }
-        let failed = |source| TreeError::Io { attempt: "point", path: path.clone(), source };
+        let failed = |source| TreeError::Io {
+            attempt: "point",
+            path: path.clone(),
+            source,
+        };
         let fresh = files::beside(&path).map_err(failed)?;
         // A name left by a dead process with our id.
         let _ = fs::remove_file(&fresh);
@@ -180,7 +206,10 @@ impl Tree {
 
 /// Returns the name of the release that a link points to, relative or absolute.
 fn release_name(target: &Path, releases: &Path) -> Option<String> {
-    let inside = target.strip_prefix("releases").or_else(|_| target.strip_prefix(releases)).ok()?;
+    let inside = target
+        .strip_prefix("releases")
+        .or_else(|_| target.strip_prefix(releases))
+        .ok()?;
     let mut parts = inside.components();
     match (parts.next(), parts.next()) {
         (Some(std::path::Component::Normal(name)), None) => name.to_str().map(str::to_owned),

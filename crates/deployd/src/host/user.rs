@@ -45,13 +45,22 @@ impl User {
     /// # Errors
     /// Where there is none of that name, or we could not become it.
     pub(crate) fn find(name: Option<&str>) -> Result<User, UserError> {
-        let Some(name) = name else { return Ok(User::own()) };
+        let Some(name) = name else {
+            return Ok(User::own());
+        };
         let found = nix::unistd::User::from_name(name)
-            .map_err(|source| UserError::Lookup { name: name.to_owned(), source })?
-            .ok_or_else(|| UserError::Missing { name: name.to_owned() })?;
+            .map_err(|source| UserError::Lookup {
+                name: name.to_owned(),
+                source,
+            })?
+            .ok_or_else(|| UserError::Missing {
+                name: name.to_owned(),
+            })?;
         let user = User::of(found);
         if !user.is_self() && !Uid::effective().is_root() {
-            return Err(UserError::NotRoot { name: name.to_owned() });
+            return Err(UserError::NotRoot {
+                name: name.to_owned(),
+            });
         }
         Ok(user)
     }
@@ -59,7 +68,10 @@ impl User {
     fn own() -> User {
         let (uid, gid) = (Uid::effective(), Gid::effective());
         match nix::unistd::User::from_uid(uid) {
-            Ok(Some(user)) => User { gid: gid.as_raw(), ..User::of(user) },
+            Ok(Some(user)) => User {
+                gid: gid.as_raw(),
+                ..User::of(user)
+            },
             Ok(None) | Err(_) => User {
                 name: uid.to_string(),
                 uid: uid.as_raw(),
@@ -70,7 +82,12 @@ impl User {
     }
 
     fn of(user: nix::unistd::User) -> User {
-        User { name: user.name, uid: user.uid.as_raw(), gid: user.gid.as_raw(), home: user.dir }
+        User {
+            name: user.name,
+            uid: user.uid.as_raw(),
+            gid: user.gid.as_raw(),
+            home: user.dir,
+        }
     }
 
     /// Tells whether that is us.

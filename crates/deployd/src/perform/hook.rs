@@ -27,7 +27,10 @@ impl Performer {
         }
         let user = self.user()?;
         let release = self.tree().release(build.as_str());
-        let rollout = order.rollout.map(|number| number.to_string()).unwrap_or_default();
+        let rollout = order
+            .rollout
+            .map(|number| number.to_string())
+            .unwrap_or_default();
         let environment = [
             (MARK, self.state_dir.display().to_string()),
             ("DEPLOYD_HOOK", name.to_owned()),
@@ -50,7 +53,10 @@ impl Performer {
         match run(&job).await {
             Ok(ended) if ended.how == How::Well => Ok(()),
             Ok(ended) => Err(of_the_build(format!("{what}: {}", ended.how), ended.tail)),
-            Err(error) => Err(of_the_build(format!("{what}: {}", Chain(&error)), Vec::new())),
+            Err(error) => Err(of_the_build(
+                format!("{what}: {}", Chain(&error)),
+                Vec::new(),
+            )),
         }
     }
 

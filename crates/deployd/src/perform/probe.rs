@@ -22,22 +22,32 @@ impl Performer {
     /// after a crash harms nobody.
     pub(super) async fn probe(&mut self, batch: &[usize]) -> Result<(), StepError> {
         let instances = self.instances(batch);
-        let asked = instances.iter().map(|instance| self.await_working(instance));
+        let asked = instances
+            .iter()
+            .map(|instance| self.await_working(instance));
         for result in join_all(asked).await {
             result?;
         }
-        self.write(|record| instances.iter().for_each(|instance| record.prove(&instance.unit)))
+        self.write(|record| {
+            instances
+                .iter()
+                .for_each(|instance| record.prove(&instance.unit))
+        })
     }
 
     async fn await_working(&self, instance: &Instance) -> Result<(), StepError> {
         let wanted = &self.service.probe;
-        let Some(check) = &wanted.check else { return Ok(()) };
+        let Some(check) = &wanted.check else {
+            return Ok(());
+        };
         let deadline = Instant::now() + wanted.timeout;
         let mut in_a_row = 0;
         let mut last = String::new();
         loop {
             let began = Instant::now();
-            let limit = deadline.saturating_duration_since(began).min(CHECK_TIME_MAX);
+            let limit = deadline
+                .saturating_duration_since(began)
+                .min(CHECK_TIME_MAX);
             match self.ask(check, instance, limit).await {
                 Ok(()) => in_a_row += 1,
                 Err(why) => {
@@ -56,7 +66,10 @@ impl Performer {
         }
         let (unit, seconds) = (&instance.unit, wanted.timeout.as_secs_f64());
         let message = if last.is_empty() {
-            format!("{unit} did not answer well {} times in a row in {seconds} s", wanted.successes)
+            format!(
+                "{unit} did not answer well {} times in a row in {seconds} s",
+                wanted.successes
+            )
         } else {
             format!("{unit} did not pass its probe in {seconds} s: {last}")
         };
@@ -66,7 +79,10 @@ impl Performer {
     async fn ask(&self, check: &Check, instance: &Instance, limit: Duration) -> Result<(), String> {
         match check {
             Check::Http { url, status, body } => {
-                let wanted = Wanted { status: *status, word: body };
+                let wanted = Wanted {
+                    status: *status,
+                    word: body,
+                };
                 probe::http(&self.probes, &instance.fill(url), wanted, limit).await
             }
             Check::Tcp(address) => probe::tcp(&instance.fill(address), limit).await,
@@ -101,7 +117,10 @@ impl Performer {
         while begin.elapsed() < time {
             let left = time.saturating_sub(begin.elapsed());
             sleep(self.service.probe.interval.min(left)).await;
-            let (done, total) = (begin.elapsed().as_secs().min(time.as_secs()), time.as_secs());
+            let (done, total) = (
+                begin.elapsed().as_secs().min(time.as_secs()),
+                time.as_secs(),
+            );
             self.progress.send_replace(Progress { done, total });
             let now = self.look_at_all().await;
             for ((instance, before), now) in self.service.instances.iter().zip(&first).zip(&now) {
@@ -113,7 +132,13 @@ impl Performer {
 
     async fn look_at_all(&self) -> Vec<Seen> {
         let record = self.journal.record();
-        join_all(self.service.instances.iter().map(|i| look(&self.service, i, record))).await
+        join_all(
+            self.service
+                .instances
+                .iter()
+                .map(|i| look(&self.service, i, record)),
+        )
+        .await
     }
 
     async fn still_works(
@@ -123,13 +148,21 @@ impl Performer {
         now: &Seen,
     ) -> Result<(), StepError> {
         let unit = &instance.unit;
-        let gone = if before.up == Up::Unknown { now.up == Up::No } else { died(before, now) };
+        let gone = if before.up == Up::Unknown {
+            now.up == Up::No
+        } else {
+            died(before, now)
+        };
         if gone && self.service.restart.method != RestartMethod::None {
             let message = format!("{unit} died or was restarted during the burn-in");
             return Err(of_the_build(message, log(&self.service, instance).await));
         }
-        let Some(check) = &self.service.probe.check else { return Ok(()) };
-        let Err(why) = self.ask(check, instance, CHECK_TIME_MAX).await else { return Ok(()) };
+        let Some(check) = &self.service.probe.check else {
+            return Ok(());
+        };
+        let Err(why) = self.ask(check, instance, CHECK_TIME_MAX).await else {
+            return Ok(());
+        };
         let message = format!("{unit} did not pass its probe during the burn-in: {why}");
         Err(of_the_build(message, log(&self.service, instance).await))
     }

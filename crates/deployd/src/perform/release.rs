@@ -38,15 +38,27 @@ const UNFINISHED: [&str; 2] = [".partial", ".trash"];
 
 impl Performer {
     /// Downloads an artifact. Done anew after a crash: nothing of it has a name.
-    pub(super) async fn fetch(&mut self, build: &BuildName, order: &Order) -> Result<(), StepError> {
+    pub(super) async fn fetch(
+        &mut self,
+        build: &BuildName,
+        order: &Order,
+    ) -> Result<(), StepError> {
         let artifact = order.artifacts.iter().find(|(name, _)| name == build);
         let Some((_, artifact)) = artifact else {
             let message = format!("nothing says where the archive of build {build} is");
-            return Err(StepError { failure: Failure::Passing, message, log: Vec::new() });
+            return Err(StepError {
+                failure: Failure::Passing,
+                message,
+                log: Vec::new(),
+            });
         };
         let url = Url::parse(&artifact.url).map_err(|error| {
             let message = format!("the artifact of build {build} has no usable URL: {error}");
-            StepError { failure: Failure::Passing, message, log: Vec::new() }
+            StepError {
+                failure: Failure::Passing,
+                message,
+                log: Vec::new(),
+            }
         })?;
         let directory = self.state_dir.join("downloads");
         private_dir(&directory).map_err(|error| passing(&error))?;
@@ -66,7 +78,13 @@ impl Performer {
             () = telling => unreachable!("progress is told for ever"),
         };
         let file = result.map_err(|error| passing(&error))?;
-        self.fetched = Some((build.clone(), Fetched { file, artifact: artifact.clone() }));
+        self.fetched = Some((
+            build.clone(),
+            Fetched {
+                file,
+                artifact: artifact.clone(),
+            },
+        ));
         Ok(())
     }
 
@@ -77,7 +95,11 @@ impl Performer {
         let fetched = self.fetched.take().filter(|(name, _)| name == build);
         let Some((_, Fetched { file, artifact })) = fetched else {
             let message = format!("the archive of build {build} is not here any more");
-            return Err(StepError { failure: Failure::Passing, message, log: Vec::new() });
+            return Err(StepError {
+                failure: Failure::Passing,
+                message,
+                log: Vec::new(),
+            });
         };
         let tree = self.tree();
         tree.prepare().map_err(|error| passing(&error))?;
@@ -85,7 +107,10 @@ impl Performer {
         let owner = match &self.service.user {
             Some(_) => {
                 let user = self.user()?;
-                Some(Owner { user: Uid::from_raw(user.uid()), group: Gid::from_raw(user.gid()) })
+                Some(Owner {
+                    user: Uid::from_raw(user.uid()),
+                    group: Gid::from_raw(user.gid()),
+                })
             }
             None => None,
         };
@@ -99,7 +124,11 @@ impl Performer {
         let stop = StopOnDrop(Arc::new(AtomicBool::new(false)));
         let flag = Arc::clone(&stop.0);
         let unpacking = spawn_blocking(move || {
-            let options = Options { limits, owner, stop: &flag };
+            let options = Options {
+                limits,
+                owner,
+                stop: &flag,
+            };
             archive::unpack(file.file(), &release, &options)
         });
         match unpacking.await {
@@ -127,7 +156,11 @@ impl Performer {
                      {free} are free",
                     path.display()
                 );
-                Err(StepError { failure: Failure::Passing, message, log: Vec::new() })
+                Err(StepError {
+                    failure: Failure::Passing,
+                    message,
+                    log: Vec::new(),
+                })
             }
             Some(_) | None => Ok(()),
         }
@@ -153,14 +186,22 @@ impl Performer {
         }
         tracing::info!(service = %self.service.name, builds = ?builds, "pruned");
         let releases = self.on_disk()?;
-        let units: Vec<String> = self.service.instances.iter().map(|i| i.unit.clone()).collect();
+        let units: Vec<String> = self
+            .service
+            .instances
+            .iter()
+            .map(|i| i.unit.clone())
+            .collect();
         let units: Vec<&str> = units.iter().map(String::as_str).collect();
         self.write(|record| record.forget(&releases, &units))
     }
 
     fn on_disk(&self) -> Result<Vec<BuildName>, StepError> {
         let listed = self.tree().list().map_err(|error| passing(&error))?;
-        Ok(listed.iter().filter_map(|(name, _)| BuildName::parse(name).ok()).collect())
+        Ok(listed
+            .iter()
+            .filter_map(|(name, _)| BuildName::parse(name).ok())
+            .collect())
     }
 }
 
@@ -225,7 +266,10 @@ fn limits(free_bytes_min: u64) -> download::Limits {
 async fn tell(mut from: watch::Receiver<download::Progress>, to: watch::Sender<Progress>) {
     while from.changed().await.is_ok() {
         let progress = *from.borrow_and_update();
-        to.send_replace(Progress { done: progress.bytes, total: progress.total_bytes });
+        to.send_replace(Progress {
+            done: progress.bytes,
+            total: progress.total_bytes,
+        });
     }
     std::future::pending().await
 }

@@ -28,7 +28,9 @@ impl Performer {
         number: Option<u64>,
     ) -> Result<(), StepError> {
         let build = match self.tree().read_current() {
-            Ok(Current::Release(name)) => BuildName::try_from(name).map_err(|error| passing(&error))?,
+            Ok(Current::Release(name)) => {
+                BuildName::try_from(name).map_err(|error| passing(&error))?
+            }
             Ok(found) => {
                 let message = format!("current is {found:?}: there is nothing to restart into");
                 return Err(of_the_build(message, Vec::new()));
@@ -37,7 +39,9 @@ impl Performer {
         };
         let instances = self.instances(batch);
         self.write(|record| instances.iter().for_each(|i| record.restart(&i.unit)))?;
-        let restarts = instances.iter().map(|instance| restart_one(&self.service, instance));
+        let restarts = instances
+            .iter()
+            .map(|instance| restart_one(&self.service, instance));
         let mut first_error = None;
         let mut started = Vec::new();
         for (instance, result) in instances.iter().zip(join_all(restarts).await) {
@@ -51,7 +55,10 @@ impl Performer {
         let mut records = Vec::new();
         for instance in started {
             let seen = look(&self.service, instance, self.journal.record()).await;
-            let started = Started { build: build.clone(), identity: seen.identity };
+            let started = Started {
+                build: build.clone(),
+                identity: seen.identity,
+            };
             records.push((instance.unit.clone(), started));
         }
         self.write(|record| {
@@ -74,7 +81,6 @@ impl Performer {
         Ok(())
     }
 }
-
 
 async fn restart_one(service: &Service, instance: &Instance) -> Result<(), StepError> {
     let unit = &instance.unit;
@@ -100,7 +106,10 @@ async fn restart_one(service: &Service, instance: &Instance) -> Result<(), StepE
             match run(&job).await {
                 Ok(ended) if ended.how == How::Well => Ok(()),
                 Ok(ended) => Err(of_the_build(format!("{what}: {}", ended.how), ended.tail)),
-                Err(error) => Err(of_the_build(format!("{what}: {}", Chain(&error)), Vec::new())),
+                Err(error) => Err(of_the_build(
+                    format!("{what}: {}", Chain(&error)),
+                    Vec::new(),
+                )),
             }
         }
         RestartMethod::None => Ok(()),

@@ -20,8 +20,11 @@ fn a_working_directory_tells_the_release() {
     let temp = tempfile::tempdir().unwrap();
     let release = temp.path().join("releases/r1/bin");
     std::fs::create_dir_all(&release).unwrap();
-    let mut child =
-        std::process::Command::new("sleep").arg("60").current_dir(&release).spawn().unwrap();
+    let mut child = std::process::Command::new("sleep")
+        .arg("60")
+        .current_dir(&release)
+        .spawn()
+        .unwrap();
     let pid = i32::try_from(child.id()).unwrap();
     let found = release_of(pid, &temp.path().join("releases"));
     child.kill().unwrap();

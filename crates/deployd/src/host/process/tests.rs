@@ -5,11 +5,21 @@ use super::{How, Job, Leftovers, TAIL_BYTES, TAIL_LINES, run};
 use crate::host::proc;
 
 fn sh(script: &str) -> Vec<String> {
-    ["sh", "-c", script].iter().map(|text| (*text).to_owned()).collect()
+    ["sh", "-c", script]
+        .iter()
+        .map(|text| (*text).to_owned())
+        .collect()
 }
 
 fn job(arguments: &[String], limit: Duration, leftovers: Leftovers) -> Job<'_> {
-    Job { arguments, dir: Path::new("/"), user: None, environment: &[], limit, leftovers }
+    Job {
+        arguments,
+        dir: Path::new("/"),
+        user: None,
+        environment: &[],
+        limit,
+        leftovers,
+    }
 }
 
 const LONG: Duration = Duration::from_secs(60);
@@ -22,7 +32,9 @@ async fn tells_how_a_program_ended() {
         ("kill -9 $$", How::Signal(9)),
     ] {
         let arguments = sh(script);
-        let ended = run(&job(&arguments, LONG, Leftovers::Killed)).await.unwrap();
+        let ended = run(&job(&arguments, LONG, Leftovers::Killed))
+            .await
+            .unwrap();
         assert_eq!(ended.how, how, "{script}");
     }
     assert_eq!(How::Signal(9).to_string(), "killed by SIGKILL");
@@ -43,9 +55,13 @@ async fn keeps_the_end_of_a_flood_and_escapes_it() {
 #[tokio::test]
 async fn a_program_that_takes_too_long_is_killed_with_its_children() {
     let marker = format!("DEPLOYD_TEST_LATE={}", std::process::id());
-    let arguments = sh(&format!("export {marker}; trap '' TERM; sleep 600 & sleep 600"));
+    let arguments = sh(&format!(
+        "export {marker}; trap '' TERM; sleep 600 & sleep 600"
+    ));
     let limit = Duration::from_millis(200);
-    let ended = run(&job(&arguments, limit, Leftovers::Killed)).await.unwrap();
+    let ended = run(&job(&arguments, limit, Leftovers::Killed))
+        .await
+        .unwrap();
     assert_eq!(ended.how, How::TimedOut(limit));
     assert_eq!(proc::kill_marked(&marker), 0);
 }
@@ -54,8 +70,13 @@ async fn a_program_that_takes_too_long_is_killed_with_its_children() {
 async fn a_child_that_keeps_the_output_open_does_not_keep_us() {
     let marker = format!("DEPLOYD_TEST_OPEN={}", std::process::id());
     let arguments = sh(&format!("export {marker}; setsid sleep 600 & echo done"));
-    let ended = run(&job(&arguments, LONG, Leftovers::Killed)).await.unwrap();
-    assert_eq!((ended.how, ended.tail), (How::Well, vec!["done".to_owned()]));
+    let ended = run(&job(&arguments, LONG, Leftovers::Killed))
+        .await
+        .unwrap();
+    assert_eq!(
+        (ended.how, ended.tail),
+        (How::Well, vec!["done".to_owned()])
+    );
     // It left the group, so it is found by its environment.
     assert_eq!(proc::kill_marked(&marker), 1);
 }
@@ -65,24 +86,37 @@ async fn what_may_live_lives() {
     let marker = format!("DEPLOYD_TEST_LIVE={}", std::process::id());
     let arguments = sh(&format!("export {marker}; sleep 600 & echo started"));
     let ended = run(&job(&arguments, LONG, Leftovers::Live)).await.unwrap();
-    assert_eq!((ended.how, ended.tail), (How::Well, vec!["started".to_owned()]));
+    assert_eq!(
+        (ended.how, ended.tail),
+        (How::Well, vec!["started".to_owned()])
+    );
     assert_eq!(proc::kill_marked(&marker), 1);
 }
 
 #[tokio::test]
 async fn a_program_that_is_not_there_is_named() {
     let arguments = ["bin/missing".to_owned()];
-    let error = run(&job(&arguments, LONG, Leftovers::Killed)).await.unwrap_err();
+    let error = run(&job(&arguments, LONG, Leftovers::Killed))
+        .await
+        .unwrap_err();
     assert_eq!(error.to_string(), "failed to run /bin/missing");
 }
 
 #[tokio::test]
 async fn the_environment_is_cleared() {
     let arguments = sh("env | sort");
-    let ended = run(&job(&arguments, LONG, Leftovers::Killed)).await.unwrap();
-    let names: Vec<_> =
-        ended.tail.iter().filter_map(|line| line.split('=').next()).collect();
+    let ended = run(&job(&arguments, LONG, Leftovers::Killed))
+        .await
+        .unwrap();
+    let names: Vec<_> = ended
+        .tail
+        .iter()
+        .filter_map(|line| line.split('=').next())
+        .collect();
     for name in names {
-        assert!(["LANG", "PATH", "PWD", "SHLVL", "_", "OLDPWD"].contains(&name), "{name}");
+        assert!(
+            ["LANG", "PATH", "PWD", "SHLVL", "_", "OLDPWD"].contains(&name),
+            "{name}"
+        );
     }
 }

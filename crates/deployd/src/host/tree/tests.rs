@@ -30,41 +30,66 @@ fn a_reader_never_finds_current_missing() {
             }
         });
         for flip in 0..2000 {
-            tree.activate(if flip % 2 == 0 { "r2" } else { "r1" }).unwrap();
+            tree.activate(if flip % 2 == 0 { "r2" } else { "r1" })
+                .unwrap();
         }
         stop.store(true, Ordering::Relaxed);
     });
     assert!(reads.into_inner() > 0);
-    assert_eq!(tree.read_current().unwrap(), Current::Release("r1".to_owned()));
+    assert_eq!(
+        tree.read_current().unwrap(),
+        Current::Release("r1".to_owned())
+    );
 }
 
 #[test]
 fn what_is_not_ours_is_not_replaced() {
     let (_temp, tree) = tree(&["r1"]);
     fs::create_dir(tree.current()).unwrap();
-    assert!(matches!(tree.activate("r1"), Err(TreeError::Foreign { .. })));
+    assert!(matches!(
+        tree.activate("r1"),
+        Err(TreeError::Foreign { .. })
+    ));
     fs::remove_dir(tree.current()).unwrap();
     symlink("/etc", tree.current()).unwrap();
-    assert!(matches!(tree.activate("r1"), Err(TreeError::Foreign { .. })));
-    assert_eq!(fs::read_link(tree.current()).unwrap().to_str(), Some("/etc"));
+    assert!(matches!(
+        tree.activate("r1"),
+        Err(TreeError::Foreign { .. })
+    ));
+    assert_eq!(
+        fs::read_link(tree.current()).unwrap().to_str(),
+        Some("/etc")
+    );
 }
 
 #[test]
 fn a_release_that_is_not_there_is_not_activated() {
     let (_temp, tree) = tree(&["r1"]);
     tree.activate("r1").unwrap();
-    assert!(matches!(tree.activate("r2"), Err(TreeError::Missing { .. })));
-    assert_eq!(tree.read_current().unwrap(), Current::Release("r1".to_owned()));
+    assert!(matches!(
+        tree.activate("r2"),
+        Err(TreeError::Missing { .. })
+    ));
+    assert_eq!(
+        tree.read_current().unwrap(),
+        Current::Release("r1".to_owned())
+    );
 }
 
 #[test]
 fn a_dangling_or_absolute_link_is_still_a_release() {
     let (_temp, tree) = tree(&["r1"]);
     symlink("releases/r9", tree.current()).unwrap();
-    assert_eq!(tree.read_current().unwrap(), Current::Release("r9".to_owned()));
+    assert_eq!(
+        tree.read_current().unwrap(),
+        Current::Release("r9".to_owned())
+    );
     fs::remove_file(tree.current()).unwrap();
     symlink(tree.release("r1"), tree.current()).unwrap();
-    assert_eq!(tree.read_current().unwrap(), Current::Release("r1".to_owned()));
+    assert_eq!(
+        tree.read_current().unwrap(),
+        Current::Release("r1".to_owned())
+    );
     tree.activate("r1").unwrap();
 }
 
@@ -73,7 +98,12 @@ fn partial_releases_are_not_listed() {
     let (_temp, tree) = tree(&["r1"]);
     fs::create_dir(tree.releases().join(".r2.partial")).unwrap();
     fs::write(tree.releases().join("file"), "").unwrap();
-    let names: Vec<_> = tree.list().unwrap().into_iter().map(|(name, _)| name).collect();
+    let names: Vec<_> = tree
+        .list()
+        .unwrap()
+        .into_iter()
+        .map(|(name, _)| name)
+        .collect();
     assert_eq!(names, ["r1"]);
 }
 
