@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
-use crate::tool::{cargo, succeed};
+use crate::tool::{Profile, build_programs, cargo, succeed};
 use crate::{debian, tidy};
 
 /// The demo takes less, building aside; slower is a bug.
@@ -74,7 +74,6 @@ fn clippy() -> Result<()> {
         "clippy",
         "--workspace",
         "--all-targets",
-        "--locked",
         "--",
         "-D",
         "warnings",
@@ -89,8 +88,8 @@ fn doc() -> Result<()> {
 
 fn run_tests(args: &[String]) -> Result<()> {
     debian::install(debian::FOR_TESTS)?;
-    // The end-to-end tests start these.
-    succeed(&mut cargo(["build", "--workspace", "--bins"]))?;
+    // The end-to-end tests start them.
+    build_programs(Profile::Debug)?;
     succeed(
         cargo(["test", "--workspace"])
             .args(args)

@@ -43,7 +43,8 @@ use clap::Args;
 use self::farm::Farm;
 use self::sandbox::Sandbox;
 use self::screen::Screen;
-use crate::{debian, tool};
+use crate::debian;
+use crate::tool::{self, Profile};
 
 /// A claim did not hold.
 const NOT_AS_CLAIMED: u8 = 3;
@@ -60,7 +61,13 @@ pub(crate) struct Options {
 pub(crate) fn run(options: &Options, own_program: &Path) -> Result<ExitCode> {
     debian::install(debian::FOR_DEMO)?;
     let programs = farm::program_dir(own_program)?;
-    build(&programs)?;
+    // Into the directory that this program is in.
+    let is_release = programs.ends_with("release");
+    tool::build_programs(if is_release {
+        Profile::Release
+    } else {
+        Profile::Debug
+    })?;
 
     let sandbox = Sandbox::open(own_program)?;
     let screen = Arc::new(Screen::start());
@@ -91,13 +98,4 @@ pub(crate) fn run(options: &Options, own_program: &Path) -> Result<ExitCode> {
         sandbox.stay();
     }
     Ok(ExitCode::SUCCESS)
-}
-
-/// Builds the two programs into the directory that this one is in.
-fn build(programs: &Path) -> Result<()> {
-    let mut command = tool::cargo(["build", "--package", "deployd", "--package", "deployctl"]);
-    if programs.ends_with("release") {
-        command.arg("--release");
-    }
-    tool::succeed(&mut command)
 }

@@ -23,6 +23,23 @@ pub(crate) fn cargo<const N: usize>(args: [&str; N]) -> Command {
     command
 }
 
+/// How programs are built.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Profile {
+    Debug,
+    Release,
+}
+
+/// Builds every program. The demo and the tests build the same set: with another, dependencies
+/// would have other features, and be built again.
+pub(crate) fn build_programs(profile: Profile) -> Result<()> {
+    let mut command = cargo(["build", "--workspace", "--bins"]);
+    if matches!(profile, Profile::Release) {
+        command.arg("--release");
+    }
+    succeed(&mut command)
+}
+
 /// Runs a command, its output going where ours goes. An exit code other than 0 is an error.
 pub(crate) fn succeed(command: &mut Command) -> Result<()> {
     let line = line_of(command);
