@@ -125,9 +125,9 @@ instances = [{instances}]
 
   [service.probe]
   http = "http://127.0.0.1:{{port}}/healthz"
-  interval_s = 1
-  successes = 1
-  timeout_s = 3
+  interval_s = 0.2
+  successes = 2
+  timeout_s = 2
 
 [log]
 format = "text"
