@@ -2,7 +2,7 @@
 
 use std::io::IsTerminal;
 
-use tracing_subscriber::filter::Targets;
+use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::fmt;
 use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::registry::Registry;
@@ -14,6 +14,8 @@ use crate::config::{Log, LogFormat};
 /// configuration says. Lines go to standard error.
 pub(crate) fn start(log: &Log) {
     let filter: Targets = log.level.parse().unwrap_or_default();
+    // The client logs session passwords, and what matters of its life deploy-zk says itself.
+    let filter = filter.with_target("zookeeper_async", LevelFilter::WARN);
     let format = match log.format {
         LogFormat::Auto if under_systemd() => LogFormat::Journald,
         LogFormat::Auto if std::io::stderr().is_terminal() => LogFormat::Text,

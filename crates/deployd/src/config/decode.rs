@@ -6,6 +6,7 @@ use std::time::Duration;
 use deploy_core::name::HostName;
 use deploy_core::znode::Root;
 use toml::de::DeTable;
+use tracing_subscriber::filter::LevelFilter;
 
 use super::keys::service;
 use super::table::{Flag, Problems, Table};
@@ -172,10 +173,13 @@ fn log(table: &Table<'_, '_>) -> Log {
     let level = match table.text("level") {
         None => "info".to_owned(),
         Some((span, text)) => {
-            if text.parse::<tracing_subscriber::filter::Targets>().is_err() {
+            if !text.split(',').all(is_directive) {
                 table.problem(
                     span,
-                    format!("`level` is \"{text}\"; expected error, warn, info, debug or trace"),
+                    format!(
+                        "`level` is \"{text}\"; expected error, warn, info, debug or trace, or a \
+                         list such as \"info,deployd::perform=debug\""
+                    ),
                 );
             }
             text.to_owned()
@@ -192,6 +196,12 @@ fn log(table: &Table<'_, '_>) -> Log {
     );
     table.finish();
     Log { level, format }
+}
+
+/// A level, or a module and its level.
+fn is_directive(text: &str) -> bool {
+    let level = text.rsplit_once('=').map_or(text, |(_, level)| level);
+    level.trim().parse::<LevelFilter>().is_ok()
 }
 
 /// Returns an absolute path; an empty text is none.

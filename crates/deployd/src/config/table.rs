@@ -271,11 +271,6 @@ impl<'a, 't> Table<'a, 't> {
         self.span.clone()
     }
 
-    /// Whether the table is there at all.
-    pub(super) fn is_present(&self) -> bool {
-        self.table.is_some()
-    }
-
     /// Complains of the keys that nobody asked for.
     pub(super) fn finish(&self) {
         let asked = self.asked.borrow();

@@ -1,1 +1,184 @@
+use super::{Check, DrainMethod, RestartMethod, parse};
 
+const EXAMPLE: &str = include_str!("../../../../deployd.toml.example");
+const LEAST: &str = r#"
+[builds]
+sources = ["https://builds.internal/"]
+[[service]]
+name = "web"
+dir = "/srv/web"
+"#;
+
+/// The problems as `line:column message`.
+fn problems(text: &str) -> String {
+    let problems = parse(text).expect_err("the configuration should be refused");
+    let lines: Vec<_> = problems
+        .iter()
+        .map(|problem| format!("{}:{} {}", problem.line, problem.column, problem.message))
+        .collect();
+    lines.join("\n")
+}
+
+#[track_caller]
+fn refused(change: (&str, &str), expected: &str) {
+    let text = EXAMPLE.replacen(change.0, change.1, 1);
+    assert_ne!(text, EXAMPLE, "`{}` is not in the example", change.0);
+    let problems = problems(&text);
+    assert!(problems.contains(expected), "`{problems}` does not say `{expected}`");
+}
+
+#[test]
+fn the_example_is_valid_and_shows_the_defaults() {
+    let example = parse(EXAMPLE).unwrap();
+    let least = parse(LEAST).unwrap();
+    assert_eq!(example.services[0].instances.len(), 2);
+    assert_eq!(example.services[0].restart.method, RestartMethod::Systemd);
+    // What is the same in both: everything but what the example says it shows as an example.
+    let shown = |config: &super::Config| {
+        let service = &config.services[0];
+        let builds = &config.builds;
+        format!(
+            "{:?} {:?} {:?} {:?} {:?} {} {} {} {} {:?} {:?} {:?} {:?} {:?}",
+            config.host,
+            config.state_dir,
+            config.zookeeper,
+            config.log,
+            config.metrics_listen,
+            builds.keep,
+            builds.min_free_bytes,
+            builds.max_unpacked_bytes,
+            builds.max_entries,
+            service.hooks.timeout,
+            service.restart,
+            service.drain,
+            service.probe.timeout,
+            (service.probe.interval, service.probe.successes, service.probe.burn_in),
+        )
+    };
+    assert_eq!(shown(&example), shown(&least));
+    assert_eq!(least.services[0].probe.check, None);
+    assert!(least.services[0].hooks.post_extract.is_empty());
+}
+
+#[test]
+fn every_problem_is_told_at_once_with_its_place() {
+    let text = r#"
+[agent]
+sesion_timeout = 3
+[zookeeper]
+session_timeout_s = 1
+[builds]
+sources = ["ftp://x/"]
+[[service]]
+name = "Web"
+dir = "srv"
+[[service]]
+name = "api"
+[servce]
+"#;
+    let problems = problems(text);
+    let lines: Vec<_> = problems.lines().collect();
+    assert_eq!(
+        lines.len(),
+        7,
+        "{problems}"
+    );
+    for (line, start, part) in [
+        (0, "3:1 ", "unknown key `sesion_timeout` in `agent`"),
+        (1, "5:21 ", "`session_timeout_s` is 1; expected a number of seconds from 4 to 300"),
+        (2, "7:12 ", "ftp"),
+        (3, "9:8 ", "`Web` is not a service name"),
+        (4, "10:7 ", "`dir` is \"srv\"; expected an absolute path"),
+        (5, "11:1 ", "`dir` is missing"),
+        (6, "13:2 ", "unknown key `servce`; did you mean `service`?"),
+    ] {
+        assert!(lines[line].starts_with(start), "{line}: {}", lines[line]);
+        assert!(lines[line].contains(part), "{line}: {}", lines[line]);
+    }
+}
+
+#[test]
+fn what_must_be_there() {
+    assert!(problems("").contains("`builds.sources` is missing"));
+    assert!(problems("").contains("at least one `[[service]]` is needed"));
+    refused(("name      = \"web\"", ""), "`name` is missing");
+    refused(("sources           = [\"https://builds.internal/\"]", "sources = []"), "is missing");
+}
+
+#[test]
+fn syntax_errors_have_a_place() {
+    let problems = problems("[agent]\nhost = \n");
+    assert!(problems.starts_with("2:"), "{problems}");
+}
+
+#[test]
+fn the_same_thing_twice() {
+    let twice = format!("{LEAST}\n[[service]]\nname = \"web\"\ndir = \"/srv/other\"\n");
+    assert!(problems(&twice).contains("service web is there twice"));
+    let twice = format!("{LEAST}\n[[service]]\nname = \"api\"\ndir = \"/srv/web\"\n");
+    assert!(problems(&twice).contains("dir /srv/web is there twice"));
+    refused(("port = 8002", "port = 8001"), "port 8001 is there twice");
+    refused(("web@8002.service", "web@8001.service"), "unit web@8001.service is there twice");
+}
+
+#[test]
+fn values_out_of_bounds() {
+    refused(("session_timeout_s = 15", "session_timeout_s = \"15s\""), "is \"15s\"; expected");
+    refused(("port = 8001", "port = 70000"), "expected a whole number from 1 to 65535");
+    refused(("batch      = 1", "batch = 0"), "expected a whole number from 1 to");
+    refused(("method     = \"systemd\"", "method = \"docker\""), "expected one of systemd, reload");
+    refused(("unit = \"web@8001.service\"", "unit = \"--now\""), "is not a unit name");
+    refused(("post_install = []", "post_install = \"x\""), "expected a list of texts");
+    refused(("post_install = []", "post_install = [\"\"]"), "names no program");
+    refused(("root              = \"/deploy\"", "root = \"deploy\""), "is not a root znode");
+    refused(("hosts             = [\"127.0.0.1:2181\"]", "hosts = [\"zk1\"]"), "is not host:port");
+    refused(("level  = \"info\"", "level = \"loud\""), "expected error, warn, info");
+    refused(("listen = \"\"", "listen = \"here\""), "is not address:port");
+    refused(("keep              = 5", "keep = -1"), "expected a whole number from 0");
+    refused(("user      = \"web\"", "user = \"a b\""), "is not a user name");
+    refused(("dir       = \"/srv/web\"", "dir = \"/srv/../web\""), "without `..`");
+}
+
+#[test]
+fn contradictions() {
+    refused(("method     = \"systemd\"", "method = \"command\""), "`command` is empty");
+    refused(("method     = \"iptables\"", "method = \"command\""), "`command` is empty");
+    refused((", port = 8001", ""), "drain by iptables needs the `port` of web@8001.service");
+    refused(("expect_status = 200", "tcp = \"127.0.0.1:{port}\""), "not several");
+    refused(("https://builds.internal/", "http://builds.internal/"), "allow_http");
+}
+
+#[test]
+fn probes() {
+    let check = |probe: &str| {
+        let text = format!("{LEAST}[service.probe]\n{probe}\n");
+        parse(&text).unwrap().services[0].probe.check.clone()
+    };
+    assert_eq!(check("tcp = \"127.0.0.1:80\""), Some(Check::Tcp("127.0.0.1:80".to_owned())));
+    assert_eq!(check("command = [\"true\"]"), Some(Check::Command(vec!["true".to_owned()])));
+    assert_eq!(check(""), None);
+}
+
+#[test]
+fn methods() {
+    let text = format!(
+        "{LEAST}[service.restart]\nmethod = \"none\"\n[service.drain]\nmethod = \"none\"\n"
+    );
+    let config = parse(&text).unwrap();
+    assert_eq!(config.services[0].restart.method, RestartMethod::None);
+    assert_eq!(config.services[0].drain.method, DrainMethod::None);
+}
+
+#[test]
+fn a_problem_is_shown_with_its_line_and_a_caret() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("deployd.toml");
+    std::fs::write(&path, LEAST.replace("sources", "suorces")).unwrap();
+    let text = super::load(&path).unwrap_err().to_string();
+    assert!(
+        text.contains(
+            "  line 3, column 1: unknown key `suorces` in `builds`; did you mean `sources`?\n    |\n  3 | suorces = [\"https://builds.internal/\"]\n    | ^"
+        ),
+        "{text}"
+    );
+}

@@ -159,6 +159,7 @@ impl Case<'_> {
             bad: (build("2"), self.flaw),
             effects_left: self.crash_at,
             began_at,
+            untried: BTreeSet::new(),
         }
     }
 
@@ -253,12 +254,16 @@ impl Case<'_> {
                 }
             }
             Step::Undrain(batch) => {
-                let proven = |index: &usize| {
-                    let record = seen.journal.units.get(&index.to_string());
-                    host.shape.probes == Probes::None
-                        || record.is_none_or(|record| !record.unproven)
-                };
-                assert!(batch.iter().all(proven), "{}", says());
+                let tried = |index: &usize| !host.untried.contains(index);
+                let probes = host.shape.probes == Probes::Configured;
+                assert!(!probes || batch.iter().all(tried), "{}", says());
+            }
+            Step::Verify(build) => {
+                let probes = host.shape.probes == Probes::Configured;
+                assert!(!probes || host.untried.is_empty(), "{}", says());
+                let hook_ran = seen.journal.installed.as_ref() == Some(build);
+                let ours = host.began_at.as_ref() != Some(build) && host.shape.post_install;
+                assert!(!ours || hook_ran, "{}", says());
             }
             Step::ReleaseLease => {
                 assert!(seen.journal.service != InService::Left, "{}", says());

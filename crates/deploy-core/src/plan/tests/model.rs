@@ -1,5 +1,7 @@
 //! A host that does what it is told, effect by effect, and can be stopped between any two.
 
+use std::collections::BTreeSet;
+
 use crate::name::BuildName;
 use crate::observed::{Instance, Lease, Observed, Runs};
 use crate::plan::{Plan, Shape, Way, plan};
@@ -46,6 +48,8 @@ pub(super) struct Host {
     pub(super) effects_left: Option<u32>,
     /// Where the host was before anything began.
     pub(super) began_at: Option<BuildName>,
+    /// Instances that were started and have not answered since: the truth, not what is remembered.
+    pub(super) untried: BTreeSet<usize>,
 }
 
 /// The agent died.
@@ -153,7 +157,10 @@ impl Host {
             Step::Probe(_) if runs_flaw(Flaw::Probe) => failed = true,
             Step::Probe(batch) => {
                 for index in batch {
-                    effects.push(Box::new(|host| host.seen.journal.prove(&index.to_string())));
+                    effects.push(Box::new(|host| {
+                        host.untried.remove(index);
+                        host.seen.journal.prove(&index.to_string());
+                    }));
                 }
             }
             Step::Undrain(batch) => {
@@ -214,7 +221,10 @@ fn restart<'a>(index: usize, wanted: &'a Wanted, starts: bool) -> Vec<Effect<'a>
     let down: Effect<'a> = Box::new(move |host| {
         host.seen.journal.restart(&index.to_string());
     });
-    let stop: Effect<'a> = Box::new(move |host| host.seen.instances[index].runs = Runs::Nothing);
+    let stop: Effect<'a> = Box::new(move |host| {
+        host.untried.insert(index);
+        host.seen.instances[index].runs = Runs::Nothing;
+    });
     let start: Effect<'a> = Box::new(move |host| {
         let build = host
             .seen
