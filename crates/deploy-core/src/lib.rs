@@ -17,6 +17,7 @@ pub mod observed;
 pub mod percent;
 pub mod plan;
 pub mod prune;
+pub mod rollout;
 pub mod step;
 pub mod verdict;
 pub mod wanted;

@@ -1,3 +1,26 @@
-//! deployctl.
+//! deployctl: says what a fleet should run, and shows what it runs.
+//!
+//! It writes target znodes and reads reports. It must never touch a host, and holds no state of its
+//! own: kill it at any moment, and the rollout goes on.
 
-fn main() {}
+use std::process::ExitCode;
+
+mod change;
+mod cli;
+mod connect;
+mod context;
+mod duration;
+mod exit;
+mod fleet;
+mod out;
+mod problem;
+mod run;
+mod table;
+mod text;
+mod verb;
+mod wait;
+mod watches;
+
+fn main() -> ExitCode {
+    run::run().into()
+}

@@ -1,0 +1,301 @@
+//! A change of a service: a rollout number from the history, then one write by compare-and-set.
+//!
+//! The number comes first, so that the target can carry it. Who loses the race takes the number's
+//! znode away again. A crash between the two leaves an entry without a target, which is harmless.
+
+use deploy_core::name::{BuildName, ServiceName};
+use deploy_core::wire::history::Entry;
+use deploy_core::wire::target::Target;
+use deploy_core::wire::{self};
+use deploy_core::znode::{ServiceTree, sequence};
+use deploy_zk::error::Error;
+use deploy_zk::znode::{Change, Expect, Mode, Znode};
+
+use crate::context::Context;
+use crate::fleet::{Fleet, Slot};
+use crate::problem::Problem;
+use crate::text;
+
+/// What is written into the history.
+pub(crate) struct Intent<'a> {
+    /// `canary`, `promote`, ….
+    pub(crate) kind: &'a str,
+    /// The build wanted before.
+    pub(crate) from: Option<BuildName>,
+    /// The build wanted from now on.
+    pub(crate) to: Option<BuildName>,
+    /// Why, in the user's words.
+    pub(crate) why: Option<String>,
+}
+
+/// A rollout number, with the znode that it comes from.
+#[derive(Debug)]
+pub(crate) struct Numbered {
+    /// The number.
+    pub(crate) number: u64,
+    /// When it was taken, as stored.
+    pub(crate) at: String,
+    path: String,
+}
+
+/// How a compare-and-set ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Swapped {
+    /// The change is made.
+    Written,
+    /// Somebody was faster; this is there now.
+    Lost(Option<Znode>),
+}
+
+/// Takes the next rollout number of a service.
+///
+/// Number 0 is never used, so that the first rollout of a service is #1 whoever made the tree.
+///
+/// # Errors
+/// Those of the session.
+pub(crate) async fn take_number(
+    context: &Context,
+    tree: &ServiceTree,
+    intent: &Intent<'_>,
+) -> Result<Numbered, Problem> {
+    let (by, at) = context.signature();
+    let entry = Entry {
+        kind: intent.kind.to_owned(),
+        from: intent.from.clone(),
+        to: intent.to.clone(),
+        by,
+        at: at.clone(),
+        why: intent.why.clone(),
+        nonce: Some(format!("{:016x}", fastrand::u64(..))),
+        outcome: None,
+    };
+    let data = wire::encode(&entry);
+    let prefix = format!("{}/", tree.history());
+    loop {
+        let path = match context.zk.create_sequential(&prefix, &data).await {
+            Err(Error::NoNode(_)) => {
+                context.zk.create_parents(&format!("{prefix}0")).await?;
+                continue;
+            }
+            created => created?,
+        };
+        let number = sequence(&path)
+            .ok_or_else(|| Problem::refused(format!("ZooKeeper gave {path} as a number")))?;
+        if number == 0 {
+            context.zk.delete(&path, Expect::Any).await?;
+            continue;
+        }
+        return Ok(Numbered {
+            number,
+            at: at.unwrap_or_default(),
+            path,
+        });
+    }
+}
+
+impl Numbered {
+    /// Takes the entry away again: nothing came of it. What can't be removed is only an entry more.
+    pub(crate) async fn withdraw(&self, context: &Context) {
+        let _ = context.zk.delete(&self.path, Expect::Any).await;
+    }
+}
+
+/// Replaces `before` by `data`, or creates the znode where there was none; only if it is what it was.
+///
+/// A lost answer is looked up: what is written carries a number of its own, so that it is known.
+///
+/// # Errors
+/// Those of the session; `Unknown` only if it may have been done.
+pub(crate) async fn swap(
+    context: &Context,
+    path: &str,
+    before: Option<&Znode>,
+    data: &[u8],
+) -> Result<Swapped, Error> {
+    let mut found = None;
+    let mut mine = false;
+    context
+        .zk
+        .update(path, |now| {
+            mine = now.is_some_and(|now| now.data == data);
+            found = now.cloned();
+            if !mine && is_same(before, now) {
+                Change::Write(data.to_vec())
+            } else {
+                Change::Leave
+            }
+        })
+        .await?;
+    if mine || is_same(before, found.as_ref()) {
+        return Ok(Swapped::Written);
+    }
+    Ok(Swapped::Lost(found))
+}
+
+/// Deletes `before`, only if it is what it was. One that is gone already counts as lost.
+///
+/// # Errors
+/// Those of the session.
+pub(crate) async fn remove(
+    context: &Context,
+    path: &str,
+    before: &Znode,
+) -> Result<Swapped, Error> {
+    let mut found = None;
+    let mut tried = false;
+    context
+        .zk
+        .update(path, |now| {
+            found = now.cloned();
+            if is_same(Some(before), now) {
+                tried = true;
+                Change::Delete
+            } else {
+                Change::Leave
+            }
+        })
+        .await?;
+    if is_same(Some(before), found.as_ref()) || tried && found.is_none() {
+        return Ok(Swapped::Written);
+    }
+    Ok(Swapped::Lost(found))
+}
+
+/// Which target a change writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// `enabled`.
+    Enabled,
+    /// `enabled/canary`.
+    Canary,
+}
+
+/// Writes a target under a new rollout number, and returns the number.
+///
+/// # Errors
+/// `Refused` where somebody was faster: then nothing was changed.
+pub(crate) async fn write_target(
+    context: &Context,
+    fleet: &Fleet,
+    place: Place,
+    (intent, target): (&Intent<'_>, &Target),
+) -> Result<Numbered, Problem> {
+    let numbered = take_number(context, &fleet.tree, intent).await?;
+    let target = signed(context, target, intent, &numbered);
+    write_numbered(context, fleet, place, (&target, &numbered)).await?;
+    Ok(numbered)
+}
+
+/// Writes a target that carries its number; where nothing comes of it the number is withdrawn.
+///
+/// # Errors
+/// `Refused` where somebody was faster: then nothing was changed.
+pub(crate) async fn write_numbered(
+    context: &Context,
+    fleet: &Fleet,
+    place: Place,
+    (target, numbered): (&Target, &Numbered),
+) -> Result<(), Problem> {
+    match put(context, fleet, place, target).await {
+        Ok(Swapped::Written) => Ok(()),
+        Ok(Swapped::Lost(now)) => {
+            numbered.withdraw(context).await;
+            Err(somebody_was_faster(&fleet.service, now.as_ref()))
+        }
+        Err(error) => {
+            // Only what surely was not done may lose its number.
+            if !matches!(error, Error::Unknown(_)) {
+                numbered.withdraw(context).await;
+            }
+            Err(error.into())
+        }
+    }
+}
+
+/// Writes a target by compare-and-set against what `fleet` read.
+///
+/// # Errors
+/// Those of the session.
+pub(crate) async fn put(
+    context: &Context,
+    fleet: &Fleet,
+    place: Place,
+    target: &Target,
+) -> Result<Swapped, Error> {
+    let (slot, path) = match place {
+        Place::Enabled => (&fleet.enabled, fleet.tree.enabled()),
+        Place::Canary => (&fleet.canary, fleet.tree.canary()),
+    };
+    if place == Place::Canary && fleet.enabled.znode.is_none() {
+        match context
+            .zk
+            .create(&fleet.tree.enabled(), b"", Mode::Persistent)
+            .await
+        {
+            Ok(()) | Err(Error::NodeExists(_)) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    swap(context, &path, slot.znode.as_ref(), &encoded(slot, target)).await
+}
+
+/// Returns the target with its number, who, when and why.
+pub(crate) fn signed(
+    context: &Context,
+    target: &Target,
+    intent: &Intent<'_>,
+    numbered: &Numbered,
+) -> Target {
+    Target {
+        rollout: Some(numbered.number),
+        by: Some(context.by.clone()),
+        at: Some(numbered.at.clone()),
+        why: intent.why.clone(),
+        ..target.clone()
+    }
+}
+
+/// Returns the problem of who lost a race.
+pub(crate) fn somebody_was_faster(service: &ServiceName, now: Option<&Znode>) -> Problem {
+    let now = now.and_then(|znode| Target::read(&znode.data).ok().flatten());
+    let what = match now {
+        Some(Target {
+            build, rollout, by, ..
+        }) => {
+            let number = rollout.map_or_else(String::new, |number| format!(" with #{number}"));
+            format!(
+                "{} was faster: {service} now wants {build}{number}",
+                faster(by.as_deref())
+            )
+        }
+        None => format!("somebody was faster: the target of {service} was taken away"),
+    };
+    Problem::refused(what)
+        .fact("nothing was changed")
+        .tip(format!("deployctl status {service}"))
+}
+
+fn faster(by: Option<&str>) -> String {
+    by.map_or_else(|| "somebody".to_owned(), |by| text::person(Some(by)))
+}
+
+/// A target of the same build is rewritten, and keeps what this program doesn't know. One of another
+/// build is new: nothing of the old one, as a signature of its artifact, may get into it.
+fn encoded(slot: &Slot, target: &Target) -> Vec<u8> {
+    match (&slot.znode, slot.wanted()) {
+        (Some(znode), Some(old)) if old.build == target.build => {
+            wire::encode_over(target, &znode.data)
+        }
+        _ => wire::encode(target),
+    }
+}
+
+fn is_same(before: Option<&Znode>, now: Option<&Znode>) -> bool {
+    match (before, now) {
+        (None, None) => true,
+        (Some(before), Some(now)) => {
+            before.stat.czxid == now.stat.czxid && before.stat.version == now.stat.version
+        }
+        _ => false,
+    }
+}

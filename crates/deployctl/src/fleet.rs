@@ -1,0 +1,286 @@
+//! Everything of a service, read once.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use deploy_core::name::{BuildName, HostName, ServiceName};
+use deploy_core::rollout::{Host, State, Targets};
+use deploy_core::wire::build::Build;
+use deploy_core::wire::history::Entry;
+use deploy_core::wire::hold::Hold;
+use deploy_core::wire::lease::LeaseClaim;
+use deploy_core::wire::policy::Policy;
+use deploy_core::wire::role::{Assignment, Role};
+use deploy_core::wire::target::Target;
+use deploy_core::wire::{self, WireError};
+use deploy_core::znode::{ServiceTree, sequence};
+use deploy_zk::error::Error;
+use deploy_zk::zk::Zk;
+use deploy_zk::znode::Znode;
+use futures_util::future::{join_all, try_join_all};
+use jiff::Timestamp;
+
+use crate::context::Context;
+use crate::problem::Problem;
+
+/// History entries looked at for the newest rollout, and for a build to go back to.
+pub(crate) const HISTORY_MAX: usize = 200;
+
+/// A service, as it was at one moment or so: znodes are read one by one.
+pub(crate) struct Fleet {
+    /// Its name.
+    pub(crate) service: ServiceName,
+    /// Where it is.
+    pub(crate) tree: ServiceTree,
+    /// `enabled`.
+    pub(crate) enabled: Slot,
+    /// `enabled/canary`.
+    pub(crate) canary: Slot,
+    /// Targets, roles and reports.
+    pub(crate) state: State,
+    /// The hold that is in force.
+    pub(crate) hold: Option<Hold>,
+    /// How rollouts go.
+    pub(crate) policy: Policy,
+    /// The restart queue, first come first.
+    pub(crate) leases: Vec<Lease>,
+    /// The newest rollouts, newest first.
+    pub(crate) history: Vec<(u64, Entry)>,
+}
+
+/// A target znode with what is in it.
+pub(crate) struct Slot {
+    /// The znode, if it exists.
+    pub(crate) znode: Option<Znode>,
+    /// What it says.
+    pub(crate) target: Result<Option<Target>, WireError>,
+}
+
+/// A place in the restart queue.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Lease {
+    /// The name of the znode.
+    pub(crate) name: String,
+    /// The number at its end.
+    pub(crate) number: u64,
+    /// The host.
+    pub(crate) host: String,
+    /// What is in it, where it can be read.
+    pub(crate) claim: Option<LeaseClaim>,
+}
+
+impl Fleet {
+    /// Reads a service, which must exist.
+    ///
+    /// # Errors
+    /// `NotFound` where it does not exist; `Unreachable`.
+    pub(crate) async fn read(context: &Context, service: &ServiceName) -> Result<Fleet, Problem> {
+        let tree = context.service(service).await?;
+        let zk = &context.zk;
+        let (enabled_path, canary_path) = (tree.enabled(), tree.canary());
+        let (hold_path, policy_path) = (tree.hold(), tree.policy());
+        let (enabled, canary, hold, policy, hosts, leases, history) = tokio::try_join!(
+            zk.get(&enabled_path),
+            zk.get(&canary_path),
+            zk.get(&hold_path),
+            zk.get(&policy_path),
+            hosts(zk, &tree),
+            leases(zk, &tree),
+            history(zk, &tree, HISTORY_MAX),
+        )?;
+        let (enabled, canary) = (Slot::new(enabled), Slot::new(canary));
+        let targets = Targets {
+            enabled: enabled.wanted(),
+            canary: canary.wanted(),
+        };
+        let now = Timestamp::now();
+        Ok(Fleet {
+            state: State {
+                service: service.clone(),
+                targets,
+                hosts,
+            },
+            service: service.clone(),
+            tree,
+            enabled,
+            canary,
+            hold: hold
+                .map(|znode| Hold::read(&znode.data))
+                .filter(|hold| hold.holds(now)),
+            policy: policy
+                .and_then(|znode| wire::decode(&znode.data).ok())
+                .unwrap_or_default(),
+            leases,
+            history,
+        })
+    }
+
+    /// Returns the number that says which state the service is in: that of the last change of a
+    /// target, or of the taking away of a canary.
+    pub(crate) fn state_number(&self) -> Option<u64> {
+        let newest = self.last_change().map(|(number, _)| *number);
+        newest.max(self.state.targets.newest_rollout())
+    }
+
+    /// Returns the newest entry of the history that changed a target.
+    pub(crate) fn last_change(&self) -> Option<&(u64, Entry)> {
+        self.history
+            .iter()
+            .find(|(_, entry)| !matches!(entry.kind.as_str(), "hold" | "unhold"))
+    }
+
+    /// Returns how many hosts may restart at a time.
+    pub(crate) fn lease_limit(&self) -> usize {
+        let alive = self.state.hosts.values().filter(|host| host.alive).count();
+        let limit = self.policy.restart_concurrency.hosts(alive as u64);
+        usize::try_from(limit).unwrap_or(usize::MAX)
+    }
+}
+
+impl Slot {
+    /// Decodes a target znode.
+    pub(crate) fn new(znode: Option<Znode>) -> Slot {
+        let target = znode
+            .as_ref()
+            .map_or(Ok(None), |znode| Target::read(&znode.data));
+        Slot { znode, target }
+    }
+
+    /// Returns the target, if there is one that can be read.
+    pub(crate) fn wanted(&self) -> Option<Target> {
+        self.target.clone().ok().flatten()
+    }
+
+    /// Tells whether somebody wrote something into it, readable or not.
+    pub(crate) fn is_written(&self) -> bool {
+        !matches!(self.target, Ok(None))
+    }
+}
+
+/// Decodes a role; one that can't be read counts as `fleet`, where its host starts nothing.
+pub(crate) fn role_of(data: Option<&[u8]>) -> Role {
+    data.and_then(|data| wire::decode::<Assignment>(data).ok())
+        .map_or(Role::Fleet, |assignment| assignment.role)
+}
+
+/// Puts a host together from its three znodes.
+pub(crate) fn host_of(role: Option<&Znode>, report: Option<&Znode>, alive: Option<&Znode>) -> Host {
+    Host {
+        role: role_of(role.map(|znode| znode.data.as_slice())),
+        alive: alive.is_some(),
+        report: report.and_then(|znode| wire::decode(&znode.data).ok()),
+        report_mzxid: report.map_or(0, |znode| znode.stat.mzxid),
+    }
+}
+
+async fn hosts(zk: &Zk, tree: &ServiceTree) -> Result<BTreeMap<HostName, Host>, Error> {
+    let (hosts_path, roles_path) = (tree.hosts(), tree.roles());
+    let (reporting, with_role) =
+        tokio::try_join!(zk.children(&hosts_path), zk.children(&roles_path))?;
+    let names: BTreeSet<HostName> = [reporting, with_role]
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|name| HostName::parse(&name).ok())
+        .collect();
+    let reads = names.into_iter().map(|name| async move {
+        let (role, report, alive) = (tree.role(&name), tree.host(&name), tree.alive(&name));
+        let (role, report, alive) =
+            tokio::try_join!(zk.get(&role), zk.get(&report), zk.get(&alive))?;
+        Ok((
+            name,
+            host_of(role.as_ref(), report.as_ref(), alive.as_ref()),
+        ))
+    });
+    Ok(try_join_all(reads).await?.into_iter().collect())
+}
+
+async fn leases(zk: &Zk, tree: &ServiceTree) -> Result<Vec<Lease>, Error> {
+    let path = tree.leases();
+    let names = zk.children(&path).await?.unwrap_or_default();
+    let reads = names
+        .into_iter()
+        .filter_map(|name| Some((sequence(&name)?, name)))
+        .map(|(number, name)| {
+            let znode = format!("{path}/{name}");
+            async move {
+                let claim = zk
+                    .get(&znode)
+                    .await?
+                    .and_then(|znode| wire::decode(&znode.data).ok());
+                // `<host>-` and ten digits.
+                let host = name[..name.len() - 10].trim_end_matches('-').to_owned();
+                Ok(Lease {
+                    name,
+                    number,
+                    host,
+                    claim,
+                })
+            }
+        });
+    let mut leases = try_join_all(reads).await?;
+    leases.sort_by_key(|lease| lease.number);
+    Ok(leases)
+}
+
+/// Reads the newest `limit` entries of the history, newest first. What can't be read is kept, with
+/// the kind `?`: its number was given out.
+///
+/// # Errors
+/// Those of the session.
+pub(crate) async fn history(
+    zk: &Zk,
+    tree: &ServiceTree,
+    limit: usize,
+) -> Result<Vec<(u64, Entry)>, Error> {
+    let names = zk.children(&tree.history()).await?.unwrap_or_default();
+    let mut numbers: Vec<u64> = names.iter().filter_map(|name| sequence(name)).collect();
+    numbers.sort_unstable_by(|a, b| b.cmp(a));
+    let reads = numbers.into_iter().take(limit).map(|number| async move {
+        Ok(zk.get(&tree.rollout(number)).await?.map(|znode| {
+            let entry = wire::decode(&znode.data).unwrap_or_else(|_| unreadable());
+            (number, entry)
+        }))
+    });
+    Ok(try_join_all(reads).await?.into_iter().flatten().collect())
+}
+
+fn unreadable() -> Entry {
+    Entry {
+        kind: "?".to_owned(),
+        from: None,
+        to: None,
+        by: None,
+        at: None,
+        why: None,
+        nonce: None,
+        outcome: None,
+    }
+}
+
+/// Reads every build that is registered, with the time of registration in milliseconds. One that
+/// can't be read is left out.
+///
+/// # Errors
+/// Those of the session.
+pub(crate) async fn builds(
+    zk: &Zk,
+    tree: &ServiceTree,
+) -> Result<BTreeMap<BuildName, (Build, i64)>, Error> {
+    let names = zk.children(&tree.builds()).await?.unwrap_or_default();
+    let names = names
+        .into_iter()
+        .filter_map(|name| BuildName::parse(&name).ok());
+    let reads = names.map(|name| async move {
+        let znode = zk.get(&tree.build(&name)).await;
+        (name, znode)
+    });
+    let mut builds = BTreeMap::new();
+    for (name, znode) in join_all(reads).await {
+        if let Some(znode) = znode?
+            && let Ok(build) = wire::decode::<Build>(&znode.data)
+        {
+            builds.insert(name, (build, znode.stat.ctime_ms));
+        }
+    }
+    Ok(builds)
+}

@@ -1,0 +1,174 @@
+//! What goes to stdout and to stderr, and in which colours.
+//!
+//! Data goes to stdout, everything else to stderr. A reader who closes the pipe has seen enough:
+//! that is success. Text that comes from znodes is escaped by whoever puts it into a line.
+
+use std::io::{self, IsTerminal, Write};
+
+use serde_json::Value;
+
+use crate::exit::Exit;
+use crate::problem::Problem;
+
+/// The form of the data.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+pub(crate) enum Format {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object at the end.
+    Json,
+    /// One JSON object a line, as it happens.
+    Jsonl,
+}
+
+/// When to use colours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+pub(crate) enum Color {
+    /// On a terminal, unless `NO_COLOR` is set or `TERM` is `dumb`.
+    #[default]
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// How much is said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub(crate) enum Volume {
+    /// Errors and data.
+    Quiet,
+    /// Outcomes and tips as well.
+    #[default]
+    Normal,
+    /// Each step of each host as well.
+    Verbose,
+}
+
+/// What a piece of text means, and so its colour. The word itself says the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Tone {
+    /// Good.
+    Good,
+    /// Look at it.
+    Warn,
+    /// Bad.
+    Bad,
+    /// Less important.
+    Dim,
+}
+
+/// Where the output goes.
+#[derive(Debug, Clone)]
+pub(crate) struct Out {
+    /// The form of the data.
+    pub(crate) format: Format,
+    /// How much is said.
+    pub(crate) volume: Volume,
+    colored: bool,
+}
+
+impl Out {
+    /// Returns where the output goes; looks at the environment and at stderr for the colours.
+    pub(crate) fn new(format: Format, volume: Volume, color: Color) -> Out {
+        let set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+        let colored = match color {
+            Color::Always => true,
+            Color::Never => false,
+            Color::Auto => {
+                let is_dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+                !set("NO_COLOR") && !is_dumb && io::stderr().is_terminal()
+            }
+        };
+        Out {
+            format,
+            volume,
+            colored,
+        }
+    }
+
+    /// Writes data: text as it is, with a newline where it has none.
+    pub(crate) fn data(&self, text: &str) {
+        let end = if text.is_empty() || text.ends_with('\n') {
+            ""
+        } else {
+            "\n"
+        };
+        let mut stdout = io::stdout().lock();
+        finish(write!(stdout, "{text}{end}").and_then(|()| stdout.flush()));
+    }
+
+    /// Writes one JSON object: on a line for jsonl, indented for json.
+    pub(crate) fn json(&self, value: &Value) {
+        match self.format {
+            Format::Jsonl => self.data(&value.to_string()),
+            _ => self.data(&format!("{value:#}")),
+        }
+    }
+
+    /// Says something to the user, unless asked to be quiet.
+    pub(crate) fn say(&self, line: &str) {
+        if self.volume > Volume::Quiet {
+            to_stderr(line);
+        }
+    }
+
+    /// Says something that matters although the user asked to be quiet.
+    pub(crate) fn warn(&self, line: &str) {
+        to_stderr(&format!("{} {line}", self.paint("warning:", Tone::Warn)));
+    }
+
+    /// Says what to type next.
+    pub(crate) fn tip(&self, tip: &str) {
+        self.say(&format!("{} {tip}", self.paint("tip:", Tone::Dim)));
+    }
+
+    /// Says why it gives up.
+    pub(crate) fn problem(&self, problem: &Problem) {
+        to_stderr(&format!(
+            "{} {}",
+            self.paint("error:", Tone::Bad),
+            problem.what
+        ));
+        for fact in &problem.facts {
+            to_stderr(&format!("  {fact}"));
+        }
+        for tip in &problem.tips {
+            to_stderr(&format!("  {} {tip}", self.paint("tip:", Tone::Dim)));
+        }
+    }
+
+    /// Colours a word.
+    pub(crate) fn paint(&self, word: &str, tone: Tone) -> String {
+        if !self.colored {
+            return word.to_owned();
+        }
+        let code = match tone {
+            Tone::Good => "32",
+            Tone::Warn => "33",
+            Tone::Bad => "1;31",
+            Tone::Dim => "2",
+        };
+        format!("\x1b[{code}m{word}\x1b[0m")
+    }
+}
+
+fn to_stderr(line: &str) {
+    // Nobody is left to be told that stderr is gone.
+    let _ = writeln!(io::stderr().lock(), "{line}");
+}
+
+/// A closed pipe ends the program: nobody reads the rest.
+fn finish(written: io::Result<()>) {
+    match written {
+        Ok(()) => {}
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
+            std::process::exit(i32::from(Exit::Done.code()));
+        }
+        Err(error) => {
+            to_stderr(&format!("error: failed to write to stdout: {error}"));
+            std::process::exit(i32::from(Exit::Bug.code()));
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! `canary`: a build for the canary hosts.
+
+use clap::Args;
+use deploy_core::percent::Percent;
+use deploy_core::rollout::choose::previous_of;
+use deploy_core::wire::target::Target;
+
+use super::gate::{self, Flag, Force};
+use crate::change::{Intent, Place, write_target};
+use crate::cli::{Guard, OfBuild, Waits, Why};
+use crate::context::Context;
+use crate::exit::Exit;
+use crate::fleet::Fleet;
+use crate::problem::Problem;
+use crate::text;
+use crate::wait::{Lines, outcome};
+
+/// Put a build on the canary hosts
+#[derive(Debug, Args)]
+#[command(
+    before_help = "  deployctl canary web r2431 -m \"checkout fix, PR 812\"
+  deployctl canary web r2431 --detach\n\n"
+)]
+pub(crate) struct CanaryArgs {
+    #[command(flatten)]
+    of: OfBuild,
+    #[command(flatten)]
+    why: Why,
+    #[command(flatten)]
+    guard: Guard,
+    #[command(flatten)]
+    force: Flag,
+    #[command(flatten)]
+    waits: Waits,
+}
+
+/// Writes `enabled/canary`, and waits.
+pub(crate) async fn run(args: &CanaryArgs, context: &Context) -> Result<Exit, Problem> {
+    let (name, force) = (&args.of.build, Force::of(&args.force));
+    let fleet = Fleet::read(context, &args.of.service).await?;
+    gate::not_moved(&fleet, args.guard.if_rollout)?;
+    let build = gate::registered(context, &fleet, name).await?;
+    let targets = &fleet.state.targets;
+    let wanted = match (&targets.canary, &targets.enabled) {
+        (Some(canary), _) if canary.build == *name => Some(canary),
+        (None, Some(enabled)) if enabled.build == *name && enabled.percent == Percent::ALL => {
+            Some(enabled)
+        }
+        _ => None,
+    };
+    if let Some(target) = wanted {
+        let rollout = gate::already(context, &fleet, ("canary", target));
+        return outcome(context, &rollout, args.waits.patience(), Lines::Stderr).await;
+    }
+    gate::not_held(context, &fleet, force)?;
+    gate::not_bad(context, (name, &build), force)?;
+    some_canary_host(&fleet, &args.of)?;
+
+    let before = targets.canary.as_ref().or(targets.enabled.as_ref());
+    let intent = Intent {
+        kind: "canary",
+        from: before.map(|target| target.build.clone()),
+        to: Some(name.clone()),
+        why: args.why.why.clone(),
+    };
+    let target = Target {
+        artifact: Some(build.artifact),
+        previous: previous_of(targets.enabled.as_ref(), name),
+        ..Target::of_build(name.clone())
+    };
+    let numbered = write_target(context, &fleet, Place::Canary, (&intent, &target)).await?;
+    let rollout = gate::begun(context, &fleet, (&intent, &numbered), name);
+    outcome(context, &rollout, args.waits.patience(), Lines::Stderr).await
+}
+
+fn some_canary_host(fleet: &Fleet, of: &OfBuild) -> Result<(), Problem> {
+    if fleet.state.canary_hosts().next().is_some() {
+        return Ok(());
+    }
+    let (service, build) = (&of.service, &of.build);
+    let hosts = &fleet.state.hosts;
+    let first = hosts.keys().next().map_or("HOST", |host| host.as_str());
+    Err(Problem::refused(format!(
+        "{service} has no canary hosts (0 of {} have the role canary), nothing would be tested",
+        text::count(hosts.len(), "host")
+    ))
+    .tip(format!("deployctl host role {first} {service} canary"))
+    .tip(format!(
+        "without a canary: deployctl deploy {service} {build}"
+    )))
+}

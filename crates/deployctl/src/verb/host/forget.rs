@@ -1,0 +1,70 @@
+//! `host forget`.
+
+use deploy_zk::error::Error;
+use deploy_zk::znode::Expect;
+use serde_json::json;
+
+use super::fleets_of;
+use crate::cli::OfHost;
+use crate::context::Context;
+use crate::exit::Exit;
+use crate::fleet::Fleet;
+use crate::out::Format;
+use crate::problem::Problem;
+use crate::text;
+use crate::verb::ask::ask;
+
+/// Removes the report, the role, the wish and the leases of a host whose agent is gone.
+pub(crate) async fn run(of: &OfHost, context: &Context) -> Result<Exit, Problem> {
+    let fleets = fleets_of(context, of).await?;
+    let host = &of.host;
+    if let Some(fleet) = fleets.iter().find(|fleet| fleet.state.hosts[host].alive) {
+        return Err(
+            Problem::refused(format!("{host} is live, it would come back at once"))
+                .fact("nothing was changed")
+                .tip(format!(
+                    "stop its deployd first; what it says: deployctl host show {host} {}",
+                    fleet.service
+                )),
+        );
+    }
+    let services = text::list(fleets.iter().map(|fleet| fleet.service.as_str()), 10);
+    ask(
+        context,
+        &format!("this removes the report, the role and the leases of {host} ({services})"),
+    )?;
+    for fleet in &fleets {
+        forget(context, fleet, of).await?;
+    }
+    if context.out.format != Format::Text {
+        let services: Vec<_> = fleets.iter().map(|fleet| &fleet.service).collect();
+        context
+            .out
+            .json(&json!({"schema": "deployctl/forget/1", "host": host, "services": services}));
+    }
+    context.out.say(&format!(
+        "{host} is forgotten ({services}); it is known again when its agent starts"
+    ));
+    Ok(Exit::Done)
+}
+
+/// The report goes last: until then the host is known, and it can be done again.
+async fn forget(context: &Context, fleet: &Fleet, of: &OfHost) -> Result<(), Problem> {
+    let (tree, host) = (&fleet.tree, &of.host);
+    let leases = fleet
+        .leases
+        .iter()
+        .filter(|lease| lease.host == host.as_str());
+    let leases = leases.map(|lease| format!("{}/{}", tree.leases(), lease.name));
+    for path in leases.chain([tree.retry(host), tree.role(host), tree.host(host)]) {
+        match context.zk.delete(&path, Expect::Any).await {
+            Ok(()) | Err(Error::NoNode(_)) => {}
+            // `alive` is below the report.
+            Err(Error::NotEmpty(_)) => {
+                return Err(Problem::refused(format!("{host} is live again")));
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,81 @@
+//! `host retry`.
+
+use deploy_core::rollout::Standing;
+use deploy_core::rollout::judge::Goal;
+use deploy_core::wire::retry::Retry;
+use deploy_core::wire::{self};
+use deploy_zk::znode::{Change, Updated};
+
+use super::{RetryArgs, fleets_of};
+use crate::context::Context;
+use crate::exit::Exit;
+use crate::fleet::Fleet;
+use crate::problem::Problem;
+use crate::text;
+use crate::wait::{Lines, Rollout, outcome};
+
+/// Writes the wish, and waits for what becomes of it.
+pub(crate) async fn run(args: &RetryArgs, context: &Context) -> Result<Exit, Problem> {
+    let host = &args.of.host;
+    let mut fleets = fleets_of(context, &args.of).await?;
+    let failed = |fleet: &Fleet| fleet.state.standings()[host] == Standing::Failed;
+    if fleets.len() > 1 && fleets.iter().any(failed) {
+        fleets.retain(failed);
+    }
+    if fleets.len() > 1 {
+        let names = text::list(fleets.iter().map(|fleet| fleet.service.as_str()), 10);
+        return Err(Problem::usage(format!("{host} runs {names}; say which"))
+            .tip(format!("deployctl host retry {host} {}", fleets[0].service)));
+    }
+    let fleet = &fleets[0];
+    let service = &fleet.service;
+    let standing = fleet.state.standings()[host];
+    if standing != Standing::Failed {
+        return Err(Problem::refused(format!(
+            "{service} has not failed on {host}: it is {}",
+            standing.as_str()
+        ))
+        .fact("what is blocked is tried again by itself")
+        .tip(format!("deployctl host show {host} {service}")));
+    }
+    let target = fleet.state.targets.followed(fleet.state.hosts[host].role);
+    let Some(target) = target else {
+        return Err(Problem::refused(format!(
+            "{service} has no target for {host}"
+        )));
+    };
+    let (by, at) = context.signature();
+    let wish = Retry {
+        rollout: target.rollout,
+        by: by.clone(),
+        at: at.clone(),
+    };
+    let path = fleet.tree.retry(host);
+    context.zk.create_parents(&path).await?;
+    let updated = context.zk.update(&path, |znode| {
+        let old = znode.map_or(&[][..], |znode| &znode.data);
+        Change::Write(wire::encode_over(&wish, old))
+    });
+    let since_mzxid = match updated.await? {
+        Updated::Written(stat) => stat.mzxid,
+        Updated::Deleted | Updated::Left => 0,
+    };
+    let rollout = Rollout {
+        service: service.clone(),
+        tree: fleet.tree.clone(),
+        // The outcome of one host is not that of the rollout.
+        number: None,
+        kind: "retry".to_owned(),
+        from: None,
+        to: Some(target.build.clone()),
+        by,
+        at,
+        why: args.why.why.clone(),
+        goal: Goal::Retried {
+            host: host.clone(),
+            rollout: target.rollout,
+            since_mzxid,
+        },
+    };
+    outcome(context, &rollout, args.waits.patience(), Lines::Stderr).await
+}

@@ -1,0 +1,196 @@
+//! `inspect`: the znodes, as they are.
+
+use std::collections::VecDeque;
+
+use clap::Args;
+use deploy_zk::path;
+use deploy_zk::zk::Zk;
+use deploy_zk::znode::Znode;
+use futures_util::future::join_all;
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use crate::context::Context;
+use crate::exit::Exit;
+use crate::out::Format;
+use crate::problem::Problem;
+use crate::text;
+
+const SCHEMA: &str = "deployctl/inspect/1";
+/// Znodes printed; a tree may be larger than anybody reads.
+const ZNODES_MAX: usize = 10_000;
+
+/// Print the znodes, decoded, with versions and times
+#[derive(Debug, Args)]
+#[command(
+    before_help = "  deployctl inspect web                 the tree of a service
+  deployctl inspect web/enabled
+  deployctl inspect /deploy/web/hosts\n\n"
+)]
+pub(crate) struct InspectArgs {
+    /// A service, a path below one, or an absolute path [default: everything]
+    #[arg(value_name = "ZNODE")]
+    znode: Option<String>,
+}
+
+struct Row {
+    path: String,
+    znode: Znode,
+}
+
+/// Prints the tree at a path.
+pub(crate) async fn run(args: &InspectArgs, context: &Context) -> Result<Exit, Problem> {
+    let top = absolute(context, args.znode.as_deref())?;
+    let (rows, is_cut) = read(&context.zk, &top).await?;
+    if rows.is_empty() {
+        return Err(missing(context, &top).await?);
+    }
+    match context.out.format {
+        Format::Text => {
+            let lines = rows.iter().map(|row| line(row, &top)).collect::<Vec<_>>();
+            context.out.data(&lines.join("\n"));
+        }
+        Format::Json => context.out.json(&json!({
+            "schema": SCHEMA, "znodes": rows.iter().map(object).collect::<Vec<_>>(),
+        })),
+        Format::Jsonl => rows.iter().for_each(|row| {
+            let mut object = object(row);
+            object["schema"] = SCHEMA.into();
+            context.out.json(&object);
+        }),
+    }
+    if is_cut {
+        context
+            .out
+            .warn(&format!("only the first {ZNODES_MAX} znodes are shown"));
+    }
+    Ok(Exit::Done)
+}
+
+fn absolute(context: &Context, znode: Option<&str>) -> Result<String, Problem> {
+    let root = context.root.path();
+    let Some(znode) = znode else {
+        return Ok(root.to_owned());
+    };
+    let asked = znode.trim_end_matches('/');
+    let absolute = if asked.starts_with('/') {
+        asked.to_owned()
+    } else {
+        path::join(root, asked)
+    };
+    let is_below = absolute == root || absolute.starts_with(&format!("{root}/"));
+    if !is_below {
+        return Err(
+            Problem::usage(format!("`{}` is outside of {root}", text::clean(znode)))
+                .tip("another root: --zk HOSTS/ROOT"),
+        );
+    }
+    path::check(&absolute)
+        .map_err(|why| Problem::usage(format!("`{}` is not a znode: {why}", text::clean(znode))))?;
+    Ok(absolute)
+}
+
+/// Returns the problem of a path that does not exist: the nearest ancestor that does says more.
+async fn missing(context: &Context, top: &str) -> Result<Problem, Problem> {
+    let root = context.root.path();
+    if context.zk.get(root).await?.is_none() {
+        return Ok(context.no_root());
+    }
+    let mut ancestor = path::parent(top).unwrap_or(root);
+    let children = loop {
+        match context.zk.children(ancestor).await? {
+            Some(children) => break children,
+            None => ancestor = path::parent(ancestor).unwrap_or(root),
+        }
+    };
+    let problem = Problem::not_found(format!("no znode {top}"));
+    if children.is_empty() {
+        return Ok(problem.fact(format!("{ancestor} has no children")));
+    }
+    let names = text::list(children.iter().map(String::as_str), 20);
+    Ok(problem.fact(format!("{ancestor} has: {}", text::clean(&names))))
+}
+
+/// Reads a tree level by level, and returns it in the order of paths.
+async fn read(zk: &Zk, top: &str) -> Result<(Vec<Row>, bool), Problem> {
+    /// Znodes asked for at a time.
+    const BATCH: usize = 64;
+    let mut rows = Vec::new();
+    let mut queue = VecDeque::from([top.to_owned()]);
+    while !queue.is_empty() && rows.len() < ZNODES_MAX {
+        let batch: Vec<String> = queue.drain(..queue.len().min(BATCH)).collect();
+        let reads = batch.into_iter().map(|path| async move {
+            let read = tokio::try_join!(zk.get(&path), zk.children(&path));
+            (path, read)
+        });
+        for (path, read) in join_all(reads).await {
+            let (znode, children) = read?;
+            let Some(znode) = znode else { continue };
+            queue.extend(
+                children
+                    .unwrap_or_default()
+                    .iter()
+                    .map(|name| path::join(&path, name)),
+            );
+            rows.push(Row { path, znode });
+        }
+    }
+    // A path is below its parent, not behind a sibling with a sign that sorts before the slash.
+    rows.sort_by(|a, b| a.path.split('/').cmp(b.path.split('/')));
+    Ok((rows, !queue.is_empty()))
+}
+
+fn line(row: &Row, top: &str) -> String {
+    let depth = row.path[top.len()..].matches('/').count();
+    let name = match depth {
+        0 => row.path.as_str(),
+        _ => row.path.rsplit('/').next().unwrap_or_default(),
+    };
+    let stat = &row.znode.stat;
+    let kind = if stat.ephemeral_owner == 0 {
+        ""
+    } else {
+        " ephemeral"
+    };
+    let data = match shown(&row.znode.data) {
+        data if data.is_empty() => data,
+        data => format!("  {data}"),
+    };
+    let named = format!("{}{}", "  ".repeat(depth), text::clean(name));
+    format!(
+        "{named:<28} v{} {}{kind}{data}",
+        stat.version,
+        moment(stat.mtime_ms)
+    )
+}
+
+/// Data that is JSON is shown on one line, anything else escaped.
+fn shown(data: &[u8]) -> String {
+    if data.is_empty() {
+        return String::new();
+    }
+    match serde_json::from_slice::<Value>(data) {
+        Ok(value) => text::clean(&value.to_string()),
+        Err(_) => format!("\"{}\"", data.escape_ascii()),
+    }
+}
+
+fn object(row: &Row) -> Value {
+    let stat = &row.znode.stat;
+    let data = &row.znode.data;
+    let mut object = json!({
+        "path": row.path, "version": stat.version, "created": moment(stat.ctime_ms),
+        "modified": moment(stat.mtime_ms), "ephemeral": stat.ephemeral_owner != 0,
+        "children": stat.num_children,
+    });
+    match serde_json::from_slice::<Value>(data) {
+        Ok(value) => object["data"] = value,
+        Err(_) if data.is_empty() => object["data"] = Value::Null,
+        Err(_) => object["text"] = data.escape_ascii().to_string().into(),
+    }
+    object
+}
+
+fn moment(ms: i64) -> String {
+    Timestamp::from_millisecond(ms).map_or_else(|_| "-".to_owned(), deploy_core::wire::time::render)
+}

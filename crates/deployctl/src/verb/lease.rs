@@ -1,0 +1,190 @@
+//! `lease`: who may be out of service.
+
+use clap::{Args, Subcommand};
+use deploy_core::name::{HostName, ServiceName};
+use deploy_zk::error::Error;
+use deploy_zk::znode::Expect;
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use super::ask::ask;
+use crate::context::Context;
+use crate::exit::Exit;
+use crate::fleet::{Fleet, Lease};
+use crate::out::Format;
+use crate::problem::Problem;
+use crate::table::{row, table};
+use crate::text;
+
+const SCHEMA: &str = "deployctl/leases/1";
+
+/// What can be done with leases.
+#[derive(Debug, Subcommand)]
+pub(crate) enum LeaseVerb {
+    /// List the restart queue: who is out of service, and who waits
+    #[command(before_help = "  deployctl lease list web\n\n")]
+    List(ListArgs),
+    /// Take the lease of a host away, so that another host may restart
+    #[command(before_help = "  deployctl lease break web web-09 --yes\n\n")]
+    Break(BreakArgs),
+}
+
+/// Whose leases.
+#[derive(Debug, Args)]
+pub(crate) struct ListArgs {
+    /// The service
+    #[arg(value_name = "SERVICE", value_parser = ServiceName::parse)]
+    service: ServiceName,
+}
+
+/// Whose lease.
+#[derive(Debug, Args)]
+pub(crate) struct BreakArgs {
+    /// The service
+    #[arg(value_name = "SERVICE", value_parser = ServiceName::parse)]
+    service: ServiceName,
+    /// The host
+    #[arg(value_name = "HOST", value_parser = HostName::parse)]
+    host: HostName,
+}
+
+/// Does it.
+pub(crate) async fn run(verb: &LeaseVerb, context: &Context) -> Result<Exit, Problem> {
+    match verb {
+        LeaseVerb::List(args) => list(args, context).await,
+        LeaseVerb::Break(args) => take_away(args, context).await,
+    }
+}
+
+async fn list(args: &ListArgs, context: &Context) -> Result<Exit, Problem> {
+    let fleet = Fleet::read(context, &args.service).await?;
+    let objects = || {
+        fleet
+            .leases
+            .iter()
+            .enumerate()
+            .map(|(rank, lease)| object(&fleet, rank, lease))
+    };
+    match context.out.format {
+        Format::Text => context.out.data(&text_of(&fleet)),
+        Format::Json => context.out.json(&json!({
+            "schema": SCHEMA, "service": fleet.service, "limit": fleet.lease_limit(),
+            "leases": objects().collect::<Vec<_>>(),
+        })),
+        Format::Jsonl => objects().for_each(|mut object| {
+            object["schema"] = SCHEMA.into();
+            context.out.json(&object);
+        }),
+    }
+    Ok(Exit::Done)
+}
+
+fn text_of(fleet: &Fleet) -> String {
+    let now = Timestamp::now();
+    let mut lines = vec![row(["LEASE", "HOST", "STATE", "HELD", "ROLLOUT", "NOTE"])];
+    let limit = fleet.lease_limit();
+    for (rank, lease) in fleet.leases.iter().enumerate() {
+        let since = lease
+            .claim
+            .as_ref()
+            .and_then(|claim| claim.since.as_deref());
+        let rollout = lease.claim.as_ref().and_then(|claim| claim.rollout);
+        let state = state(fleet, lease);
+        let note = match state.as_str() {
+            "failed" => format!(
+                "kept: deployctl host retry {0} {1}, or rollback {1}",
+                lease.host, fleet.service
+            ),
+            "offline" => format!(
+                "kept: deployctl lease break {} {}",
+                fleet.service, lease.host
+            ),
+            _ => String::new(),
+        };
+        lines.push(vec![
+            if rank < limit {
+                format!("{}/{limit}", rank + 1)
+            } else {
+                "waits".to_owned()
+            },
+            text::clean(&lease.host),
+            state,
+            text::ago(since, now).map_or_else(|| "-".to_owned(), |ago| ago.replace(" ago", "")),
+            rollout.map_or_else(|| "-".to_owned(), |number| format!("#{number}")),
+            note,
+        ]);
+    }
+    table(&lines)
+}
+
+fn object(fleet: &Fleet, rank: usize, lease: &Lease) -> Value {
+    json!({
+        "host": lease.host, "rank": rank, "held": rank < fleet.lease_limit(),
+        "state": state(fleet, lease), "znode": format!("{}/{}", fleet.tree.leases(), lease.name),
+        "rollout": lease.claim.as_ref().and_then(|claim| claim.rollout),
+        "since": lease.claim.as_ref().and_then(|claim| claim.since.as_deref()),
+    })
+}
+
+fn state(fleet: &Fleet, lease: &Lease) -> String {
+    let host = HostName::parse(&lease.host).ok();
+    let Some((name, host)) = host
+        .as_ref()
+        .and_then(|host| fleet.state.hosts.get_key_value(host))
+    else {
+        return "unknown host".to_owned();
+    };
+    let target = fleet.state.targets.followed(host.role);
+    super::host::rows::state_word(host, fleet.state.standing(name, host, target))
+}
+
+async fn take_away(args: &BreakArgs, context: &Context) -> Result<Exit, Problem> {
+    let fleet = Fleet::read(context, &args.service).await?;
+    let (service, host) = (&args.service, &args.host);
+    let leases: Vec<&Lease> = fleet
+        .leases
+        .iter()
+        .filter(|lease| lease.host == host.as_str())
+        .collect();
+    let Some(first) = leases.first() else {
+        let holders = text::list(fleet.leases.iter().map(|lease| lease.host.as_str()), 10);
+        let holders = if holders.is_empty() {
+            "nobody".to_owned()
+        } else {
+            holders
+        };
+        return Err(
+            Problem::not_found(format!("{host} has no lease of {service}"))
+                .fact(format!("in the queue: {holders}")),
+        );
+    };
+    ask(
+        context,
+        &format!(
+            "{host} is {}; without its lease another host of {service} may go out of service as well",
+            state(&fleet, first)
+        ),
+    )?;
+    for lease in &leases {
+        match context
+            .zk
+            .delete(
+                &format!("{}/{}", fleet.tree.leases(), lease.name),
+                Expect::Any,
+            )
+            .await
+        {
+            Ok(()) | Err(Error::NoNode(_)) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    if context.out.format != Format::Text {
+        context
+            .out
+            .json(&json!({"schema": "deployctl/lease-break/1", "service": service, "host": host}));
+    }
+    context.out.say(&format!(
+        "the lease of {host} is taken away; the next in the queue has it"
+    ));
+    Ok(Exit::Done)
+}

@@ -1,0 +1,127 @@
+//! `policy`: how the rollouts of a service go.
+
+use clap::Args;
+use deploy_core::name::ServiceName;
+use deploy_core::wire::policy::{Concurrency, Policy};
+use deploy_core::wire::{self};
+use deploy_zk::znode::Change;
+use serde_json::json;
+
+use crate::context::Context;
+use crate::exit::Exit;
+use crate::out::Format;
+use crate::problem::Problem;
+use crate::text;
+
+const KEYS: [(&str, &str); 2] = [
+    (
+        "restart_concurrency",
+        "hosts that may be out of service at a time: 2 or 10%",
+    ),
+    (
+        "lease_reclaim_s",
+        "seconds after which the lease of a dead host counts no more, or never",
+    ),
+];
+
+/// Show or set how rollouts go
+#[derive(Debug, Args)]
+#[command(before_help = "  deployctl policy web
+  deployctl policy web restart_concurrency=10%
+  deployctl policy web restart_concurrency=2 lease_reclaim_s=never\n\n")]
+pub(crate) struct PolicyArgs {
+    /// The service
+    #[arg(value_name = "SERVICE", value_parser = ServiceName::parse)]
+    service: ServiceName,
+    /// What to set: restart_concurrency (2 or 10%), lease_reclaim_s (seconds, or never)
+    #[arg(value_name = "KEY=VALUE")]
+    set: Vec<String>,
+}
+
+/// Checks what is to be set.
+pub(crate) fn check(args: &PolicyArgs) -> Result<(), Problem> {
+    set(&mut Policy::default(), &args.set)
+}
+
+/// Prints the policy, changed or not.
+pub(crate) async fn run(args: &PolicyArgs, context: &Context) -> Result<Exit, Problem> {
+    let tree = context.service(&args.service).await?;
+    let mut policy = Policy::default();
+    let mut unreadable = None;
+    context
+        .zk
+        .update(&tree.policy(), |znode| {
+            let old = znode.map_or(&[][..], |znode| &znode.data);
+            (policy, unreadable) = match wire::decode(old) {
+                Ok(policy) => (policy, None),
+                Err(_) if znode.is_none() => (Policy::default(), None),
+                Err(error) => (Policy::default(), Some(error)),
+            };
+            if args.set.is_empty() || set(&mut policy, &args.set).is_err() {
+                return Change::Leave;
+            }
+            Change::Write(wire::encode_over(&policy, old))
+        })
+        .await?;
+    if let Some(error) = unreadable {
+        let service = &args.service;
+        context.out.warn(&format!(
+            "{error}; every value of {service} that was not set is the default"
+        ));
+    }
+    if context.out.format == Format::Text {
+        let reclaim = policy
+            .lease_reclaim_s
+            .map_or_else(|| "never".to_owned(), |s| s.to_string());
+        context.out.data(&format!(
+            "restart_concurrency={}\nlease_reclaim_s={reclaim}",
+            policy.restart_concurrency
+        ));
+    } else {
+        context.out.json(&json!({
+            "schema": "deployctl/policy/1", "service": args.service,
+            "restart_concurrency": policy.restart_concurrency,
+            "lease_reclaim_s": policy.lease_reclaim_s, "changed": !args.set.is_empty(),
+        }));
+    }
+    Ok(Exit::Done)
+}
+
+fn set(policy: &mut Policy, assignments: &[String]) -> Result<(), Problem> {
+    for assignment in assignments {
+        let Some((key, value)) = assignment.split_once('=') else {
+            return Err(Problem::usage(format!("`{assignment}` is not KEY=VALUE")).tip(keys()));
+        };
+        match key.trim() {
+            "restart_concurrency" => {
+                policy.restart_concurrency = Concurrency::parse(value).map_err(Problem::usage)?;
+            }
+            "lease_reclaim_s" => policy.lease_reclaim_s = seconds(value)?,
+            unknown => {
+                let problem = Problem::usage(format!("`{unknown}` is not a key of a policy"));
+                let near = text::nearest(unknown, KEYS.iter().map(|(key, _)| *key));
+                let problem = match near {
+                    Some(near) => problem.tip(format!("did you mean `{near}`?")),
+                    None => problem,
+                };
+                return Err(problem.tip(keys()));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn seconds(value: &str) -> Result<Option<u64>, Problem> {
+    match value.trim() {
+        "never" | "" => Ok(None),
+        number => number.parse().map(Some).map_err(|_| {
+            Problem::usage(format!(
+                "`{number}` is not a number of seconds; 3600 or never is wanted"
+            ))
+        }),
+    }
+}
+
+fn keys() -> String {
+    KEYS.map(|(key, what)| format!("{key} ({what})")).join("; ")
+}

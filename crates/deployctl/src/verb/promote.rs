@@ -1,0 +1,218 @@
+//! `promote`: the canary build becomes the fleet build.
+//!
+//! `enabled` is written first and `enabled/canary` removed second. A crash between the two leaves
+//! both with the same build: the fleet gets it, and the canary hosts have it. Where somebody rolls
+//! the canary back at that very moment, the fleet's target is put back as well.
+
+use clap::Args;
+use deploy_core::percent::Percent;
+use deploy_core::rollout::Standing;
+use deploy_core::rollout::choose::previous_of;
+use deploy_core::wire::target::Target;
+use deploy_zk::znode::Change;
+
+use super::gate::{self, Flag, Force};
+use crate::change::{Intent, Numbered, Place, Swapped, remove, write_target};
+use crate::cli::{Guard, OfService, Waits, Why};
+use crate::context::Context;
+use crate::exit::Exit;
+use crate::fleet::Fleet;
+use crate::problem::Problem;
+use crate::text;
+use crate::wait::end::failure_lines;
+use crate::wait::{Lines, outcome};
+
+/// Make the canary build the fleet build
+#[derive(Debug, Args)]
+#[command(before_help = "  deployctl promote web
+  deployctl promote web --if-rollout 142      only if nobody changed anything since\n\n")]
+pub(crate) struct PromoteArgs {
+    #[command(flatten)]
+    of: OfService,
+    #[command(flatten)]
+    why: Why,
+    #[command(flatten)]
+    guard: Guard,
+    #[command(flatten)]
+    force: Flag,
+    #[command(flatten)]
+    waits: Waits,
+}
+
+/// Writes `enabled`, removes `enabled/canary`, and waits.
+pub(crate) async fn run(args: &PromoteArgs, context: &Context) -> Result<Exit, Problem> {
+    let force = Force::of(&args.force);
+    let fleet = Fleet::read(context, &args.of.service).await?;
+    gate::not_moved(&fleet, args.guard.if_rollout)?;
+    let Some(canary) = fleet.state.targets.canary.clone() else {
+        return Err(no_canary(&fleet));
+    };
+    gate::not_held(context, &fleet, force)?;
+    if let Some(problem) = unhealthy(&fleet, &canary) {
+        gate::unless_forced(context, force, problem)?;
+    }
+    let build = &canary.build;
+    let enabled = fleet.state.targets.enabled.as_ref();
+    let intent = Intent {
+        kind: "promote",
+        from: enabled.map(|target| target.build.clone()),
+        to: Some(build.clone()),
+        why: args.why.why.clone().or_else(|| canary.why.clone()),
+    };
+    let artifact = match &canary.artifact {
+        Some(artifact) => artifact.clone(),
+        None => gate::registered(context, &fleet, build).await?.artifact,
+    };
+    let target = Target {
+        artifact: Some(artifact),
+        percent: Percent::ALL,
+        previous: previous_of(enabled, build),
+        restart: canary.restart,
+        ..Target::of_build(build.clone())
+    };
+    let numbered = write_target(context, &fleet, Place::Enabled, (&intent, &target)).await?;
+    remove_canary(context, &fleet, &numbered).await?;
+    let rollout = gate::begun(context, &fleet, (&intent, &numbered), build);
+    outcome(context, &rollout, args.waits.patience(), Lines::Stderr).await
+}
+
+fn no_canary(fleet: &Fleet) -> Problem {
+    let service = &fleet.service;
+    if let Err(error) = &fleet.canary.target {
+        return Problem::refused(format!("the canary of {service} is of no use: {error}"))
+            .tip(format!("deployctl inspect {}", fleet.tree.canary()))
+            .tip(format!("deployctl rollback {service}"));
+    }
+    let is = match &fleet.state.targets.enabled {
+        Some(target) => {
+            let number = target
+                .rollout
+                .map_or_else(String::new, |number| format!(" (#{number})"));
+            format!("the fleet is on {}{number}", target.build)
+        }
+        None => "the fleet has no target either".to_owned(),
+    };
+    Problem::refused(format!("{service} has no canary to promote; {is}"))
+        .tip(format!("deployctl canary {service} BUILD"))
+}
+
+/// Returns why the canary should not be promoted, if any canary host does not serve it.
+fn unhealthy(fleet: &Fleet, canary: &Target) -> Option<Problem> {
+    let service = &fleet.service;
+    let standings = fleet.state.standings();
+    let canary_hosts: Vec<_> = fleet.state.canary_hosts().collect();
+    if canary_hosts.is_empty() {
+        return Some(
+            Problem::refused(format!(
+                "the canary of {service} was tested by nobody: no host has the role canary"
+            ))
+            .tip(format!("deployctl host role HOST {service} canary")),
+        );
+    }
+    let not_there: Vec<_> = canary_hosts
+        .iter()
+        .filter(|(name, _)| standings[*name] != Standing::Done)
+        .collect();
+    let (first, _) = *not_there.first()?;
+    let says = |name: &deploy_core::name::HostName, host: &deploy_core::rollout::Host| {
+        let error = host
+            .report
+            .as_ref()
+            .and_then(|report| report.error.as_ref());
+        match (standings[name], error) {
+            (Standing::Failed, Some(error)) => {
+                format!("{name} failed `{}`", text::clean(&error.step))
+            }
+            (standing, _) => format!("{name} is {}", standing.as_str()),
+        }
+    };
+    let all: Vec<String> = not_there
+        .iter()
+        .map(|(name, host)| says(name, host))
+        .collect();
+    let all = text::list(all.iter().map(String::as_str), 5);
+    let mut problem = Problem::refused(format!(
+        "the canary {} of {service} is not healthy: {all}",
+        canary.build
+    ));
+    for (name, host) in not_there
+        .iter()
+        .filter(|(name, _)| standings[*name] == Standing::Failed)
+        .take(2)
+    {
+        problem = problem.facts(failure_lines(name, host));
+    }
+    let (there, total) = (canary_hosts.len() - not_there.len(), canary_hosts.len());
+    problem = problem.fact(format!(
+        "{there} of {} serve it; nothing was changed",
+        text::count(total, "canary host")
+    ));
+    let all_waiting = not_there.iter().all(|(name, _)| {
+        matches!(
+            standings[*name],
+            Standing::Working | Standing::Unseen | Standing::Waiting
+        )
+    });
+    Some(if all_waiting {
+        problem.tip(format!("wait for it: deployctl watch {service}"))
+    } else {
+        problem
+            .tip(format!("deployctl rollback {service}"))
+            .tip(format!("deployctl host show {first} {service}"))
+    })
+}
+
+/// Removes the canary that was promoted. Another canary that took its place stays.
+async fn remove_canary(
+    context: &Context,
+    fleet: &Fleet,
+    numbered: &Numbered,
+) -> Result<(), Problem> {
+    let Some(before) = &fleet.canary.znode else {
+        return Ok(());
+    };
+    let service = &fleet.service;
+    match remove(context, &fleet.tree.canary(), before).await? {
+        Swapped::Written => Ok(()),
+        Swapped::Lost(Some(_)) => {
+            context.out.warn(&format!(
+                "the canary of {service} was changed meanwhile, and stays: deployctl status {service}"
+            ));
+            Ok(())
+        }
+        Swapped::Lost(None) => Err(take_back(context, fleet, numbered).await?),
+    }
+}
+
+/// The canary was rolled back while it was promoted: the fleet must not get it.
+async fn take_back(
+    context: &Context,
+    fleet: &Fleet,
+    numbered: &Numbered,
+) -> Result<Problem, Problem> {
+    let ours = |data: &[u8]| {
+        Target::read(data)
+            .ok()
+            .flatten()
+            .is_some_and(|target| target.rollout == Some(numbered.number))
+    };
+    let before = fleet
+        .enabled
+        .znode
+        .as_ref()
+        .map_or(&[][..], |znode| &znode.data);
+    context
+        .zk
+        .update(&fleet.tree.enabled(), |now| match now {
+            Some(now) if ours(&now.data) => Change::Write(before.to_vec()),
+            _ => Change::Leave,
+        })
+        .await?;
+    numbered.withdraw(context).await;
+    let service = &fleet.service;
+    Ok(Problem::refused(format!(
+        "the canary of {service} was taken away at the same moment"
+    ))
+    .fact("the target of the fleet is what it was")
+    .tip(format!("deployctl history {service}")))
+}

@@ -1,0 +1,334 @@
+//! `rollback`: back to the last good build, without a thought and without a question.
+//!
+//! With a canary under way the canary is taken away and the fleet left alone. Else the fleet gets
+//! the last good build. The build that is left is marked bad.
+
+use std::collections::BTreeMap;
+
+use clap::Args;
+use deploy_core::name::BuildName;
+use deploy_core::rollout::choose::last_good;
+use deploy_core::rollout::judge::Goal;
+use deploy_core::wire::build::{Bad, Build};
+use deploy_core::wire::history::Outcome;
+use deploy_core::wire::target::Target;
+use deploy_core::wire::{self};
+use deploy_zk::znode::Change;
+
+use super::gate::{self, Flag, Force};
+use crate::change::{
+    Intent, Place, Swapped, remove, somebody_was_faster, take_number, write_target,
+};
+use crate::cli::{Guard, OfService, Waits, Why};
+use crate::context::Context;
+use crate::exit::Exit;
+use crate::fleet::{Fleet, builds};
+use crate::problem::Problem;
+use crate::text;
+use crate::wait::record::note;
+use crate::wait::{Lines, Rollout, outcome};
+
+/// Times that it looks anew because somebody promoted the canary that it took away.
+const ROUNDS_MAX: usize = 3;
+
+/// Go back to the last good build
+#[derive(Debug, Args)]
+#[command(before_help = "  deployctl rollback web -m \"healthz 500\"
+  deployctl rollback web --to r2409\n\n")]
+pub(crate) struct RollbackArgs {
+    #[command(flatten)]
+    of: OfService,
+    /// Go to this build instead of the last good one
+    #[arg(long, value_name = "BUILD", value_parser = BuildName::parse)]
+    to: Option<BuildName>,
+    #[command(flatten)]
+    why: Why,
+    #[command(flatten)]
+    guard: Guard,
+    #[command(flatten)]
+    force: Flag,
+    #[command(flatten)]
+    waits: Waits,
+}
+
+/// What is to be done.
+enum Way {
+    /// Take the canary away.
+    Canary,
+    /// Give the fleet this build.
+    Fleet(Box<Target>),
+    /// Nothing: it is the wanted one.
+    Already,
+}
+
+/// Goes back, and waits.
+pub(crate) async fn run(args: &RollbackArgs, context: &Context) -> Result<Exit, Problem> {
+    for _ in 0..ROUNDS_MAX {
+        let fleet = Fleet::read(context, &args.of.service).await?;
+        gate::not_moved(&fleet, args.guard.if_rollout)?;
+        if let Some(hold) = &fleet.hold {
+            let (by, why) = (
+                text::by(hold.by.as_deref()),
+                text::because(hold.why.as_deref()),
+            );
+            let service = &fleet.service;
+            context.out.warn(&format!(
+                "{service} is held{by}{why}: no host goes back before it ends"
+            ));
+            context.out.tip(&format!("deployctl unhold {service}"));
+        }
+        let begun = match way(args, context, &fleet).await? {
+            Way::Already => {
+                let enabled = fleet.state.targets.enabled.as_ref();
+                let enabled = enabled.ok_or_else(|| gate::no_target(&fleet))?;
+                Some(gate::already(context, &fleet, ("rollback", enabled)))
+            }
+            Way::Canary => leave_canary(args, context, &fleet).await?,
+            Way::Fleet(target) => Some(leave_build(args, context, (&fleet, &target)).await?),
+        };
+        if let Some(rollout) = begun {
+            return outcome(context, &rollout, args.waits.patience(), Lines::Stderr).await;
+        }
+    }
+    Err(Problem::refused(format!(
+        "{} is changed by others all the time",
+        args.of.service
+    ))
+    .tip(format!("deployctl status {}", args.of.service)))
+}
+
+async fn way(args: &RollbackArgs, context: &Context, fleet: &Fleet) -> Result<Way, Problem> {
+    let targets = &fleet.state.targets;
+    let enabled = targets.enabled.as_ref();
+    let fleet_build = enabled.map(|target| &target.build);
+    // A canary of the fleet's own build is what a promote leaves that was cut off halfway.
+    let is_canary = fleet.canary.is_written()
+        && (enabled.is_none()
+            || targets.canary.as_ref().map(|canary| &canary.build) != fleet_build);
+    let Some(to) = &args.to else {
+        if is_canary {
+            return Ok(Way::Canary);
+        }
+        let enabled = enabled.ok_or_else(|| gate::no_target(fleet))?;
+        return Ok(Way::Fleet(Box::new(
+            back_from(context, fleet, enabled).await?,
+        )));
+    };
+    let build = gate::registered(context, fleet, to).await?;
+    gate::not_bad(context, (to, &build), Force::of(&args.force))?;
+    if Some(to) == fleet_build {
+        return Ok(if is_canary { Way::Canary } else { Way::Already });
+    }
+    let artifact = Some(build.artifact);
+    Ok(Way::Fleet(Box::new(Target {
+        artifact,
+        ..Target::of_build(to.clone())
+    })))
+}
+
+/// Returns the target that the fleet goes back to.
+async fn back_from(context: &Context, fleet: &Fleet, enabled: &Target) -> Result<Target, Problem> {
+    let known = builds(&context.zk, &fleet.tree).await?;
+    let known: BTreeMap<BuildName, Build> = known
+        .into_iter()
+        .map(|(name, (build, _))| (name, build))
+        .collect();
+    let history: Vec<_> = fleet
+        .history
+        .iter()
+        .map(|(_, entry)| entry.clone())
+        .collect();
+    let service = &fleet.service;
+    let Some(name) = last_good(enabled, &history, &known) else {
+        return Err(Problem::refused(format!(
+            "{service} has no build to go back to: nothing but {} was ever good",
+            enabled.build
+        ))
+        .fact("nothing was changed")
+        .tip(format!(
+            "deployctl build list {service}; deployctl rollback {service} --to BUILD"
+        ))
+        .tip(format!("to freeze it: deployctl hold {service} -m WHY")));
+    };
+    let of_previous = enabled
+        .previous
+        .as_ref()
+        .filter(|previous| previous.build == name);
+    let artifact = known
+        .get(&name)
+        .map(|build| build.artifact.clone())
+        .or_else(|| of_previous.and_then(|previous| previous.artifact.clone()));
+    Ok(Target {
+        artifact,
+        ..Target::of_build(name)
+    })
+}
+
+/// Takes the canary away. Returns nothing where somebody promoted it meanwhile: then the fleet must
+/// go back.
+async fn leave_canary(
+    args: &RollbackArgs,
+    context: &Context,
+    fleet: &Fleet,
+) -> Result<Option<Rollout>, Problem> {
+    let targets = &fleet.state.targets;
+    let Some(before) = &fleet.canary.znode else {
+        return Ok(None);
+    };
+    let from = targets.canary.as_ref().map(|canary| canary.build.clone());
+    let to = targets
+        .enabled
+        .as_ref()
+        .map(|enabled| enabled.build.clone());
+    let why = args.why.why.clone();
+    let intent = Intent {
+        kind: "rollback",
+        from: from.clone(),
+        to: to.clone(),
+        why,
+    };
+    let numbered = take_number(context, &fleet.tree, &intent).await?;
+    match remove(context, &fleet.tree.canary(), before).await {
+        Ok(Swapped::Written) => {}
+        Ok(Swapped::Lost(None)) => {
+            numbered.withdraw(context).await;
+            return Ok(None);
+        }
+        Ok(Swapped::Lost(now)) => {
+            numbered.withdraw(context).await;
+            return Err(somebody_was_faster(&fleet.service, now.as_ref()));
+        }
+        Err(error) => return Err(error.into()),
+    }
+    if let Some(from) = &from {
+        mark_bad(context, fleet, (from, args.why.why.as_deref())).await;
+    }
+    note_left(context, fleet, targets.canary.as_ref()).await;
+    // Promoted between our look and our removal: the fleet is on its way to the build to leave.
+    let enabled = context.zk.get(&fleet.tree.enabled()).await?;
+    let enabled = crate::fleet::Slot::new(enabled).wanted();
+    if from.is_some() && enabled.map(|target| target.build) == from {
+        return Ok(None);
+    }
+    Ok(Some(Rollout {
+        service: fleet.service.clone(),
+        tree: fleet.tree.clone(),
+        number: Some(numbered.number),
+        kind: intent.kind.to_owned(),
+        from,
+        to: to.clone(),
+        by: Some(context.by.clone()),
+        at: Some(numbered.at.clone()),
+        why: intent.why,
+        goal: Goal::Returned { to },
+    }))
+}
+
+/// Gives the fleet another build, and takes a canary away.
+async fn leave_build(
+    args: &RollbackArgs,
+    context: &Context,
+    (fleet, target): (&Fleet, &Target),
+) -> Result<Rollout, Problem> {
+    let targets = &fleet.state.targets;
+    let left = targets
+        .enabled
+        .as_ref()
+        .map(|enabled| enabled.build.clone());
+    let why = args.why.why.clone();
+    let intent = Intent {
+        kind: "rollback",
+        from: left.clone(),
+        to: Some(target.build.clone()),
+        why,
+    };
+    let numbered = write_target(context, fleet, Place::Enabled, (&intent, target)).await?;
+    if let Some(canary) = fleet
+        .canary
+        .znode
+        .as_ref()
+        .filter(|_| fleet.canary.is_written())
+    {
+        remove(context, &fleet.tree.canary(), canary).await?;
+    }
+    let canary = targets.canary.as_ref().map(|canary| canary.build.clone());
+    for build in [left, canary]
+        .iter()
+        .flatten()
+        .filter(|build| **build != target.build)
+    {
+        mark_bad(context, fleet, (build, args.why.why.as_deref())).await;
+    }
+    note_left(context, fleet, targets.enabled.as_ref()).await;
+    Ok(gate::begun(
+        context,
+        fleet,
+        (&intent, &numbered),
+        &target.build,
+    ))
+}
+
+/// Marks a build as bad, if it is registered and not marked yet. Where that fails the rollback goes
+/// on: it matters more.
+async fn mark_bad(context: &Context, fleet: &Fleet, (name, why): (&BuildName, Option<&str>)) {
+    let (by, at) = context.signature();
+    let why = why.map_or_else(
+        || "rolled back".to_owned(),
+        |why| format!("rolled back: {why}"),
+    );
+    let bad = Bad {
+        by,
+        at,
+        why: Some(why),
+    };
+    let path = fleet.tree.build(name);
+    let marking = context.zk.update(&path, |znode| {
+        let Some(znode) = znode else {
+            return Change::Leave;
+        };
+        match wire::decode::<Build>(&znode.data) {
+            Ok(build) if build.bad.is_none() => {
+                let build = Build {
+                    bad: Some(bad.clone()),
+                    ..build
+                };
+                Change::Write(wire::encode_over(&build, &znode.data))
+            }
+            _ => Change::Leave,
+        }
+    });
+    match marking.await {
+        Ok(_) => context.out.say(&format!(
+            "{name} is marked bad; to take that back: deployctl build bad {} {name} --undo",
+            fleet.service
+        )),
+        Err(error) => context
+            .out
+            .warn(&format!("{name} could not be marked bad: {error}")),
+    }
+}
+
+/// Writes into the history how the rollout ended that is left.
+async fn note_left(context: &Context, fleet: &Fleet, target: Option<&Target>) {
+    let Some((target, number)) = target.and_then(|target| Some((target, target.rollout?))) else {
+        return;
+    };
+    let there = fleet.state.hosts.values().filter(|host| {
+        let report = host.report.as_ref();
+        report.is_some_and(|report| report.serving.as_ref() == Some(&target.build))
+    });
+    let begun = target.at.as_deref().and_then(wire::time::parse);
+    let seconds = begun.map_or(0, |begun| {
+        jiff::Timestamp::now()
+            .duration_since(begun)
+            .as_secs()
+            .max(0)
+            .unsigned_abs()
+    });
+    let outcome = Outcome {
+        result: "rolled back".to_owned(),
+        hosts: there.count() as u64,
+        seconds,
+    };
+    note(context, (&fleet.tree, number), outcome).await;
+}

@@ -1,0 +1,234 @@
+//! Waiting for the outcome of a rollout.
+//!
+//! `deploy_core::rollout::judge` says how it stands, `tell` says what is news, `lines` and `events`
+//! put that into words. Nothing here changes the rollout: who stops waiting, detaches.
+
+use std::time::Duration;
+
+use deploy_core::name::{BuildName, ServiceName};
+use deploy_core::rollout::judge::{Goal, Judgement, Verdict, judge};
+use deploy_core::znode::ServiceTree;
+use jiff::{SignedDuration, Timestamp};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::{Instant, sleep, sleep_until};
+
+use crate::context::Context;
+use crate::exit::Exit;
+use crate::out::{Format, Volume};
+use crate::problem::Problem;
+use crate::watches::{Look, Sight, Watches};
+
+pub(crate) mod end;
+mod events;
+mod lines;
+pub(crate) mod record;
+mod tell;
+
+use self::end::{End, Ending};
+use self::tell::{Event, Teller};
+
+/// A line is said this often although nothing happens, so that CI sees that it lives.
+const HEARTBEAT: Duration = Duration::from_secs(30);
+/// The shortest time between two looks: a large fleet reports hundreds of times a second.
+const LOOK_PAUSE: Duration = Duration::from_millis(50);
+
+/// A rollout to wait for.
+#[derive(Debug, Clone)]
+pub(crate) struct Rollout {
+    /// The service.
+    pub(crate) service: ServiceName,
+    /// Its tree.
+    pub(crate) tree: ServiceTree,
+    /// The number in the history; a target written by hand has none.
+    pub(crate) number: Option<u64>,
+    /// `canary`, `promote`, ….
+    pub(crate) kind: String,
+    /// The build before.
+    pub(crate) from: Option<BuildName>,
+    /// The build that is wanted.
+    pub(crate) to: Option<BuildName>,
+    /// Who wanted it.
+    pub(crate) by: Option<String>,
+    /// When, as stored.
+    pub(crate) at: Option<String>,
+    /// Why.
+    pub(crate) why: Option<String>,
+    /// What is waited for.
+    pub(crate) goal: Goal,
+}
+
+/// How long to wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Patience {
+    /// Not at all.
+    Detach,
+    /// That long.
+    Until(SignedDuration),
+}
+
+/// Where lines of progress go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Lines {
+    /// They accompany a change.
+    Stderr,
+    /// They are what was asked for.
+    Stdout,
+}
+
+impl Rollout {
+    /// Returns `#142`, or `by hand`.
+    pub(crate) fn shown_number(&self) -> String {
+        self.number
+            .map_or_else(|| "by hand".to_owned(), |number| format!("#{number}"))
+    }
+
+    /// Returns `r1 -> r2`, or the one build there is.
+    pub(crate) fn shown_builds(&self) -> String {
+        match (&self.from, &self.to) {
+            (Some(from), Some(to)) if from != to => format!("{from} -> {to}"),
+            (_, Some(to)) => to.to_string(),
+            (Some(from), None) => format!("{from} -> nothing"),
+            (None, None) => "-".to_owned(),
+        }
+    }
+}
+
+/// Waits for the outcome, says what happens meanwhile, records the outcome, and says that.
+///
+/// # Errors
+/// `Failed`, `TimedOut`, `Superseded`, `Unreachable`: as [`Problem`]s with their exit code.
+pub(crate) async fn outcome(
+    context: &Context,
+    rollout: &Rollout,
+    patience: Patience,
+    lines: Lines,
+) -> Result<Exit, Problem> {
+    let mut wait = Wait {
+        context,
+        rollout,
+        lines,
+        teller: Teller::default(),
+        last: None,
+        since: Timestamp::now(),
+    };
+    let ending = match patience {
+        Patience::Detach => Ending::Detached,
+        Patience::Until(limit) => wait.run(limit).await?,
+    };
+    let mut end = End::new(rollout, ending, wait.last.take(), wait.since);
+    end.settle(context, rollout).await;
+    record::record(context, rollout, &end).await;
+    end.say(context, rollout)
+}
+
+struct Wait<'a> {
+    context: &'a Context,
+    rollout: &'a Rollout,
+    lines: Lines,
+    teller: Teller,
+    last: Option<(Box<Sight>, Judgement)>,
+    since: Timestamp,
+}
+
+/// What ended the pause between two looks.
+enum Woken {
+    News,
+    Heartbeat,
+    TimedOut,
+    Interrupted,
+}
+
+impl Wait<'_> {
+    async fn run(&mut self, limit: SignedDuration) -> Result<Ending, Problem> {
+        let limit = Duration::try_from(limit).unwrap_or(Duration::ZERO);
+        let deadline = Instant::now() + limit;
+        let mut heartbeat = Instant::now() + HEARTBEAT;
+        let mut watches =
+            Watches::start(&self.context.zk, &self.rollout.tree, &self.rollout.service);
+        let bug = |error| Problem::new(Exit::Bug, format!("failed to wait for signals: {error}"));
+        let mut interrupt = signal(SignalKind::interrupt()).map_err(bug)?;
+        let mut terminate = signal(SignalKind::terminate()).map_err(bug)?;
+        loop {
+            if let Some(ending) = self.look(&mut watches)? {
+                return Ok(ending);
+            }
+            // Cancel-safe, all of them: they only wait.
+            let woken = tokio::select! {
+                biased;
+                _ = interrupt.recv() => Woken::Interrupted,
+                _ = terminate.recv() => Woken::Interrupted,
+                () = sleep_until(deadline) => Woken::TimedOut,
+                () = sleep_until(heartbeat) => Woken::Heartbeat,
+                () = async { watches.changed().await; sleep(LOOK_PAUSE).await } => Woken::News,
+            };
+            match woken {
+                Woken::News => heartbeat = heartbeat.max(Instant::now()),
+                Woken::Heartbeat => {
+                    heartbeat = Instant::now() + HEARTBEAT;
+                    self.tell(&[self.teller.progress()]);
+                }
+                Woken::TimedOut if self.teller.link_is_lost() => {
+                    return Ok(Ending::LostSight(limit));
+                }
+                Woken::TimedOut => return Ok(Ending::TimedOut(limit)),
+                Woken::Interrupted => return Ok(Ending::Interrupted),
+            }
+        }
+    }
+
+    /// Looks at the service, tells what is new, and returns the end if it is one.
+    fn look(&mut self, watches: &mut Watches) -> Result<Option<Ending>, Problem> {
+        let sight = match watches.look() {
+            Look::Current(sight) => sight,
+            Look::Loading => return Ok(None),
+            Look::Down => {
+                let events = self.teller.link_lost();
+                self.tell(&events);
+                return Ok(None);
+            }
+            Look::Refused(error) => return Err(error.into()),
+        };
+        let judgement = judge(&sight.state, &self.rollout.goal);
+        let events = self.teller.update(&sight, &judgement);
+        self.tell(&events);
+        let ending = match judgement.verdict {
+            Verdict::Going => None,
+            Verdict::Done => Some(Ending::Done),
+            Verdict::Failed => Some(Ending::Failed),
+            Verdict::Superseded => Some(Ending::Superseded),
+            Verdict::NobodyLive => Some(Ending::NobodyLive),
+        };
+        // A superseded rollout is about no host any more; what was seen before says more.
+        if ending != Some(Ending::Superseded) || self.last.is_none() {
+            self.last = Some((sight, judgement));
+        }
+        Ok(ending)
+    }
+
+    fn tell(&self, events: &[Event]) {
+        let now = Timestamp::now();
+        for event in events {
+            match self.context.out.format {
+                Format::Jsonl => self
+                    .context
+                    .out
+                    .data(&events::json(event, self.rollout, now).to_string()),
+                Format::Json => {}
+                Format::Text => self.say(event, now),
+            }
+        }
+    }
+
+    fn say(&self, event: &Event, now: Timestamp) {
+        let out = &self.context.out;
+        if event.is_detail() && out.volume < Volume::Verbose {
+            return;
+        }
+        for line in lines::text(event, self.rollout, (out, now)) {
+            match self.lines {
+                Lines::Stdout => out.data(&line),
+                Lines::Stderr => out.say(&line),
+            }
+        }
+    }
+}

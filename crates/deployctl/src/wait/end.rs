@@ -1,0 +1,477 @@
+//! How a wait ended, in an exit code, in words, and in JSON.
+
+use std::time::Duration;
+
+use deploy_core::name::HostName;
+use deploy_core::rollout::judge::{Goal, Judgement};
+use deploy_core::rollout::{Host, Standing};
+use deploy_core::wire::history::{Entry, Outcome};
+use deploy_core::wire::time;
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use super::tell::Tally;
+use super::{Rollout, events, lines};
+use crate::context::Context;
+use crate::exit::Exit;
+use crate::fleet::history;
+use crate::out::Format;
+use crate::problem::Problem;
+use crate::text::{self, clean, count};
+use crate::watches::Sight;
+
+/// Lines of a host's output that are shown.
+const LOG_LINES_MAX: usize = 5;
+/// Failed hosts that are shown with their output.
+const FAILED_SHOWN_MAX: usize = 3;
+/// Entries of the history that are searched for who took over.
+const SEARCHED_MAX: usize = 20;
+
+/// Why waiting ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ending {
+    /// Every live host is there.
+    Done,
+    /// Nobody is alive to do it.
+    NobodyLive,
+    /// A host failed.
+    Failed,
+    /// Another rollout took its place.
+    Superseded,
+    /// A rollback took its place.
+    RolledBack,
+    /// It took too long.
+    TimedOut(Duration),
+    /// It took too long, and there is no link to look.
+    LostSight(Duration),
+    /// By the user.
+    Interrupted,
+    /// The user did not want to wait.
+    Detached,
+}
+
+/// The end of a wait.
+#[derive(Debug)]
+pub(crate) struct End {
+    ending: Ending,
+    seen: Option<(Box<Sight>, Judgement)>,
+    /// What took its place, if something did.
+    after: Option<(u64, Entry)>,
+    tally: Tally,
+    seconds: u64,
+}
+
+impl End {
+    /// Puts the end together from what was seen last.
+    pub(crate) fn new(
+        rollout: &Rollout,
+        ending: Ending,
+        seen: Option<(Box<Sight>, Judgement)>,
+        since: Timestamp,
+    ) -> End {
+        let begun = rollout.at.as_deref().and_then(time::parse).unwrap_or(since);
+        let seconds = Timestamp::now()
+            .duration_since(begun)
+            .as_secs()
+            .max(0)
+            .unsigned_abs();
+        let tally = seen
+            .as_ref()
+            .map(|(_, judgement)| Tally::of(judgement))
+            .unwrap_or_default();
+        End {
+            ending,
+            seen,
+            after: None,
+            tally,
+            seconds,
+        }
+    }
+
+    /// Looks up what took the place of a rollout that is not wanted any more.
+    pub(crate) async fn settle(&mut self, context: &Context, rollout: &Rollout) {
+        if self.ending == Ending::Superseded {
+            self.after = successor(context, rollout).await;
+            if self
+                .after
+                .as_ref()
+                .is_some_and(|(_, entry)| undoes(entry, rollout))
+            {
+                self.ending = Ending::RolledBack;
+            }
+        }
+    }
+
+    /// Returns what the history is told; nothing where the end was not seen.
+    pub(crate) fn outcome(&self) -> Option<Outcome> {
+        let result = match self.ending {
+            Ending::Done => "done",
+            Ending::Failed => "failed",
+            Ending::RolledBack => "rolled back",
+            Ending::Superseded => "superseded",
+            _ => return None,
+        };
+        let hosts = self.tally.there as u64;
+        Some(Outcome {
+            result: result.to_owned(),
+            hosts,
+            seconds: self.seconds,
+        })
+    }
+
+    /// Returns the fields of the last event.
+    pub(crate) fn fields(&self) -> Value {
+        let failed: Vec<Value> = self
+            .failed()
+            .map(|(name, host)| failed_json(name, host))
+            .collect();
+        json!({
+            "result": self.result(), "live": self.tally.total - self.tally.offline.len(),
+            "total": self.tally.total, "hosts": events::tally_json(&self.tally),
+            "failed": failed, "seconds": self.seconds, "exit_code": self.exit().code(),
+        })
+    }
+
+    /// Says it, to people or to machines.
+    ///
+    /// # Errors
+    /// Every end that is not a good one.
+    pub(crate) fn say(self, context: &Context, rollout: &Rollout) -> Result<Exit, Problem> {
+        let now = Timestamp::now();
+        match context.out.format {
+            Format::Jsonl => context
+                .out
+                .data(&events::end(&self, rollout, now).to_string()),
+            Format::Json => context.out.json(&self.object(rollout, now)),
+            Format::Text => {}
+        }
+        match self.ending {
+            Ending::Done => self.say_done(context, rollout),
+            Ending::NobodyLive => self.say_nobody(context, rollout),
+            Ending::Interrupted | Ending::Detached => self.say_detached(context, rollout),
+            Ending::Failed => return Err(self.failure(rollout)),
+            Ending::Superseded | Ending::RolledBack => {
+                return Err(superseded(rollout, self.exit(), self.after));
+            }
+            Ending::TimedOut(limit) => return Err(self.timed_out(rollout, limit)),
+            Ending::LostSight(limit) => return Err(lost_sight(rollout, limit)),
+        }
+        Ok(self.exit())
+    }
+
+    fn exit(&self) -> Exit {
+        match self.ending {
+            Ending::Done | Ending::NobodyLive | Ending::Detached => Exit::Done,
+            Ending::Failed | Ending::RolledBack => Exit::Failed,
+            Ending::Superseded => Exit::Superseded,
+            Ending::TimedOut(_) => Exit::TimedOut,
+            Ending::LostSight(_) => Exit::Unreachable,
+            Ending::Interrupted => Exit::Interrupted,
+        }
+    }
+
+    fn result(&self) -> &'static str {
+        match self.ending {
+            Ending::Done => "done",
+            Ending::NobodyLive => "nobody_live",
+            Ending::Failed => "failed",
+            Ending::RolledBack => "rolled_back",
+            Ending::Superseded => "superseded",
+            Ending::TimedOut(_) => "timed_out",
+            Ending::LostSight(_) => "unreachable",
+            Ending::Interrupted => "interrupted",
+            Ending::Detached => "detached",
+        }
+    }
+
+    fn object(&self, rollout: &Rollout, now: Timestamp) -> Value {
+        let mut object = json!({
+            "schema": "deployctl/rollout/1", "at": time::render(now), "service": rollout.service,
+            "rollout": rollout.number, "kind": rollout.kind, "from": rollout.from, "to": rollout.to,
+        });
+        if let (Value::Object(object), Value::Object(fields)) = (&mut object, self.fields()) {
+            object.extend(fields);
+        }
+        object
+    }
+
+    fn say_done(&self, context: &Context, rollout: &Rollout) {
+        let offline = match lines::rest(&self.tally) {
+            rest if rest.is_empty() => rest,
+            rest => format!("; {rest}"),
+        };
+        let staged = self.count(Standing::Staged);
+        let what = match (&rollout.to, staged) {
+            (Some(to), 0) => format!("{to} is served by {} of {}", self.tally.there, self.hosts()),
+            (Some(to), staged) => format!(
+                "{to} is served by {} of {}, {staged} have it staged",
+                self.tally.there - staged,
+                self.hosts()
+            ),
+            (None, _) => "nothing is wanted".to_owned(),
+        };
+        let took = text::seconds(self.seconds);
+        context.out.say(&format!(
+            "{} {}: {} done, {what} after {took}{offline}",
+            rollout.service,
+            rollout.shown_number(),
+            rollout.kind,
+        ));
+        if let Some(tip) = next_step(rollout, staged) {
+            context.out.tip(&tip);
+        }
+    }
+
+    fn say_nobody(&self, context: &Context, rollout: &Rollout) {
+        let service = &rollout.service;
+        let why = match self.tally.total {
+            0 => "no host follows this target".to_owned(),
+            _ => format!("none of {} is live", self.hosts()),
+        };
+        context.out.warn(&format!(
+            "{why}: {} of {service} is written, and nothing runs it yet",
+            rollout.shown_number()
+        ));
+        context.out.tip(&format!(
+            "hosts follow it as soon as they are live: deployctl watch {service}"
+        ));
+    }
+
+    fn say_detached(&self, context: &Context, rollout: &Rollout) {
+        let (service, number) = (&rollout.service, rollout.shown_number());
+        context.out.say(&match self.ending {
+            Ending::Interrupted => {
+                format!("detached: {} {number} of {service} goes on", rollout.kind)
+            }
+            _ => format!(
+                "{service} {}  {} {number}",
+                rollout.shown_builds(),
+                rollout.kind
+            ),
+        });
+        context.out.tip(&watch_again(rollout));
+    }
+
+    fn failure(&self, rollout: &Rollout) -> Problem {
+        let failed: Vec<_> = self.failed().collect();
+        let names = text::list(failed.iter().map(|(name, _)| name.as_str()), 10);
+        let service = &rollout.service;
+        let mut problem = Problem::new(
+            Exit::Failed,
+            format!(
+                "rollout {} of {service} failed on {names}",
+                rollout.shown_number()
+            ),
+        );
+        for (name, host) in failed.iter().take(FAILED_SHOWN_MAX) {
+            problem = problem.facts(failure_lines(name, host));
+        }
+        if let Some(to) = &rollout.to {
+            problem = problem.fact(format!(
+                "{} of {} are at {to}",
+                self.tally.there,
+                self.hosts()
+            ));
+        }
+        let first = failed.first().map_or("HOST", |(name, _)| name.as_str());
+        problem
+            .tip(format!("back to the last good build: deployctl rollback {service}"))
+            .tip(format!("look, and try again: deployctl host show {first} {service}; deployctl host retry {first} {service}"))
+    }
+
+    fn timed_out(&self, rollout: &Rollout, limit: Duration) -> Problem {
+        let rest = lines::rest(&self.tally);
+        let rest = if rest.is_empty() {
+            String::new()
+        } else {
+            format!("; {rest}")
+        };
+        let what = format!(
+            "gave up waiting after {}; rollout {} of {} is still running ({} of {} there{rest})",
+            text::seconds(limit.as_secs()),
+            rollout.shown_number(),
+            rollout.service,
+            self.tally.there,
+            self.hosts(),
+        );
+        let blocked = self.with(Standing::Blocked).map(|(name, host)| {
+            let error = host
+                .report
+                .as_ref()
+                .and_then(|report| report.error.as_ref());
+            format!(
+                "{name} is blocked: {}",
+                clean(error.map_or("", |error| &error.message))
+            )
+        });
+        let hold = self
+            .seen
+            .as_ref()
+            .and_then(|(sight, _)| sight.hold.as_ref());
+        let mut problem = Problem::new(Exit::TimedOut, what).facts(blocked.take(FAILED_SHOWN_MAX));
+        if let Some(hold) = hold {
+            let (by, why) = (
+                text::by(hold.by.as_deref()),
+                text::because(hold.why.as_deref()),
+            );
+            problem = problem
+                .fact(format!("{} is held{by}{why}", rollout.service))
+                .tip(format!("deployctl unhold {}", rollout.service));
+        }
+        problem.tip(format!("{} --timeout 30m", watch_again(rollout)))
+    }
+
+    fn failed(&self) -> impl Iterator<Item = (&HostName, &Host)> {
+        self.with(Standing::Failed)
+    }
+
+    fn with(&self, wanted: Standing) -> impl Iterator<Item = (&HostName, &Host)> {
+        let seen = self.seen.iter();
+        seen.flat_map(move |(sight, judgement)| {
+            let hosts = judgement
+                .hosts
+                .iter()
+                .filter(move |(_, standing)| **standing == wanted);
+            hosts.filter_map(|(name, _)| sight.state.hosts.get_key_value(name))
+        })
+    }
+
+    fn count(&self, wanted: Standing) -> usize {
+        self.with(wanted).count()
+    }
+
+    fn hosts(&self) -> String {
+        count(self.tally.total, "host")
+    }
+}
+
+/// Returns what a host says about its failure, with its last lines of output.
+pub(crate) fn failure_lines(name: &HostName, host: &Host) -> Vec<String> {
+    let Some(report) = &host.report else {
+        return Vec::new();
+    };
+    let Some(error) = &report.error else {
+        return vec![format!("{name}: no reason is told")];
+    };
+    let mut shown = vec![format!(
+        "{name}: {}: {}",
+        clean(&error.step),
+        clean(&error.message)
+    )];
+    let skipped = error.log.len().saturating_sub(LOG_LINES_MAX);
+    shown.extend(
+        error
+            .log
+            .iter()
+            .skip(skipped)
+            .map(|line| format!("  | {}", clean(line))),
+    );
+    if let Some(serving) = &report.serving {
+        shown.push(format!("{name} serves {serving}"));
+    }
+    shown
+}
+
+fn failed_json(name: &HostName, host: &Host) -> Value {
+    let report = host.report.as_ref();
+    let error = report.and_then(|report| report.error.as_ref());
+    json!({
+        "host": name, "serving": report.and_then(|report| report.serving.as_ref()),
+        "step": error.map(|error| &error.step), "message": error.map(|error| &error.message),
+        "log": error.map_or(&[][..], |error| &error.log),
+    })
+}
+
+fn next_step(rollout: &Rollout, staged: usize) -> Option<String> {
+    let service = &rollout.service;
+    let to = rollout.to.as_ref()?;
+    match rollout.kind.as_str() {
+        "canary" => Some(format!(
+            "deployctl promote {service}        (or: deployctl rollback {service})"
+        )),
+        "deploy" | "stage" if staged > 0 => {
+            Some(format!("for every host: deployctl deploy {service} {to}"))
+        }
+        _ => None,
+    }
+}
+
+fn watch_again(rollout: &Rollout) -> String {
+    match (&rollout.goal, rollout.number) {
+        (Goal::Retried { host, .. }, _) => {
+            format!("deployctl host show {host} {}", rollout.service)
+        }
+        (_, Some(number)) => format!("deployctl watch {} --rollout {number}", rollout.service),
+        (_, None) => format!("deployctl watch {}", rollout.service),
+    }
+}
+
+fn lost_sight(rollout: &Rollout, limit: Duration) -> Problem {
+    Problem::unreachable(format!(
+        "gave up waiting after {}: the connection to ZooKeeper is lost",
+        text::seconds(limit.as_secs())
+    ))
+    .fact(format!(
+        "this says nothing about rollout {} of {}",
+        rollout.shown_number(),
+        rollout.service
+    ))
+    .tip(watch_again(rollout))
+}
+
+fn superseded(rollout: &Rollout, exit: Exit, after: Option<(u64, Entry)>) -> Problem {
+    let service = &rollout.service;
+    let what = format!("rollout {} of {service}", rollout.shown_number());
+    let by = |entry: &Entry| text::by(entry.by.as_deref());
+    let why = |entry: &Entry| text::because(entry.why.as_deref());
+    let problem = match (&after, exit) {
+        (Some((number, entry)), Exit::Failed) => Problem::new(
+            exit,
+            format!(
+                "{what} was rolled back with #{number}{}{}",
+                by(entry),
+                why(entry)
+            ),
+        ),
+        (Some((number, entry)), _) => {
+            let to = entry
+                .to
+                .as_ref()
+                .map_or_else(String::new, |to| format!(" {to}"));
+            let kind = clean(&entry.kind);
+            Problem::new(
+                exit,
+                format!(
+                    "{what} was superseded by #{number}: {kind}{to}{}{}",
+                    by(entry),
+                    why(entry)
+                ),
+            )
+        }
+        (None, _) => Problem::new(exit, format!("{what} is not wanted any more")),
+    };
+    problem.tip(format!("deployctl status {service}"))
+}
+
+/// Returns the newest change after this rollout.
+async fn successor(context: &Context, rollout: &Rollout) -> Option<(u64, Entry)> {
+    let entries = history(&context.zk, &rollout.tree, SEARCHED_MAX)
+        .await
+        .ok()?;
+    let after = |number: u64| rollout.number.is_none_or(|ours| number > ours);
+    let mut later: Vec<(u64, Entry)> = entries
+        .into_iter()
+        .filter(|(number, entry)| {
+            after(*number) && !matches!(entry.kind.as_str(), "hold" | "unhold")
+        })
+        .collect();
+    // The first that undid it says more than the newest of all.
+    match later.iter().rposition(|(_, entry)| undoes(entry, rollout)) {
+        Some(at) => Some(later.swap_remove(at)),
+        None => later.into_iter().next_back(),
+    }
+}
+
+fn undoes(entry: &Entry, rollout: &Rollout) -> bool {
+    entry.kind == "rollback" && entry.from.is_some() && entry.from == rollout.to
+}

@@ -1,0 +1,41 @@
+//! The outcome in the history: written by the first deployctl that sees the end.
+
+use deploy_core::wire::history::{Entry, Outcome};
+use deploy_core::wire::{self};
+use deploy_core::znode::ServiceTree;
+use deploy_zk::znode::Change;
+
+use super::Rollout;
+use super::end::End;
+use crate::context::Context;
+
+/// Records how a rollout ended, if it did and nobody has recorded it yet.
+///
+/// What can't be recorded is no reason to say anything else than what was seen.
+pub(crate) async fn record(context: &Context, rollout: &Rollout, end: &End) {
+    if let (Some(number), Some(outcome)) = (rollout.number, end.outcome()) {
+        note(context, (&rollout.tree, number), outcome).await;
+    }
+}
+
+/// Writes the outcome of a rollout, unless there is one.
+pub(crate) async fn note(context: &Context, (tree, number): (&ServiceTree, u64), outcome: Outcome) {
+    let path = tree.rollout(number);
+    let noting = context.zk.update(&path, |znode| {
+        let Some(znode) = znode else {
+            return Change::Leave;
+        };
+        match wire::decode::<Entry>(&znode.data) {
+            Ok(entry) if entry.outcome.is_none() => {
+                let entry = Entry {
+                    outcome: Some(outcome.clone()),
+                    ..entry
+                };
+                Change::Write(wire::encode_over(&entry, &znode.data))
+            }
+            _ => Change::Leave,
+        }
+    });
+    // Another deployctl that watches has its turn.
+    let _ = noting.await;
+}

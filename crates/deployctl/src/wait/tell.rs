@@ -1,0 +1,232 @@
+//! What is news: each host's standing is told once, when it changes.
+
+use std::collections::BTreeMap;
+
+use deploy_core::name::{BuildName, HostName};
+use deploy_core::rollout::judge::Judgement;
+use deploy_core::rollout::{Host, Standing};
+use deploy_core::wire::hold::Hold;
+use deploy_core::wire::report::{ErrorReport, StepReport};
+
+use crate::watches::Sight;
+
+/// Something to tell.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Event {
+    /// The first look.
+    Start(Tally),
+    /// A host is somewhere else than before.
+    Host(Box<HostEvent>),
+    /// The service is held.
+    Held(Hold),
+    /// The hold is over.
+    Released,
+    /// Nothing new; how it stands.
+    Progress(Tally),
+    /// The link to ZooKeeper is lost.
+    LinkLost,
+    /// It is back.
+    LinkBack,
+}
+
+/// A host and where it is.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct HostEvent {
+    /// The host.
+    pub(crate) host: HostName,
+    /// Where it is on the way.
+    pub(crate) standing: Standing,
+    /// Whether it was offline until now.
+    pub(crate) is_back: bool,
+    /// The word of its phase.
+    pub(crate) phase: Option<String>,
+    /// The step under way.
+    pub(crate) step: Option<StepReport>,
+    /// What is wrong.
+    pub(crate) error: Option<ErrorReport>,
+    /// The build that it serves.
+    pub(crate) serving: Option<BuildName>,
+    /// Its instances, and how many of them serve.
+    pub(crate) instances: (usize, usize),
+    /// Everybody.
+    pub(crate) tally: Tally,
+}
+
+/// How many hosts are where.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Tally {
+    /// All that it is about.
+    pub(crate) total: usize,
+    /// Serving or staged.
+    pub(crate) there: usize,
+    /// On the way.
+    pub(crate) working: usize,
+    /// For a lease, or under hold.
+    pub(crate) waiting: usize,
+    /// Failed.
+    pub(crate) failed: usize,
+    /// Blocked.
+    pub(crate) blocked: usize,
+    /// Without an agent, by name.
+    pub(crate) offline: Vec<HostName>,
+}
+
+/// Remembers what was told.
+#[derive(Debug, Default)]
+pub(crate) struct Teller {
+    tally: Option<Tally>,
+    told: BTreeMap<HostName, Told>,
+    held: bool,
+    link_lost: bool,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+struct Told {
+    standing: Standing,
+    /// What else makes a line worth another one.
+    detail: String,
+}
+
+impl Event {
+    /// Tells whether only those want it who want everything.
+    pub(crate) fn is_detail(&self) -> bool {
+        match self {
+            Event::Host(event) => {
+                let on_the_way = matches!(
+                    event.standing,
+                    Standing::Working | Standing::Waiting | Standing::Unseen | Standing::Idle
+                );
+                on_the_way && !event.is_back
+            }
+            _ => false,
+        }
+    }
+}
+
+impl Teller {
+    /// Tells what changed since the last look.
+    pub(crate) fn update(&mut self, sight: &Sight, judgement: &Judgement) -> Vec<Event> {
+        let tally = Tally::of(judgement);
+        let mut events = Vec::new();
+        if std::mem::take(&mut self.link_lost) {
+            events.push(Event::LinkBack);
+        }
+        let is_first = self.tally.replace(tally.clone()).is_none();
+        if is_first {
+            events.push(Event::Start(tally.clone()));
+        }
+        match (&sight.hold, self.held) {
+            (Some(hold), false) => events.push(Event::Held(hold.clone())),
+            (None, true) => events.push(Event::Released),
+            _ => {}
+        }
+        self.held = sight.hold.is_some();
+        for (name, standing) in &judgement.hosts {
+            let host = &sight.state.hosts[name];
+            let told = Told {
+                standing: *standing,
+                detail: detail(host, *standing),
+            };
+            let before = self.told.insert(name.clone(), told.clone());
+            // Who is offline from the start is in the first line.
+            let known = is_first && *standing == Standing::Offline;
+            if before.as_ref() != Some(&told) && !known {
+                let is_back = before.is_some_and(|before| before.standing == Standing::Offline);
+                let event = HostEvent::new(name, host, (*standing, is_back), &tally);
+                events.push(Event::Host(Box::new(event)));
+            }
+        }
+        self.told
+            .retain(|name, _| judgement.hosts.contains_key(name));
+        events
+    }
+
+    /// Tells that the link is lost, once.
+    pub(crate) fn link_lost(&mut self) -> Vec<Event> {
+        if std::mem::replace(&mut self.link_lost, true) {
+            Vec::new()
+        } else {
+            vec![Event::LinkLost]
+        }
+    }
+
+    /// Tells whether the link is lost.
+    pub(crate) fn link_is_lost(&self) -> bool {
+        self.link_lost
+    }
+
+    /// Tells how it stands.
+    pub(crate) fn progress(&self) -> Event {
+        Event::Progress(self.tally.clone().unwrap_or_default())
+    }
+}
+
+impl HostEvent {
+    fn new(
+        name: &HostName,
+        host: &Host,
+        (standing, is_back): (Standing, bool),
+        tally: &Tally,
+    ) -> HostEvent {
+        let report = host.report.as_ref();
+        let instances = report.map_or(&[][..], |report| &report.instances);
+        let serving = instances
+            .iter()
+            .filter(|instance| instance.state == "serving")
+            .count();
+        HostEvent {
+            host: name.clone(),
+            standing,
+            is_back,
+            phase: report.map(|report| report.phase.to_string()),
+            step: report.and_then(|report| report.step.clone()),
+            error: report.and_then(|report| report.error.clone()),
+            serving: report.and_then(|report| report.serving.clone()),
+            instances: (instances.len(), serving),
+            tally: tally.clone(),
+        }
+    }
+}
+
+impl Tally {
+    /// Counts the hosts of a judgement.
+    pub(crate) fn of(judgement: &Judgement) -> Tally {
+        let mut tally = Tally {
+            total: judgement.hosts.len(),
+            ..Tally::default()
+        };
+        for (name, standing) in &judgement.hosts {
+            match standing {
+                Standing::Done | Standing::Staged => tally.there += 1,
+                Standing::Working | Standing::Unseen => tally.working += 1,
+                Standing::Waiting => tally.waiting += 1,
+                Standing::Failed => tally.failed += 1,
+                Standing::Blocked => tally.blocked += 1,
+                Standing::Offline => tally.offline.push(name.clone()),
+                Standing::Idle => {}
+            }
+        }
+        tally
+    }
+}
+
+fn detail(host: &Host, standing: Standing) -> String {
+    let Some(report) = &host.report else {
+        return String::new();
+    };
+    match standing {
+        Standing::Blocked | Standing::Failed => report
+            .error
+            .as_ref()
+            .map_or_else(String::new, |error| error.message.clone()),
+        Standing::Working | Standing::Waiting => {
+            let step = report.step.as_ref();
+            let step = step.map(|step| (&step.name, step.attempt, step.done, step.total));
+            format!("{} {step:?}", report.phase)
+        }
+        _ => String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,191 @@
+//! A service, followed: every target, role, report and sign of life under a watch.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use deploy_core::name::{HostName, ServiceName};
+use deploy_core::rollout::{State, Targets};
+use deploy_core::wire::hold::Hold;
+use deploy_core::znode::ServiceTree;
+use deploy_zk::error::Error;
+use deploy_zk::link::Link;
+use deploy_zk::seen::{Seen, View};
+use deploy_zk::zk::Zk;
+use deploy_zk::znode::Znode;
+use futures_util::future::select_all;
+use jiff::Timestamp;
+use tokio::sync::watch::Receiver;
+
+use crate::fleet::{Slot, host_of};
+
+/// Watches on everything that decides how far a rollout is.
+pub(crate) struct Watches {
+    zk: Zk,
+    tree: ServiceTree,
+    service: ServiceName,
+    link: Receiver<Link>,
+    enabled: Receiver<Seen<Znode>>,
+    canary: Receiver<Seen<Znode>>,
+    hold: Receiver<Seen<Znode>>,
+    roles: Receiver<Seen<Vec<String>>>,
+    reporting: Receiver<Seen<Vec<String>>>,
+    hosts: BTreeMap<HostName, HostWatches>,
+}
+
+struct HostWatches {
+    role: Receiver<Seen<Znode>>,
+    report: Receiver<Seen<Znode>>,
+    alive: Receiver<Seen<Znode>>,
+}
+
+/// What a look at a service finds.
+#[derive(Debug)]
+pub(crate) enum Look {
+    /// The service as it is now.
+    Current(Box<Sight>),
+    /// Something was not read yet, or not since the link is back.
+    Loading,
+    /// There is no link; what was seen last may be out of date.
+    Down,
+    /// A znode must not be read.
+    Refused(Error),
+}
+
+/// A service at one moment.
+#[derive(Debug)]
+pub(crate) struct Sight {
+    /// Targets, roles and reports.
+    pub(crate) state: State,
+    /// The hold in force.
+    pub(crate) hold: Option<Hold>,
+}
+
+impl Watches {
+    /// Starts to follow a service.
+    pub(crate) fn start(zk: &Zk, tree: &ServiceTree, service: &ServiceName) -> Watches {
+        Watches {
+            link: zk.link(),
+            enabled: zk.watch(&tree.enabled()),
+            canary: zk.watch(&tree.canary()),
+            hold: zk.watch(&tree.hold()),
+            roles: zk.watch_children(&tree.roles()),
+            reporting: zk.watch_children(&tree.hosts()),
+            hosts: BTreeMap::new(),
+            zk: zk.clone(),
+            tree: tree.clone(),
+            service: service.clone(),
+        }
+    }
+
+    /// Looks at what there is now.
+    pub(crate) fn look(&mut self) -> Look {
+        let link = self.link.borrow_and_update().clone();
+        let mut gaze = Gaze {
+            link,
+            loading: false,
+            refused: None,
+        };
+        let enabled = gaze.at(&mut self.enabled);
+        let canary = gaze.at(&mut self.canary);
+        let hold = gaze.at(&mut self.hold);
+        let names = [gaze.at(&mut self.roles), gaze.at(&mut self.reporting)];
+        self.follow_hosts(names.into_iter().flatten().flatten());
+        let hosts = self.hosts.iter_mut().map(|(name, watches)| {
+            let role = gaze.at(&mut watches.role);
+            let report = gaze.at(&mut watches.report);
+            let alive = gaze.at(&mut watches.alive);
+            (
+                name.clone(),
+                host_of(role.as_ref(), report.as_ref(), alive.as_ref()),
+            )
+        });
+        let hosts = hosts.collect();
+        if !gaze.link.is_up() {
+            return Look::Down;
+        }
+        if let Some(error) = gaze.refused {
+            return Look::Refused(error);
+        }
+        if gaze.loading {
+            return Look::Loading;
+        }
+        let targets = Targets {
+            enabled: Slot::new(enabled).wanted(),
+            canary: Slot::new(canary).wanted(),
+        };
+        let now = Timestamp::now();
+        Look::Current(Box::new(Sight {
+            state: State {
+                service: self.service.clone(),
+                targets,
+                hosts,
+            },
+            hold: hold
+                .map(|znode| Hold::read(&znode.data))
+                .filter(|hold| hold.holds(now)),
+        }))
+    }
+
+    /// Returns when there is something new to look at. Cancel-safe.
+    pub(crate) async fn changed(&mut self) {
+        let mut changes: Vec<BoxedChange<'_>> = vec![
+            Box::pin(next(&mut self.link)),
+            Box::pin(next(&mut self.enabled)),
+            Box::pin(next(&mut self.canary)),
+            Box::pin(next(&mut self.hold)),
+            Box::pin(next(&mut self.roles)),
+            Box::pin(next(&mut self.reporting)),
+        ];
+        for watches in self.hosts.values_mut() {
+            changes.push(Box::pin(next(&mut watches.role)));
+            changes.push(Box::pin(next(&mut watches.report)));
+            changes.push(Box::pin(next(&mut watches.alive)));
+        }
+        select_all(changes).await;
+    }
+
+    fn follow_hosts(&mut self, names: impl Iterator<Item = String>) {
+        let names: BTreeSet<HostName> = names
+            .filter_map(|name| HostName::parse(&name).ok())
+            .collect();
+        self.hosts.retain(|name, _| names.contains(name));
+        for name in names {
+            let (zk, tree) = (&self.zk, &self.tree);
+            self.hosts
+                .entry(name)
+                .or_insert_with_key(|name| HostWatches {
+                    role: zk.watch(&tree.role(name)),
+                    report: zk.watch(&tree.host(name)),
+                    alive: zk.watch(&tree.alive(name)),
+                });
+        }
+    }
+}
+
+type BoxedChange<'a> = std::pin::Pin<Box<dyn Future<Output = ()> + 'a>>;
+
+async fn next<T>(receiver: &mut Receiver<T>) {
+    if receiver.changed().await.is_err() {
+        // The session is closed: nothing comes any more.
+        std::future::pending::<()>().await;
+    }
+}
+
+/// One look over many watches.
+struct Gaze {
+    link: Link,
+    loading: bool,
+    refused: Option<Error>,
+}
+
+impl Gaze {
+    fn at<T: Clone>(&mut self, watch: &mut Receiver<Seen<T>>) -> Option<T> {
+        let seen = watch.borrow_and_update();
+        if let Some(error) = &seen.refused {
+            self.refused.get_or_insert_with(|| error.clone());
+        }
+        if !seen.is_current(&self.link) || matches!(seen.view, View::Unknown) {
+            self.loading = true;
+        }
+        seen.view.present().cloned()
+    }
+}
