@@ -135,11 +135,10 @@ pub(crate) fn failed_because(farm: &Farm, host: &Host, word: &str) -> Result<Str
 
 fn report(farm: &Farm, host: &Host) -> Result<Value> {
     let found = farm.terminal.ask(&["host", "show", &host.name])?;
-    let reports = found["services"].as_array().cloned().unwrap_or_default();
-    for report in reports {
-        if report["service"] == "hello" {
-            return Ok(report);
-        }
+    let services = found["services"].as_array().into_iter().flatten();
+    let mut of_hello = services.filter(|service| service["service"] == "hello");
+    match of_hello.next() {
+        Some(service) if service["alive"] == true => Ok(service["report"].clone()),
+        _ => bail!("{} has no agent that runs hello: {found}", host.name),
     }
-    bail!("{} has no report of hello: {found}", host.name)
 }
