@@ -248,7 +248,9 @@ async fn run(
         let (order, done) = tokio::select! {
             stream = accept(listener.as_ref()) => {
                 shared.accepted.fetch_add(1, Ordering::SeqCst);
-                connections.spawn(carry(stream, Arc::clone(&shared)));
+                // Subscribed here: a cut that comes before the task runs must reach it as well.
+                let cut = shared.cut.subscribe();
+                connections.spawn(carry(stream, cut, Arc::clone(&shared)));
                 continue;
             }
             Some(_) = connections.join_next() => continue,
@@ -284,8 +286,7 @@ async fn accept(listener: Option<&TcpListener>) -> TcpStream {
     }
 }
 
-async fn carry(mut client: TcpStream, shared: Arc<Shared>) {
-    let mut cut = shared.cut.subscribe();
+async fn carry(mut client: TcpStream, mut cut: watch::Receiver<Cut>, shared: Arc<Shared>) {
     let budget = lock(&shared.cut_after).take();
     let mut target = *shared.target.borrow();
     target.set_ip(Ipv4Addr::LOCALHOST.into());

@@ -158,6 +158,13 @@ impl Server {
         self.spawn();
     }
 
+    /// Kills it and takes its data away, as a disk that breaks does.
+    pub fn lose_data(&mut self) {
+        self.kill();
+        fs::remove_dir_all(self.dir.path().join("data/version-2"))
+            .expect("its data can be removed");
+    }
+
     /// Stops it in its tracks; its connections stay open.
     pub fn pause(&self) {
         signal(

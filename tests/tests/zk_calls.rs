@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use deploy_zk::config::Config;
+use deploy_zk::config::{Config, ConfigError};
 use deploy_zk::error::Error;
-use deploy_zk::link::Link;
+use deploy_zk::link::{Link, Reason};
 use deploy_zk::seen::View;
 use deploy_zk::zk::Zk;
 use deploy_zk::znode::{Change, Expect, Mode, Updated};
@@ -187,4 +187,165 @@ async fn updates_of_many_lose_nothing() {
         Ok(Updated::Deleted)
     );
     assert_eq!(zk.get("/count").await, Ok(None));
+}
+
+/// F21: what a server would cut the connection for never leaves.
+#[tokio::test]
+async fn f21_bad_requests_are_refused_here() {
+    let Some(server) = Server::start() else {
+        return;
+    };
+    let zk = start(&server);
+    zk.create("/é 世界", "ü".as_bytes(), Mode::Persistent)
+        .await
+        .unwrap();
+    assert_eq!(
+        zk.get("/é 世界").await.unwrap().unwrap().data,
+        "ü".as_bytes()
+    );
+    assert!(
+        zk.children("/")
+            .await
+            .unwrap()
+            .unwrap()
+            .contains(&"é 世界".to_owned())
+    );
+    let link = zk.link().borrow().clone();
+    let requests = zk.stats().requests;
+    for path in [
+        "", "x", "x/y", "/a/", "//", "/a//b", "/.", "/a/..", "/a/./b", "/\0", "/a\u{7f}",
+    ] {
+        assert!(
+            matches!(zk.get(path).await, Err(Error::BadArguments { .. })),
+            "{path:?}"
+        );
+        let seen = zk.watch(path).borrow().clone();
+        assert!(
+            matches!(seen.refused, Some(Error::BadArguments { .. })),
+            "{path:?}"
+        );
+        assert!(!*zk.ephemeral(path, b"").status().borrow());
+    }
+    let large = vec![0; 1_000_001];
+    let results = [
+        zk.create("/large", &large, Mode::Persistent).await,
+        zk.set("/é 世界", &large, Expect::Any).await.map(|_| ()),
+        zk.update("/é 世界", |_| Change::Write(large.clone()))
+            .await
+            .map(|_| ()),
+        zk.create_sequential("/large-", &large).await.map(|_| ()),
+    ];
+    for result in results {
+        assert!(matches!(result, Err(Error::TooLarge { .. })), "{result:?}");
+    }
+    // One read of update.
+    assert!(
+        zk.stats().requests <= requests + 2,
+        "a bad request was sent"
+    );
+    zk.create("/large", &large[..1_000_000], Mode::Persistent)
+        .await
+        .unwrap();
+    assert_eq!(
+        zk.get("/large").await.unwrap().unwrap().data.len(),
+        1_000_000
+    );
+    assert_eq!(*zk.link().borrow(), link, "the link was touched");
+}
+
+#[tokio::test]
+async fn a_bad_config_is_never_tried_and_says_why() {
+    let mut config = Config::new(&["127.0.0.1:2181"]);
+    config.session_timeout = Duration::from_millis(1900);
+    config.op_timeout = Duration::from_millis(50);
+    let zk = Zk::start(config.clone());
+    let mut link = zk.link();
+    let down = eventually_in("it says why", HANG, &mut link, |link| {
+        matches!(
+            link,
+            Link::Down {
+                reason: Reason::Config(ConfigError::SessionTimeout(_))
+            }
+        )
+    })
+    .await;
+    assert_eq!(
+        down.to_string(),
+        "down: a session timeout of 1900 ms is not between 2 s and 300 s"
+    );
+    assert!(matches!(zk.get("/").await, Err(Error::Unavailable(_))));
+    assert_eq!(zk.stats().clients, 0);
+    for host in [
+        "a",
+        "a:",
+        ":1",
+        "a:0",
+        "a:1/chroot",
+        "a:1,b:2",
+        "a b:1",
+        "a:65536",
+    ] {
+        config.hosts = vec![host.to_owned()];
+        assert_eq!(
+            config.check(),
+            Err(ConfigError::Host {
+                host: host.to_owned()
+            })
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_barrier_takes_a_transaction_and_changes_nothing() {
+    let Some(server) = Server::start() else {
+        return;
+    };
+    let zk = start(&server);
+    zk.create("/b", b"", Mode::Persistent).await.unwrap();
+    let before = zk.set("/b", b"1", Expect::Any).await.unwrap().mzxid;
+    zk.barrier().await.unwrap();
+    zk.barrier().await.unwrap();
+    let after = zk.set("/b", b"2", Expect::Any).await.unwrap().mzxid;
+    assert_eq!(
+        after - before,
+        3,
+        "a refusal that is no transaction is no barrier"
+    );
+    assert_eq!(
+        zk.children("/zookeeper").await.unwrap().unwrap(),
+        ["config", "quota"]
+    );
+}
+
+#[tokio::test]
+async fn closing_ends_the_session_at_once() {
+    let Some(server) = Server::start() else {
+        return;
+    };
+    // By name, which has an address of a kind that the server does not listen on as well.
+    let mut long = Config::new(&[&format!("localhost:{}", server.port())]);
+    long.session_timeout = Duration::from_secs(120);
+    let (zk, admin) = (Zk::start(long), start(&server));
+    let other = zk.clone();
+    let kept = zk.ephemeral("/e", b"");
+    eventually_in("it is there", HANG, &mut kept.status(), |kept| *kept).await;
+    let mut seen = admin.watch("/e");
+    eventually_in("it is seen", HANG, &mut seen, |seen| {
+        seen.view.present().is_some()
+    })
+    .await;
+    // The server grants 10 s at most, but only after that would it end the session by itself.
+    let start = std::time::Instant::now();
+    assert!(zk.close(HANG).await);
+    eventually_in("it is gone", HANG, &mut seen, |seen| {
+        seen.view == View::Absent
+    })
+    .await;
+    assert!(
+        start.elapsed() < Duration::from_secs(9),
+        "the session was left to expire"
+    );
+    assert!(!*kept.status().borrow());
+    assert!(matches!(other.get("/").await, Err(Error::Closed(_))));
+    assert!(!other.close(HANG).await);
 }

@@ -29,18 +29,29 @@ async fn f01_f02_changes_after_a_broken_connection_are_seen() {
     };
     for (how, prefix) in [(Cut::Rst, "/rst"), (Cut::Fin, "/fin")] {
         let mut rig = Rig::start(&server, prefix).await;
-        for round in 1..=5 {
+        let (mut again, mut seen) = (Duration::ZERO, Duration::ZERO);
+        for round in 1..=40 {
             let (epoch, generation) = rig.up().await;
             let start = Instant::now();
             rig.proxy.cut(how);
             let (_, generation_now) = rig.up_after(epoch).await;
-            measured("F1-2", "link up again", start.elapsed());
+            again = again.max(start.elapsed());
             assert_eq!(generation, generation_now, "the session was lost");
             let start = Instant::now();
             rig.change(&round.to_string()).await;
             rig.sees(&round.to_string()).await;
-            measured("F1-2", "change after it seen", start.elapsed());
+            seen = seen.max(start.elapsed());
         }
+        measured(
+            &format!("F1-2 40 x {how:?}"),
+            "link up again, at worst",
+            again,
+        );
+        measured(
+            &format!("F1-2 40 x {how:?}"),
+            "change after it seen, at worst",
+            seen,
+        );
         rig.admin
             .create(&rig.path("x"), b"", Mode::Persistent)
             .await
@@ -140,9 +151,9 @@ async fn black_hole(mut rig: Rig, net: Net, lasts: Duration) {
     }
 }
 
-/// F4: nothing gets through for a while, in neither direction.
+/// F4, F5: nothing gets through for a while, in neither direction or in one.
 #[tokio::test]
-async fn f04_black_holes_of_any_length() {
+async fn f04_f05_black_holes_of_any_length() {
     let Some(server) = Server::start() else {
         return;
     };
@@ -151,16 +162,6 @@ async fn f04_black_holes_of_any_length() {
         let rig = Rig::start(&server, &format!("/hole-{quarters}")).await;
         cases.spawn(black_hole(rig, Net::BlackHole, T * quarters / 4));
     }
-    cases.join_all().await;
-}
-
-/// F5: nothing gets through in one direction.
-#[tokio::test]
-async fn f05_black_holes_one_way() {
-    let Some(server) = Server::start() else {
-        return;
-    };
-    let mut cases = JoinSet::new();
     for (net, prefix) in [
         (Net::HoldToClient, "/to-client"),
         (Net::HoldToServer, "/to-server"),
@@ -207,7 +208,7 @@ async fn f14_no_reconnect_loses_authentication() {
     })
     .await;
     let start = Instant::now();
-    for _ in 0..10 {
+    for _ in 0..25 {
         let mut readers = JoinSet::new();
         for _ in 0..40 {
             let (zk, path) = (rig.zk.clone(), rig.path("v"));
@@ -223,7 +224,7 @@ async fn f14_no_reconnect_loses_authentication() {
     }
     measured(
         "F14",
-        "4000 reads over 10 resets, none refused",
+        "10000 reads over 25 resets, none refused",
         start.elapsed(),
     );
     rig.change("1").await;

@@ -73,7 +73,9 @@ impl ArmedWatches {
     /// Returns the watch of this kind that is armed on `path` over this connection.
     pub(crate) fn find(&self, connection: u64, kind: Kind, path: &str) -> Option<Armed> {
         let mut table = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        table.turn_to(connection);
+        if !table.turn_to(connection) {
+            return None;
+        }
         let key = (kind, path.to_owned());
         table
             .watches
@@ -82,16 +84,18 @@ impl ArmedWatches {
             .cloned()
     }
 
-    /// Remembers a watch that was just armed. Returns how many are.
-    pub(crate) fn keep(&self, connection: u64, key: (Kind, String), armed: Armed) -> usize {
+    /// Remembers a watch that was just armed.
+    pub(crate) fn keep(&self, connection: u64, key: (Kind, String), armed: Armed) {
         let mut table = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        table.turn_to(connection);
+        if !table.turn_to(connection) {
+            table.stale += 1;
+            return;
+        }
         table.watches.insert(key, armed);
         if table.watches.len() > table.prune_at {
             table.watches.retain(|_, armed| armed.is_armed());
             table.prune_at = table.watches.len() * 2 + 64;
         }
-        table.watches.len()
     }
 
     /// Tells whether the client drags along so many dead watches that it should be replaced.
@@ -102,8 +106,9 @@ impl ArmedWatches {
 }
 
 impl Table {
-    fn turn_to(&mut self, connection: u64) {
-        if self.connection != connection {
+    /// Forgets the watches of older connections; false if this one is older itself.
+    fn turn_to(&mut self, connection: u64) -> bool {
+        if self.connection < connection {
             self.stale += self
                 .watches
                 .values()
@@ -112,5 +117,6 @@ impl Table {
             self.watches.clear();
             self.connection = connection;
         }
+        self.connection == connection
     }
 }

@@ -4,30 +4,27 @@
 //! to get rid of a hung one, its socket and its session is to shut its runtime down (H5).
 
 use std::future::Future;
-use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
 
-use tokio::runtime::{Builder, Handle, Runtime};
+use tokio::runtime::Handle;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
-use tokio::time::timeout;
 use zookeeper_async as za;
 
+use self::connect::PrivateRuntime;
 use crate::armed::{Armed, ArmedWatches, Kind, arm};
 use crate::config::{Acl, Config};
 use crate::link::Reason;
 use crate::stats::{Counters, count};
 use crate::znode::{Expect, Mode, Stat, Znode};
 
+mod connect;
+
 /// Requests that may be under way at once.
 ///
 /// H3, H4: the client deadlocks when its queues of 64 are full, of requests or of 4 KiB pieces of
 /// answers. 16 znodes of up to 12 KiB fit; beyond that only the heartbeat helps.
 const IN_FLIGHT_MAX: usize = 16;
-
-/// The client's own wait between two attempts to connect. Its default is none at all (H9).
-const RETRY_WAIT: Duration = Duration::from_millis(100);
 
 /// A connected client. Dropping it frees its thread, tasks and socket at once, whatever they do.
 #[derive(Debug)]
@@ -90,9 +87,6 @@ pub(crate) struct Slot {
     counters: Arc<Counters>,
 }
 
-#[derive(Debug)]
-struct PrivateRuntime(Option<Runtime>);
-
 impl Client {
     /// Makes a client and returns when it has a connection, though not yet a session.
     ///
@@ -104,13 +98,7 @@ impl Client {
         count(&counters.clients);
         let runtime = PrivateRuntime::start()?;
         let tasks = runtime.handle()?;
-        // H2: a connect has no timeout of its own, and the name service may hang as well. Both run
-        // in the private runtime, so that giving up needs no cooperation.
-        let making = tasks.spawn(establish(config.hosts.clone(), config.session_timeout));
-        let (zookeeper, connection) = match timeout(config.grace(), making).await {
-            Ok(Ok(made)) => made?,
-            Ok(Err(_)) | Err(_) => return Err(Reason::NoServer),
-        };
+        let (zookeeper, connection) = connect::connect(config, &tasks).await?;
         let session = Arc::new(Session {
             zookeeper,
             tasks,
@@ -127,62 +115,6 @@ impl Client {
             _runtime: runtime,
         })
     }
-}
-
-async fn establish(
-    hosts: Vec<String>,
-    session_timeout: Duration,
-) -> Result<(za::ZooKeeper, watch::Receiver<Connection>), Reason> {
-    let servers = addresses(&hosts).await;
-    if servers.is_empty() {
-        return Err(Reason::NoAddress);
-    }
-    let (sender, receiver) = watch::channel(Connection {
-        number: 1,
-        phase: Phase::Connecting,
-    });
-    let zookeeper = za::ZooKeeper::connect_with_retry_time(
-        &connect_string(&servers),
-        session_timeout,
-        |_event: za::WatchedEvent| {},
-        RETRY_WAIT,
-    )
-    .await
-    .map_err(|_| Reason::NoServer)?;
-    // No await since the client spawned its I/O task, and the only worker is busy with this one:
-    // so the task has not run yet, and no change of state is missed.
-    zookeeper.add_listener(move |state| sender.send_modify(|connection| connection.turn(state)));
-    Ok((zookeeper, receiver))
-}
-
-/// Returns all addresses of all `hosts` that have any, shuffled.
-///
-/// H10: the client would resolve once for ever, take the first address of each, and always begin
-/// with the first: a whole fleet on one server.
-async fn addresses(hosts: &[String]) -> Vec<SocketAddr> {
-    let mut servers: Vec<SocketAddr> = Vec::new();
-    for host in hosts {
-        match tokio::net::lookup_host(host.as_str()).await {
-            Ok(found) => servers.extend(found),
-            Err(error) => tracing::warn!(host, %error, "no address of a zookeeper server"),
-        }
-    }
-    servers.sort_unstable();
-    servers.dedup();
-    fastrand::shuffle(&mut servers);
-    servers
-}
-
-fn connect_string(servers: &[SocketAddr]) -> String {
-    let mut list: Vec<String> = servers.iter().map(SocketAddr::to_string).collect();
-    // H9: a server that takes connections and closes them, as one without a quorum does, is tried
-    // again without any pause, because connecting did not fail. Nobody can listen on port 0, so
-    // this one always fails, locally, and makes the client wait.
-    if let [only] = list.as_slice() {
-        list = vec![only.clone(); 3];
-    }
-    list.push("127.0.0.1:0".to_owned());
-    list.join(",")
 }
 
 impl Connection {
@@ -289,16 +221,20 @@ impl Session {
             return Ok((self.exists(slot, path).await?, armed));
         }
         let (trigger, armed) = arm();
-        let (session, sent) = (Arc::clone(self), path.to_owned());
+        let (session, path, kept) = (Arc::clone(self), path.to_owned(), armed.clone());
         let found = self
             .send(slot, async move {
-                session
-                    .zookeeper
-                    .exists_w(&sent, move |_event| trigger.fire())
-                    .await
+                let zookeeper = &session.zookeeper;
+                let found = zookeeper
+                    .exists_w(&path, move |_event| trigger.fire())
+                    .await;
+                // Here, since the caller may be gone by now: the watch is armed all the same.
+                if found.is_ok() {
+                    session.keep_armed(number, (Kind::Data, path), kept);
+                }
+                found
             })
             .await?;
-        self.keep_armed(number, (Kind::Data, path.to_owned()), &armed);
         Ok((found.map(Stat::from), armed))
     }
 
@@ -348,20 +284,21 @@ impl Session {
             return Ok(found.map(|names| (names, armed)));
         }
         let (trigger, armed) = arm();
-        let (session, sent) = (Arc::clone(self), path.to_owned());
+        let (session, path, kept) = (Arc::clone(self), path.to_owned(), armed.clone());
         let found = self
             .send(slot, async move {
-                session
-                    .zookeeper
-                    .get_children_w(&sent, move |_event| trigger.fire())
-                    .await
+                let zookeeper = &session.zookeeper;
+                let found = zookeeper
+                    .get_children_w(&path, move |_event| trigger.fire())
+                    .await;
+                // Here, since the caller may be gone by now: the watch is armed all the same.
+                if found.is_ok() {
+                    session.keep_armed(number, (Kind::Children, path), kept);
+                }
+                found
             })
             .await;
-        let Some(names) = present(found.map(sorted))? else {
-            return Ok(None);
-        };
-        self.keep_armed(number, (Kind::Children, path.to_owned()), &armed);
-        Ok(Some((names, armed)))
+        Ok(present(found.map(sorted))?.map(|names| (names, armed)))
     }
 
     /// Creates a znode and returns its path, which differs from `path` if it is to be numbered.
@@ -432,11 +369,9 @@ impl Session {
         self.armed.is_worn()
     }
 
-    fn keep_armed(&self, number: u64, key: (Kind, String), armed: &Armed) {
-        let armed = self.armed.keep(number, key, armed.clone());
-        self.counters
-            .watches_armed
-            .store(armed as u64, Ordering::Relaxed);
+    fn keep_armed(&self, number: u64, key: (Kind, String), armed: Armed) {
+        count(&self.counters.watches_made);
+        self.armed.keep(number, key, armed);
     }
 
     /// Runs one request in the client's own runtime, to its end, whether or not the caller stays.
@@ -510,33 +445,6 @@ impl Slot {
 impl Drop for Slot {
     fn drop(&mut self) {
         self.counters.in_flight.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-impl PrivateRuntime {
-    fn start() -> Result<PrivateRuntime, Reason> {
-        let runtime = Builder::new_multi_thread()
-            .worker_threads(1)
-            .thread_name("zookeeper")
-            .enable_all()
-            .build()
-            .map_err(|_| Reason::NoThread)?;
-        Ok(PrivateRuntime(Some(runtime)))
-    }
-
-    fn handle(&self) -> Result<Handle, Reason> {
-        self.0
-            .as_ref()
-            .map(|runtime| runtime.handle().clone())
-            .ok_or(Reason::NoThread)
-    }
-}
-
-impl Drop for PrivateRuntime {
-    fn drop(&mut self) {
-        if let Some(runtime) = self.0.take() {
-            runtime.shutdown_background();
-        }
     }
 }
 

@@ -59,6 +59,8 @@ impl Ephemeral {
             wanted,
             status: status_sender,
             written: None,
+            made_at: None,
+            backoff: Backoff::default(),
         };
         core.tasks.spawn(keeper.run());
         Ephemeral { data, status }
@@ -73,6 +75,9 @@ struct Keeper {
     status: watch::Sender<bool>,
     /// What this generation is known to have written.
     written: Option<(u64, Vec<u8>)>,
+    /// When it was last created.
+    made_at: Option<Instant>,
+    backoff: Backoff,
 }
 
 /// Why the keeper stopped waiting.
@@ -85,7 +90,6 @@ enum Woken {
 
 impl Keeper {
     async fn run(mut self) {
-        let mut backoff = Backoff::default();
         // The last generation that may own the znode.
         let mut generation = 0;
         loop {
@@ -98,22 +102,18 @@ impl Keeper {
             generation = up.generation;
             match up.ask(self.ensure(&up)).await {
                 Ok(armed) => {
-                    let since = Instant::now();
-                    self.status.send_replace(true);
+                    self.say_kept();
                     let woken = self.wait(&up, armed).await;
-                    // Not while only the data changes: the znode stays.
-                    self.status
-                        .send_if_modified(|status| !up.holds() && std::mem::take(status));
+                    // But not while only the data changes: the znode stays.
+                    if !up.holds() {
+                        self.say_missing();
+                    }
                     if let Woken::Dropped = woken {
                         break;
                     }
-                    // Somebody who takes it away again and again must not make us spin.
-                    if since.elapsed() > self.core.config.session_timeout {
-                        backoff.reset();
-                    }
                 }
                 Err(fault) => {
-                    self.status.send_replace(false);
+                    self.say_missing();
                     if fault != Fault::Lost {
                         tracing::warn!(
                             path = self.path,
@@ -122,12 +122,13 @@ impl Keeper {
                         );
                     }
                     if up.holds() {
-                        self.rest(backoff.next_wait()).await;
+                        let wait = self.backoff.next_wait();
+                        self.rest(wait).await;
                     }
                 }
             }
         }
-        self.status.send_replace(false);
+        self.say_missing();
         self.remove(generation).await;
     }
 
@@ -141,7 +142,7 @@ impl Keeper {
                 .await?;
             match found {
                 None => {
-                    // Not there, so this is written by nobody but us.
+                    self.say_missing();
                     self.written = None;
                     self.create(up, &wanted).await?;
                 }
@@ -160,7 +161,7 @@ impl Keeper {
                     // Of an older session of ours, which would take it away when it expires; or one
                     // whose creation by us was never confirmed. Only if it is still the one seen.
                     tracing::info!(path = self.path, "taking over an ephemeral znode");
-                    self.status.send_replace(false);
+                    self.say_missing();
                     let slot = session.slot().await;
                     match session
                         .delete(slot, &self.path, Expect::Version(stat.version))
@@ -175,6 +176,14 @@ impl Keeper {
     }
 
     async fn create(&mut self, up: &Up, wanted: &[u8]) -> Result<(), Fault> {
+        // Two processes with the same path would take it from each other without end.
+        match self.made_at {
+            Some(at) if at.elapsed() < self.core.config.session_timeout => {
+                let wait = self.backoff.next_wait();
+                self.rest(wait).await;
+            }
+            _ => self.backoff.reset(),
+        }
         let new = NewZnode {
             data: wanted,
             naming: Naming::Plain(Mode::Ephemeral),
@@ -188,6 +197,7 @@ impl Keeper {
                 // Kept by the first: a client has one session.
                 let _ = up.session.id.set(stat.ephemeral_owner);
                 self.written = Some((up.generation, wanted.to_vec()));
+                self.made_at = Some(Instant::now());
                 Ok(())
             }
             Ok(_) => Err(Fault::Lost),
@@ -207,6 +217,15 @@ impl Keeper {
                 Err(_) => Woken::Dropped,
             }
         }
+    }
+
+    fn say_kept(&self) {
+        self.status
+            .send_if_modified(|kept| !std::mem::replace(kept, true));
+    }
+
+    fn say_missing(&self) {
+        self.status.send_if_modified(std::mem::take);
     }
 
     async fn rest(&mut self, wait: Duration) {
@@ -248,7 +267,14 @@ impl Keeper {
             .exists(up.session.slot().await, &self.path)
             .await?;
         let Some(stat) = found else { return Ok(()) };
-        if up.session.id.get() != Some(&stat.ephemeral_owner) {
+        // Whether it is ours is not known if the answer to its creation was lost. Then it goes too:
+        // nobody else uses the path.
+        if up
+            .session
+            .id
+            .get()
+            .is_some_and(|id| *id != stat.ephemeral_owner)
+        {
             return Ok(());
         }
         let slot = up.session.slot().await;

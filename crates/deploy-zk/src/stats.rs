@@ -17,8 +17,9 @@ pub struct Stats {
     pub requests: u64,
     /// Requests waiting for their answer.
     pub in_flight: u64,
-    /// Watches that the server holds for this session, at most.
-    pub watches_armed: u64,
+    /// Watches given to clients. A client keeps each until it fires, so this should stay far behind
+    /// the number of reads.
+    pub watches_made: u64,
 }
 
 #[derive(Debug, Default)]
@@ -29,7 +30,7 @@ pub(crate) struct Counters {
     pub(crate) missed_events: AtomicU64,
     pub(crate) requests: AtomicU64,
     pub(crate) in_flight: AtomicU64,
-    pub(crate) watches_armed: AtomicU64,
+    pub(crate) watches_made: AtomicU64,
 }
 
 impl Counters {
@@ -42,7 +43,7 @@ impl Counters {
             missed_events: read(&self.missed_events),
             requests: read(&self.requests),
             in_flight: read(&self.in_flight),
-            watches_armed: read(&self.watches_armed),
+            watches_made: read(&self.watches_made),
         }
     }
 }

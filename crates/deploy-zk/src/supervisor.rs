@@ -10,12 +10,15 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::backend::{Client, Fault, Phase, Session};
+use crate::backend::{Client, Connection, Fault, Phase, Session};
 use crate::backoff::Backoff;
 use crate::config::Config;
 use crate::core::{Current, Up};
 use crate::link::{Link, Reason};
 use crate::stats::{Counters, count};
+
+/// Time between two nudges of a client that is connecting.
+const NUDGE_EVERY: Duration = Duration::from_millis(50);
 
 pub(crate) struct Supervisor {
     pub(crate) config: Config,
@@ -106,9 +109,7 @@ impl Supervisor {
     async fn serve(&mut self, session: &Arc<Session>) -> Reason {
         let mut reason = Reason::NoServer;
         loop {
-            let connected =
-                session.connection_that(|connection| connection.phase != Phase::Connecting);
-            let connection = match timeout(self.config.grace(), connected).await {
+            let connection = match timeout(self.config.grace(), settled(session)).await {
                 Ok(connection) if connection.phase == Phase::Connected => connection.number,
                 Ok(_) => return Reason::SessionLost,
                 Err(_) => return reason,
@@ -200,8 +201,14 @@ impl Supervisor {
         // First of all nobody sends anything any more: closing must be the last request.
         self.current.send_replace(Current::Closed);
         let closed = match up {
-            // H2: closing hangs for as long as there is no connection.
-            Some(up) => matches!(timeout(deadline, up.session.close()).await, Ok(Ok(()))),
+            Some(up) => {
+                // The client says that it is closed when it has written so, even into a black hole:
+                // so ask first whether anybody is there.
+                let heard = matches!(timeout(deadline / 2, up.session.probe()).await, Ok(Ok(())));
+                // H2: closing hangs for as long as there is no connection.
+                let closed = timeout(deadline / 2, up.session.close()).await;
+                heard && matches!(closed, Ok(Ok(())))
+            }
             None => false,
         };
         self.client = None;
@@ -215,6 +222,27 @@ fn lost(up: &Up) -> Turn {
     match up.session.connection().phase {
         Phase::Dead => Turn::Over(Reason::SessionLost),
         Phase::Connecting | Phase::Connected => Turn::Suspended,
+    }
+}
+
+/// Returns when the client has a session again, or none for good. Cancel-safe.
+async fn settled(session: &Arc<Session>) -> Connection {
+    tokio::select! {
+        biased;
+        connection = session.connection_that(|now| now.phase != Phase::Connecting) => connection,
+        never = nudge(session) => match never {},
+    }
+}
+
+/// Keeps one request waiting at the client.
+///
+/// H15: when writing fails, the client connects again, but then does not ask for its session before
+/// another request comes, or 2 s have passed. And nobody sends requests while the link is down.
+async fn nudge(session: &Arc<Session>) -> Infallible {
+    loop {
+        // The answer does not matter, and there is none if the connection is lost once more.
+        let _ = session.probe().await;
+        sleep(NUDGE_EVERY).await;
     }
 }
 

@@ -174,7 +174,8 @@ impl Zk {
 
     /// Follows a znode: the newest value, or that it is absent. It need not exist.
     ///
-    /// Values in between may be skipped. Ends when the receiver is dropped.
+    /// Values in between may be skipped. Ends when the receiver is dropped; the receiver's sender is
+    /// gone when the session is closed, and at once if the path is not one.
     pub fn watch(&self, path: &str) -> watch::Receiver<Seen<Znode>> {
         self.start_watch(path)
     }
@@ -196,8 +197,8 @@ impl Zk {
         Ephemeral::keep(&self.core, path, data)
     }
 
-    /// Closes the session, and with it the ephemeral znodes. Returns whether the server was told;
-    /// otherwise the session ends after its timeout.
+    /// Closes the session, and with it the ephemeral znodes. Returns whether the server was there to
+    /// be told; otherwise the session ends after its timeout.
     ///
     /// Calls under way, also on clones, end at once. Takes `deadline` at most.
     pub async fn close(self, deadline: Duration) -> bool {

@@ -16,6 +16,9 @@ use crate::fleet::{Fleet, Slot};
 use crate::problem::Problem;
 use crate::text;
 
+/// How many others may take a number at the same moment.
+const CONTENDERS_MAX: u64 = 100;
+
 /// What is written into the history.
 pub(crate) struct Intent<'a> {
     /// `canary`, `promote`, ….
@@ -47,9 +50,10 @@ pub(crate) enum Swapped {
     Lost(Option<Znode>),
 }
 
-/// Takes the next rollout number of a service.
+/// Takes the next rollout number of a service: the first is #1.
 ///
-/// Number 0 is never used, so that the first rollout of a service is #1 whoever made the tree.
+/// Two at once can't take the same one, since a znode is created only once. A number that was
+/// withdrawn may be taken again; no target ever had it.
 ///
 /// # Errors
 /// Those of the session.
@@ -70,27 +74,30 @@ pub(crate) async fn take_number(
         outcome: None,
     };
     let data = wire::encode(&entry);
-    let prefix = format!("{}/", tree.history());
-    loop {
-        let path = match context.zk.create_sequential(&prefix, &data).await {
-            Err(Error::NoNode(_)) => {
-                context.zk.create_parents(&format!("{prefix}0")).await?;
-                continue;
-            }
-            created => created?,
-        };
-        let number = sequence(&path)
-            .ok_or_else(|| Problem::refused(format!("ZooKeeper gave {path} as a number")))?;
-        if number == 0 {
-            context.zk.delete(&path, Expect::Any).await?;
-            continue;
+    let zk = &context.zk;
+    zk.create_parents(&tree.rollout(1)).await?;
+    let taken = zk.children(&tree.history()).await?.unwrap_or_default();
+    let newest = taken.iter().filter_map(|name| sequence(name)).max();
+    // Targets count as well: somebody may have tidied the history.
+    let wanted = newest_wanted(context, tree).await?;
+    let first = newest.max(wanted).unwrap_or(0) + 1;
+    for number in first..first + CONTENDERS_MAX {
+        let path = tree.rollout(number);
+        match swap(context, &path, None, &data).await? {
+            Swapped::Written => return Ok(Numbered { number, at: at.unwrap_or_default(), path }),
+            Swapped::Lost(_) => {}
         }
-        return Ok(Numbered {
-            number,
-            at: at.unwrap_or_default(),
-            path,
-        });
     }
+    Err(Problem::refused(format!("{CONTENDERS_MAX} others change it at the same moment")))
+}
+
+async fn newest_wanted(context: &Context, tree: &ServiceTree) -> Result<Option<u64>, Problem> {
+    let mut newest = None;
+    for path in [tree.enabled(), tree.canary()] {
+        let target = Slot::new(context.zk.get(&path).await?).wanted();
+        newest = newest.max(target.and_then(|target| target.rollout));
+    }
+    Ok(newest)
 }
 
 impl Numbered {

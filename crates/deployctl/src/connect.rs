@@ -94,6 +94,8 @@ pub(crate) async fn connect(
         tokio::select! { up = up => up, never = notice => never }
     };
     if timeout(CONNECT_MAX, waited).await == Ok(true) {
+        // What another deployctl was told is done must be seen, whichever server this one asks.
+        zk.barrier().await?;
         return Ok(zk);
     }
     let reason = zk.link().borrow().clone();

@@ -1,0 +1,133 @@
+//! Making a client: where its servers are, and the runtime it lives in.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use tokio::runtime::{Builder, Handle, Runtime};
+use tokio::sync::watch;
+use tokio::time::timeout;
+use zookeeper_async as za;
+
+use super::{Connection, Phase};
+use crate::config::Config;
+use crate::link::Reason;
+
+/// The client's own wait between two attempts to connect. Its default is none at all (H9).
+const RETRY_WAIT: Duration = Duration::from_millis(100);
+
+/// How long the names of all servers may take to resolve. A resolver asks twice, 5 s each.
+const RESOLVE_MAX: Duration = Duration::from_secs(12);
+
+/// How long a server may take to accept a connection: two lost packets, sent again after 1 s and 3 s.
+const CONNECT_MAX: Duration = Duration::from_secs(4);
+
+/// A client with a connection, and where that is.
+pub(super) type Made = (za::ZooKeeper, watch::Receiver<Connection>);
+
+/// A runtime with one thread. Dropping it ends all its tasks, whatever they wait for.
+#[derive(Debug)]
+pub(super) struct PrivateRuntime(Option<Runtime>);
+
+/// Makes a client in `tasks`, within a time that does not depend on it.
+///
+/// H2: a connect has no timeout of its own, and the name service may hang as well. Both run in the
+/// private runtime, so that giving up on them needs no cooperation.
+pub(super) async fn connect(config: &Config, tasks: &Handle) -> Result<Made, Reason> {
+    let connect_max = config.grace().min(CONNECT_MAX);
+    let making = tasks.spawn(establish(
+        config.hosts.clone(),
+        config.session_timeout,
+        connect_max,
+    ));
+    match timeout(RESOLVE_MAX + connect_max, making).await {
+        Ok(Ok(made)) => made,
+        Ok(Err(_)) | Err(_) => Err(Reason::NoServer),
+    }
+}
+
+async fn establish(
+    hosts: Vec<String>,
+    session_timeout: Duration,
+    connect_max: Duration,
+) -> Result<Made, Reason> {
+    let servers = addresses(&hosts).await;
+    if servers.is_empty() {
+        return Err(Reason::NoAddress);
+    }
+    let (sender, receiver) = watch::channel(Connection {
+        number: 1,
+        phase: Phase::Connecting,
+    });
+    let servers = connect_string(&servers);
+    let connecting = za::ZooKeeper::connect_with_retry_time(
+        &servers,
+        session_timeout,
+        |_event: za::WatchedEvent| {},
+        RETRY_WAIT,
+    );
+    let zookeeper = match timeout(connect_max, connecting).await {
+        Ok(Ok(zookeeper)) => zookeeper,
+        Ok(Err(_)) | Err(_) => return Err(Reason::NoServer),
+    };
+    // No await since the client spawned its I/O task, and the only worker is busy with this one:
+    // so the task has not run yet, and no change of state is missed.
+    zookeeper.add_listener(move |state| sender.send_modify(|connection| connection.turn(state)));
+    Ok((zookeeper, receiver))
+}
+
+/// Returns all addresses of all `hosts` that have any, shuffled.
+///
+/// H10: the client would resolve once for ever, take the first address of each, and always begin
+/// with the first: a whole fleet on one server.
+async fn addresses(hosts: &[String]) -> Vec<SocketAddr> {
+    let mut servers: Vec<SocketAddr> = Vec::new();
+    for host in hosts {
+        match tokio::net::lookup_host(host.as_str()).await {
+            Ok(found) => servers.extend(found),
+            Err(error) => tracing::warn!(host, %error, "no address of a zookeeper server"),
+        }
+    }
+    servers.sort_unstable();
+    servers.dedup();
+    fastrand::shuffle(&mut servers);
+    servers
+}
+
+fn connect_string(servers: &[SocketAddr]) -> String {
+    let mut list: Vec<String> = servers.iter().map(SocketAddr::to_string).collect();
+    // H9: a server that takes connections and closes them, as one without a quorum does, is tried
+    // again without any pause, because connecting did not fail. Nobody can listen on port 0, so
+    // this one always fails, locally, and makes the client wait.
+    if let [only] = list.as_slice() {
+        list = vec![only.clone(); 3];
+    }
+    list.push("127.0.0.1:0".to_owned());
+    list.join(",")
+}
+
+impl PrivateRuntime {
+    pub(super) fn start() -> Result<PrivateRuntime, Reason> {
+        let runtime = Builder::new_multi_thread()
+            .worker_threads(1)
+            .thread_name("zookeeper")
+            .enable_all()
+            .build()
+            .map_err(|_| Reason::NoThread)?;
+        Ok(PrivateRuntime(Some(runtime)))
+    }
+
+    pub(super) fn handle(&self) -> Result<Handle, Reason> {
+        self.0
+            .as_ref()
+            .map(|runtime| runtime.handle().clone())
+            .ok_or(Reason::NoThread)
+    }
+}
+
+impl Drop for PrivateRuntime {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
