@@ -133,6 +133,18 @@ pub(crate) fn failed_because(farm: &Farm, host: &Host, word: &str) -> Result<Str
     Ok(format!("{} says why: {step}, {word}", host.name))
 }
 
+/// Checks what an instance of the host logged before it was stopped. Returns the claim.
+pub(crate) fn logged(host: &Host, word: &str) -> Result<String> {
+    for path in host.instance_logs() {
+        let text = fs::read_to_string(&path)
+            .with_context(|| format!("failed to read {}", path.display()))?;
+        if let Some(line) = text.lines().find(|line| line.contains(word)) {
+            return Ok(format!("its log has the cause: {line}"));
+        }
+    }
+    bail!("no instance of {} logged {word}", host.name)
+}
+
 fn report(farm: &Farm, host: &Host) -> Result<Value> {
     let found = farm.terminal.ask(&["host", "show", &host.name])?;
     let services = found["services"].as_array().into_iter().flatten();

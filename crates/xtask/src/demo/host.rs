@@ -48,6 +48,14 @@ impl Host {
         self.dir.join("deployd.log")
     }
 
+    /// Returns the logs of the instances.
+    pub(crate) fn instance_logs(&self) -> Vec<PathBuf> {
+        self.ports
+            .iter()
+            .map(|port| self.dir.join(format!("{}.log", unit(*port))))
+            .collect()
+    }
+
     /// Makes the directories, and starts the supervisor and the agent.
     pub(crate) fn start(&self, setting: &Setting) -> Result<Arc<Process>> {
         for dir in [self.service_dir(), self.dir.join("state")] {

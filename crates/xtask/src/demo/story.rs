@@ -65,11 +65,9 @@ impl Teller<'_> {
         self.types(&["canary", "hello", "v3", "-m", "good day"], FAILED)?;
         self.holds(claims::served(self.farm, [V2, V2, V2]))?;
         self.holds(claims::phases(self.farm, ["failed", "serving", "serving"]))?;
-        self.holds(claims::failed_because(
-            self.farm,
-            &self.farm.hosts[0],
-            "PAYMENTS_URL",
-        ))?;
+        let canary = &self.farm.hosts[0];
+        self.holds(claims::failed_because(self.farm, canary, "status 500"))?;
+        self.holds(claims::logged(canary, "PAYMENTS_URL"))?;
         self.types(&["rollback", "hello", "-m", "healthz 500"], DONE)?;
         self.holds(claims::served(self.farm, [V2, V2, V2]))?;
         self.holds(claims::phases(self.farm, ["serving"; 3]))?;
