@@ -42,6 +42,15 @@ pub enum Probes {
     None,
 }
 
+/// Whether new connections reach an instance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Traffic {
+    /// They do.
+    Open,
+    /// It is drained.
+    Refused,
+}
+
 /// What the processes of an instance run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Runs {
@@ -90,13 +99,13 @@ impl Instance {
     ///
     /// Without probes there is nothing that it could prove. A host that is taken as it was found
     /// proves itself once.
-    pub fn new(runs: Runs, drained: bool, unit: &str, context: (&Record, Probes)) -> Instance {
+    pub fn new(runs: Runs, traffic: Traffic, unit: &str, context: (&Record, Probes)) -> Instance {
         let (journal, probes) = context;
         let record = journal.units.get(unit);
         let as_found = journal.service == InService::AsFound;
         Instance {
             runs,
-            drained,
+            drained: traffic == Traffic::Refused,
             unproven: probes == Probes::Configured
                 && record.map_or(as_found, |record| record.unproven),
             restarted: record.and_then(|record| record.restarted),

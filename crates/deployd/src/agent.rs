@@ -130,7 +130,7 @@ impl Agent {
                     }
                 }
                 Some(step) => match self.perform(&step, &round).await {
-                    Some(Err(error)) => pause = self.judge(&step, error, &round, pause),
+                    Some(Err(error)) => pause = self.judge((&step, error), &round, pause),
                     Some(Ok(())) | None => pause = None,
                 },
             }
@@ -278,8 +278,7 @@ impl Agent {
     /// Draws the consequence of a failed step.
     fn judge(
         &mut self,
-        step: &Step,
-        error: StepError,
+        (step, error): (&Step, StepError),
         round: &Round,
         pause: Option<Pause>,
     ) -> Option<Pause> {
@@ -293,12 +292,13 @@ impl Agent {
         match verdict {
             Verdict::Reject(build) => {
                 tracing::error!(%service, step = %step, %build, error = %error.message, "build rejected");
-                self.reject(&build, step, error, round).map(|error| Pause {
-                    step: step.clone(),
-                    until: Instant::now() + verdict::PAUSE_MIN,
-                    failures: 1,
-                    error,
-                })
+                self.reject(&build, (step, error), round)
+                    .map(|error| Pause {
+                        step: step.clone(),
+                        until: Instant::now() + verdict::PAUSE_MIN,
+                        failures: 1,
+                        error,
+                    })
             }
             Verdict::GoOn => {
                 tracing::warn!(%service, step = %step, error = %error.message, "step failed, and is passed over");
@@ -325,8 +325,7 @@ impl Agent {
     fn reject(
         &mut self,
         build: &BuildName,
-        step: &Step,
-        error: StepError,
+        (step, error): (&Step, StepError),
         round: &Round,
     ) -> Option<StepError> {
         let (rollout, retry) = match &round.wanted.target {

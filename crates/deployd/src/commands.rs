@@ -7,6 +7,7 @@ pub(crate) mod fetch;
 pub(crate) mod plan;
 pub(crate) mod run;
 pub(crate) mod status;
+pub(crate) mod undrain;
 pub(crate) mod unpack;
 
 /// How a command ends.

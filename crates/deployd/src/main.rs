@@ -15,6 +15,7 @@ mod agent;
 mod chain;
 mod commands;
 mod config;
+mod drains;
 mod host;
 mod inputs;
 mod journal;
@@ -42,6 +43,7 @@ enum Command {
     Check(commands::check::Arguments),
     Plan(commands::plan::Arguments),
     Status(commands::status::Arguments),
+    Undrain(commands::undrain::Arguments),
     Fetch(commands::fetch::Arguments),
     Unpack(commands::unpack::Arguments),
 }
@@ -77,6 +79,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
             log::start(&config.log);
             commands::run::run(config, &arguments).await
         }
+        Command::Undrain(_) => commands::undrain::run().await,
         Command::Plan(_) => {
             let Some(config) = load() else {
                 return Ok(Exit::Usage);

@@ -3,10 +3,12 @@
 use std::path::Path;
 
 use deploy_core::name::BuildName;
-use deploy_core::observed::{Instance, Lease, Observed, Probes, Runs};
-use deploy_core::wire::record::{Record, Started, UnitRecord};
+use deploy_core::observed::{Instance, Lease, Observed, Probes, Runs, Traffic};
+use deploy_core::wire::record::{InService, Record, Started, UnitRecord};
 
-use crate::config::{self, RestartMethod, Service};
+use crate::chain::Chain;
+use crate::config::{self, DrainMethod, RestartMethod, Service};
+use crate::host::firewall;
 use crate::host::proc::{self, Listening};
 use crate::host::systemd;
 use crate::host::tree::{Current, Tree, TreeError};
@@ -71,6 +73,7 @@ pub(crate) async fn observe(service: &Service, known: Known<'_>) -> Result<Sight
     let releases = releases(&tree, known.record, current.as_ref())?;
     let mut instances = Vec::new();
     let mut seen = Vec::new();
+    let drained = drained(service, known.record).await;
     let probes = match service.probe.check {
         Some(_) => Probes::Configured,
         None => Probes::None,
@@ -78,9 +81,15 @@ pub(crate) async fn observe(service: &Service, known: Known<'_>) -> Result<Sight
     for instance in &service.instances {
         let looked = look(service, instance, known.record).await;
         let context = (known.record, probes);
+        let refused = drained.contains(&instance.unit);
+        let traffic = if refused {
+            Traffic::Refused
+        } else {
+            Traffic::Open
+        };
         instances.push(Instance::new(
             looked.runs.clone(),
-            false,
+            traffic,
             &instance.unit,
             context,
         ));
@@ -99,6 +108,37 @@ pub(crate) async fn observe(service: &Service, known: Known<'_>) -> Result<Sight
         instances: seen,
         foreign,
     })
+}
+
+/// The units that take no new connections: those whose ports our chain refuses, whatever is
+/// remembered.
+async fn drained(service: &Service, record: &Record) -> Vec<String> {
+    let told = |unit: &String| record.units.get(unit).is_some_and(|record| record.drained);
+    let units = service.instances.iter().map(|instance| &instance.unit);
+    match service.drain.method {
+        DrainMethod::None => Vec::new(),
+        DrainMethod::Command(_) => units.filter(|unit| told(unit)).cloned().collect(),
+        DrainMethod::Iptables(_) => {
+            // Asked of the packet filter only where something may be drained: in the journal, or,
+            // at start, by a run whose journal is lost.
+            if !units.clone().any(told) && record.service != InService::AsFound {
+                return Vec::new();
+            }
+            match firewall::list().await {
+                Ok(found) => {
+                    let refused = |instance: &&config::Instance| {
+                        found.iter().any(|rule| Some(rule.port) == instance.port)
+                    };
+                    let instances = service.instances.iter().filter(refused);
+                    instances.map(|instance| instance.unit.clone()).collect()
+                }
+                Err(error) => {
+                    tracing::warn!(error = %Chain(&error), "the packet filter can't be read");
+                    units.filter(|unit| told(unit)).cloned().collect()
+                }
+            }
+        }
+    }
 }
 
 /// The complete releases, last used first: `current`, then those that passed, then by age.

@@ -1,6 +1,7 @@
 //! Does one step. Decides nothing: what is to be done, and what a failure means, is
 //! `deploy_core`'s.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use deploy_core::artifact::Artifact;
@@ -11,11 +12,14 @@ use tokio::sync::watch;
 
 use crate::chain::Chain;
 use crate::config::{Builds, Instance, Service};
+use crate::drains::Drains;
+use crate::host::firewall::Rule;
 use crate::host::tree::Tree;
 use crate::host::user::User;
 use crate::journal::Journal;
 use crate::lease::LeaseQueue;
 
+mod drain;
 pub(crate) mod hook;
 mod probe;
 pub(crate) mod release;
@@ -28,6 +32,8 @@ pub(crate) struct Progress {
     pub(crate) done: u64,
     /// In all; 0 where that isn't known.
     pub(crate) total: u64,
+    /// Connections of the instances that are drained.
+    pub(crate) connections: Option<u64>,
 }
 
 /// A step that failed.
@@ -57,8 +63,14 @@ pub(crate) struct Performer {
     pub(crate) lease: LeaseQueue,
     /// The artifact that was downloaded and verified, held open until it is unpacked.
     pub(crate) fetched: Option<(BuildName, release::Fetched)>,
+    /// The owner of the chain in the packet filter.
+    pub(crate) drains: Drains,
+    /// Our rules in it.
+    pub(crate) drained: Vec<Rule>,
     /// For http probes.
     pub(crate) probes: reqwest::Client,
+    /// Where probes come from, so that a drained instance answers them.
+    pub(crate) probe_source: Option<IpAddr>,
     /// How far the step under way is.
     pub(crate) progress: watch::Sender<Progress>,
 }

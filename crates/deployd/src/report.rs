@@ -151,8 +151,15 @@ fn instances(scene: &Scene<'_>, service: &Service) -> Vec<InstanceReport> {
         .zip(&scene.sight.instances)
         .enumerate();
     all.map(|(index, (instance, seen))| {
+        let drained = scene
+            .sight
+            .observed
+            .instances
+            .get(index)
+            .is_some_and(|i| i.drained);
         let state = match (seen.up, under_way(index)) {
             (_, Some(word)) => word,
+            (Up::Yes | Up::Unknown, None) if drained => "drained",
             (Up::Yes, None) => "serving",
             (Up::No, None) => "down",
             (Up::Unknown, None) if service.restart.method == RestartMethod::None => "unknown",
@@ -167,7 +174,12 @@ fn instances(scene: &Scene<'_>, service: &Service) -> Vec<InstanceReport> {
             port: instance.port,
             build,
             state: state.to_owned(),
-            connections: None,
+            connections: match scene.step {
+                Some((Step::Drain(batch), progress, _)) if batch.contains(&index) => {
+                    progress.connections
+                }
+                _ => None,
+            },
         }
     })
     .collect()

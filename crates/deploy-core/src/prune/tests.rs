@@ -35,6 +35,8 @@ fn the_oldest_go_and_what_must_stay_is_not_counted() {
     check(&observed, "9", 0, "7 6 5 4");
     check(&observed, "9 4", 0, "7 6 5");
     check(&observed, "9", 9, "");
+    // `current` stays though nothing wants it any more.
+    check(&observed, "", 0, "7 6 5 4");
 }
 
 #[test]

@@ -102,7 +102,7 @@ fn goal(znodes: &Znodes) -> super::Goal {
 fn a_bare_word_means_the_registered_build() {
     let mut znodes = znodes("absent", "r1\n", "absent");
     let build = BuildName::parse("r1").unwrap();
-    assert_eq!(builds_needed(&znodes), [build.clone()]);
+    assert_eq!(builds_needed(&znodes), std::slice::from_ref(&build));
     assert!(goal(&znodes).artifact.is_err());
     znodes.builds = vec![(build.clone(), View::Absent)];
     let problem = goal(&znodes).artifact.unwrap_err();

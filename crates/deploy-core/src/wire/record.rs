@@ -74,6 +74,9 @@ pub struct UnitRecord {
     pub unproven: bool,
     /// The last restart number that it was restarted for.
     pub restarted: Option<u64>,
+    /// Whether it was told to take no new connections; where the packet filter does that, what is
+    /// found there counts.
+    pub drained: bool,
 }
 
 /// One start of an instance.
@@ -136,6 +139,16 @@ impl Record {
         self.service = InService::Left;
         self.finished = None;
         self.burned_in = None;
+    }
+
+    /// An instance is drained; written before it.
+    pub fn drain(&mut self, unit: &str) {
+        self.units.entry(unit.to_owned()).or_default().drained = true;
+    }
+
+    /// An instance takes new connections again; written after it.
+    pub fn undrain(&mut self, unit: &str) {
+        self.units.entry(unit.to_owned()).or_default().drained = false;
     }
 
     /// An instance is restarted; written before it.

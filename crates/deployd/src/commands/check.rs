@@ -37,6 +37,9 @@ pub(crate) fn run(default: &Path, arguments: &Arguments) -> Exit {
 }
 
 fn warn(config: &Config) {
+    if let Some(listen) = &config.metrics_listen {
+        eprintln!("warning: metrics.listen is {listen}: this version serves no metrics yet");
+    }
     for service in &config.services {
         if let Err(error) = User::find(service.user.as_deref()) {
             eprintln!("warning: service {}: {}", service.name, Chain(&error));

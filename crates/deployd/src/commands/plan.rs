@@ -13,6 +13,7 @@ use super::{Exit, run};
 use crate::agent::shape;
 use crate::chain::Chain;
 use crate::config::{Config, Service};
+use crate::drains::Drains;
 use crate::inputs::Inputs;
 use crate::observe::{Known, observe};
 
@@ -52,7 +53,7 @@ async fn one(
     service: &Service,
     (host, zk): (&deploy_core::name::HostName, &Zk),
 ) -> anyhow::Result<()> {
-    let mut performer = run::performer(config, service, (host, zk))?;
+    let mut performer = run::performer(config, service, (host, zk, &Drains::start()))?;
     performer.lease.look().await?;
     let tree = config.zookeeper.root.service(&service.name);
     let mut inputs = Inputs::new(zk, &tree, host);

@@ -9,8 +9,10 @@ use std::time::Duration;
 use anyhow::Context as _;
 use deploy_core::name::HostName;
 use deploy_core::wire::alive::Alive;
+use deploy_core::wire::report::Report;
 use deploy_core::wire::{self, time};
 use deploy_zk::config::{self as zk_config, DigestAuth};
+use deploy_zk::ephemeral::Ephemeral;
 use deploy_zk::link::Link;
 use deploy_zk::zk::Zk;
 use jiff::Timestamp;
@@ -23,8 +25,9 @@ use tokio::time::sleep;
 use super::Exit;
 use crate::agent::{Agent, End, Run};
 use crate::chain::Chain;
-use crate::config::{Config, Service};
-use crate::host::{lock, probe, proc};
+use crate::config::{Config, DrainMethod, Service};
+use crate::drains::Drains;
+use crate::host::{firewall, lock, probe, proc};
 use crate::inputs::Inputs;
 use crate::journal::Journal;
 use crate::lease::LeaseQueue;
@@ -62,63 +65,14 @@ pub(crate) async fn run(config: Config, arguments: &Arguments) -> anyhow::Result
     tidy_up(&config);
     let zk = Zk::start(zookeeper(&config)?);
     let (stop, stopping) = watch::channel(false);
-    let mut reports = Vec::new();
-    let mut agents = JoinSet::new();
-    let mut publishers = JoinSet::new();
-    let mut alive = Vec::new();
     let mode = if arguments.once { Run::Once } else { Run::On };
-    for service in &config.services {
-        let tree = config.zookeeper.root.service(&service.name);
-        let (report, reported) = watch::channel(None);
-        let file = config
-            .state_dir
-            .join("status")
-            .join(format!("{}.json", service.name));
-        let places = Places {
-            znode: tree.host(&host),
-            file,
-        };
-        reports.push((service.name.clone(), reported.clone()));
-        publishers.spawn(publish(zk.clone(), places, reported));
-        let mark = Alive {
-            agent: env!("CARGO_PKG_VERSION").to_owned(),
-            since: Some(time::render(Timestamp::now())),
-        };
-        alive.push(zk.ephemeral(&tree.alive(&host), &wire::encode(&mark)));
-        let agent = Agent {
-            inputs: Inputs::new(&zk, &tree, &host),
-            performer: performer(&config, service, (&host, &zk))?,
-            link: zk.link(),
-            reports: report,
-            stop: stopping.clone(),
-            trust: if config.builds.trusted_keys.is_empty() {
-                "zookeeper"
-            } else {
-                "signed"
-            },
-        };
-        agents.spawn(agent.run(mode));
-    }
+    let mut crew = crew(&config, (&host, &zk), (mode, stopping)).await?;
     tracing::info!(%host, services = config.services.len(), "deployd started");
     let _ = sd_notify::notify(&[NotifyState::Ready]);
-    let mut ends = Vec::new();
-    let mut terminate = signal(SignalKind::terminate()).context("failed to watch signals")?;
-    let mut interrupt = signal(SignalKind::interrupt()).context("failed to watch signals")?;
-    loop {
-        // Cancel-safe: signals and ends are kept until they are asked for.
-        tokio::select! {
-            end = agents.join_next() => match end {
-                Some(end) => ends.push(end.context("an agent died, which is a bug")?),
-                None => break,
-            },
-            _ = terminate.recv() => begin_stop(&stop),
-            _ = interrupt.recv() => begin_stop(&stop),
-            () = say_status(&zk, &reports) => {}
-        }
-    }
+    let ends = crew.attend(&zk, &stop).await?;
     // The agents have dropped their ends: each publisher writes the last report and ends.
-    while publishers.join_next().await.is_some() {}
-    drop(alive);
+    while crew.publishers.join_next().await.is_some() {}
+    drop(crew);
     zk.close(CLOSE_TIME).await;
     tracing::info!("deployd ended");
     Ok(if ends.contains(&End::NotConverged) {
@@ -128,6 +82,93 @@ pub(crate) async fn run(config: Config, arguments: &Arguments) -> anyhow::Result
     })
 }
 
+/// All that runs: an agent, a publisher and an alive mark for each service.
+struct Crew {
+    agents: JoinSet<End>,
+    publishers: JoinSet<()>,
+    alive: Vec<Ephemeral>,
+    reports: Vec<Reported>,
+}
+
+/// What is said of a service, newest.
+type Reported = watch::Receiver<Option<Report>>;
+
+/// Starts all that runs.
+async fn crew(
+    config: &Config,
+    (host, zk): (&HostName, &Zk),
+    (mode, stopping): (Run, watch::Receiver<bool>),
+) -> anyhow::Result<Crew> {
+    let drains = Drains::start();
+    let found = found_rules(config).await;
+    let mut crew = Crew {
+        agents: JoinSet::new(),
+        publishers: JoinSet::new(),
+        alive: Vec::new(),
+        reports: Vec::new(),
+    };
+    for service in &config.services {
+        let tree = config.zookeeper.root.service(&service.name);
+        let mut performer = performer(config, service, (host, zk, &drains))?;
+        if let Err(error) = performer.adopt_rules(&found).await {
+            tracing::warn!(service = %service.name, error = %error.message, "drained ports of an earlier run can't be taken over");
+        }
+        let (report, reported) = watch::channel(None);
+        let file = config
+            .state_dir
+            .join("status")
+            .join(format!("{}.json", service.name));
+        let places = Places {
+            znode: tree.host(host),
+            file,
+        };
+        crew.publishers
+            .spawn(publish(zk.clone(), places, reported.clone()));
+        crew.reports.push(reported);
+        let mark = Alive {
+            agent: env!("CARGO_PKG_VERSION").to_owned(),
+            since: Some(time::render(Timestamp::now())),
+        };
+        crew.alive
+            .push(zk.ephemeral(&tree.alive(host), &wire::encode(&mark)));
+        let agent = Agent {
+            inputs: Inputs::new(zk, &tree, host),
+            performer,
+            link: zk.link(),
+            reports: report,
+            stop: stopping.clone(),
+            trust: if config.builds.trusted_keys.is_empty() {
+                "zookeeper"
+            } else {
+                "signed"
+            },
+        };
+        crew.agents.spawn(agent.run(mode));
+    }
+    Ok(crew)
+}
+
+impl Crew {
+    /// Attends to signals and to systemd until all agents have ended.
+    async fn attend(&mut self, zk: &Zk, stop: &watch::Sender<bool>) -> anyhow::Result<Vec<End>> {
+        let mut ends = Vec::new();
+        let mut terminate = signal(SignalKind::terminate()).context("failed to watch signals")?;
+        let mut interrupt = signal(SignalKind::interrupt()).context("failed to watch signals")?;
+        loop {
+            // Cancel-safe: signals and ends are kept until they are asked for.
+            tokio::select! {
+                end = self.agents.join_next() => match end {
+                    Some(end) => ends.push(end.context("an agent died, which is a bug")?),
+                    None => return Ok(ends),
+                },
+                _ = terminate.recv() => begin_stop(stop),
+                _ = interrupt.recv() => begin_stop(stop),
+                () = say_status(zk, &self.reports) => {}
+            }
+        }
+    }
+}
+
 fn begin_stop(stop: &watch::Sender<bool>) {
     tracing::info!("deployd is told to stop");
     let _ = sd_notify::notify(&[NotifyState::Stopping]);
@@ -135,14 +176,8 @@ fn begin_stop(stop: &watch::Sender<bool>) {
 }
 
 /// Says, about once a second, in `systemctl status` what goes on, and that we are alive.
-async fn say_status(
-    zk: &Zk,
-    reports: &[(
-        deploy_core::name::ServiceName,
-        watch::Receiver<Option<wire::report::Report>>,
-    )],
-) {
-    let text = |receiver: &watch::Receiver<Option<wire::report::Report>>| {
+async fn say_status(zk: &Zk, reports: &[Reported]) {
+    let text = |receiver: &Reported| {
         let report = receiver.borrow();
         let report = report.as_ref()?;
         let build = report.current.as_ref().map_or("-", |build| build.as_str());
@@ -158,10 +193,7 @@ async fn say_status(
             report.service, report.phase
         ))
     };
-    let mut parts: Vec<String> = reports
-        .iter()
-        .filter_map(|(_, report)| text(report))
-        .collect();
+    let mut parts: Vec<String> = reports.iter().filter_map(text).collect();
     parts.push(match &*zk.link().borrow() {
         Link::Up { .. } => "zk ok".to_owned(),
         link => format!("zk {link}"),
@@ -211,6 +243,19 @@ fn tidy_up(config: &Config) {
     }
 }
 
+/// The rules of our chain that an earlier run has left; it is asked only where some service drains
+/// so.
+async fn found_rules(config: &Config) -> Vec<firewall::Found> {
+    let drains = |service: &Service| matches!(service.drain.method, DrainMethod::Iptables(_));
+    if !config.services.iter().any(drains) {
+        return Vec::new();
+    }
+    firewall::list().await.unwrap_or_else(|error| {
+        tracing::warn!(error = %Chain(&error), "the packet filter can't be read");
+        Vec::new()
+    })
+}
+
 /// Makes what the steps of a service are done with.
 ///
 /// # Errors
@@ -218,9 +263,13 @@ fn tidy_up(config: &Config) {
 pub(crate) fn performer(
     config: &Config,
     service: &Service,
-    (host, zk): (&HostName, &Zk),
+    (host, zk, drains): (&HostName, &Zk, &Drains),
 ) -> anyhow::Result<Performer> {
     let tree = config.zookeeper.root.service(&service.name);
+    let probe_source = match service.drain.method {
+        DrainMethod::Iptables(_) => firewall::PROBE_SOURCE.parse().ok(),
+        DrainMethod::Command(_) | DrainMethod::None => None,
+    };
     Ok(Performer {
         host: host.clone(),
         service: service.clone(),
@@ -229,7 +278,10 @@ pub(crate) fn performer(
         journal: Journal::open(&config.state_dir, &service.name)?,
         lease: LeaseQueue::new(zk.clone(), tree, host.clone()),
         fetched: None,
-        probes: probe::client().context("failed to set up the HTTP client")?,
+        drains: drains.clone(),
+        drained: Vec::new(),
+        probes: probe::client(probe_source).context("failed to set up the HTTP client")?,
+        probe_source,
         progress: watch::channel(Progress::default()).0,
     })
 }

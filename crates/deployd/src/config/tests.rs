@@ -24,7 +24,10 @@ fn refused(change: (&str, &str), expected: &str) {
     let text = EXAMPLE.replacen(change.0, change.1, 1);
     assert_ne!(text, EXAMPLE, "`{}` is not in the example", change.0);
     let problems = problems(&text);
-    assert!(problems.contains(expected), "`{problems}` does not say `{expected}`");
+    assert!(
+        problems.contains(expected),
+        "`{problems}` does not say `{expected}`"
+    );
 }
 
 #[test]
@@ -52,7 +55,11 @@ fn the_example_is_valid_and_shows_the_defaults() {
             service.restart,
             service.drain,
             service.probe.timeout,
-            (service.probe.interval, service.probe.successes, service.probe.burn_in),
+            (
+                service.probe.interval,
+                service.probe.successes,
+                service.probe.burn_in
+            ),
         )
     };
     assert_eq!(shown(&example), shown(&least));
@@ -78,14 +85,14 @@ name = "api"
 "#;
     let problems = problems(text);
     let lines: Vec<_> = problems.lines().collect();
-    assert_eq!(
-        lines.len(),
-        7,
-        "{problems}"
-    );
+    assert_eq!(lines.len(), 7, "{problems}");
     for (line, start, part) in [
         (0, "3:1 ", "unknown key `sesion_timeout` in `agent`"),
-        (1, "5:21 ", "`session_timeout_s` is 1; expected a number of seconds from 4 to 300"),
+        (
+            1,
+            "5:21 ",
+            "`session_timeout_s` is 1; expected a number of seconds from 4 to 300",
+        ),
         (2, "7:12 ", "ftp"),
         (3, "9:8 ", "`Web` is not a service name"),
         (4, "10:7 ", "`dir` is \"srv\"; expected an absolute path"),
@@ -102,7 +109,13 @@ fn what_must_be_there() {
     assert!(problems("").contains("`builds.sources` is missing"));
     assert!(problems("").contains("at least one `[[service]]` is needed"));
     refused(("name      = \"web\"", ""), "`name` is missing");
-    refused(("sources           = [\"https://builds.internal/\"]", "sources = []"), "is missing");
+    refused(
+        (
+            "sources           = [\"https://builds.internal/\"]",
+            "sources = []",
+        ),
+        "is missing",
+    );
 }
 
 #[test]
@@ -118,34 +131,97 @@ fn the_same_thing_twice() {
     let twice = format!("{LEAST}\n[[service]]\nname = \"api\"\ndir = \"/srv/web\"\n");
     assert!(problems(&twice).contains("dir /srv/web is there twice"));
     refused(("port = 8002", "port = 8001"), "port 8001 is there twice");
-    refused(("web@8002.service", "web@8001.service"), "unit web@8001.service is there twice");
+    refused(
+        ("web@8002.service", "web@8001.service"),
+        "unit web@8001.service is there twice",
+    );
 }
 
 #[test]
 fn values_out_of_bounds() {
-    refused(("session_timeout_s = 15", "session_timeout_s = \"15s\""), "is \"15s\"; expected");
-    refused(("port = 8001", "port = 70000"), "expected a whole number from 1 to 65535");
-    refused(("batch      = 1", "batch = 0"), "expected a whole number from 1 to");
-    refused(("method     = \"systemd\"", "method = \"docker\""), "expected one of systemd, reload");
-    refused(("unit = \"web@8001.service\"", "unit = \"--now\""), "is not a unit name");
-    refused(("post_install = []", "post_install = \"x\""), "expected a list of texts");
-    refused(("post_install = []", "post_install = [\"\"]"), "names no program");
-    refused(("root              = \"/deploy\"", "root = \"deploy\""), "is not a root znode");
-    refused(("hosts             = [\"127.0.0.1:2181\"]", "hosts = [\"zk1\"]"), "is not host:port");
-    refused(("level  = \"info\"", "level = \"loud\""), "expected error, warn, info");
-    refused(("listen = \"\"", "listen = \"here\""), "is not address:port");
-    refused(("keep              = 5", "keep = -1"), "expected a whole number from 0");
-    refused(("user      = \"web\"", "user = \"a b\""), "is not a user name");
-    refused(("dir       = \"/srv/web\"", "dir = \"/srv/../web\""), "without `..`");
+    refused(
+        ("session_timeout_s = 15", "session_timeout_s = \"15s\""),
+        "is \"15s\"; expected",
+    );
+    refused(
+        ("port = 8001", "port = 70000"),
+        "expected a whole number from 1 to 65535",
+    );
+    refused(
+        ("batch      = 1", "batch = 0"),
+        "expected a whole number from 1 to",
+    );
+    refused(
+        ("method     = \"systemd\"", "method = \"docker\""),
+        "expected one of systemd, reload",
+    );
+    refused(
+        ("unit = \"web@8001.service\"", "unit = \"--now\""),
+        "is not a unit name",
+    );
+    refused(
+        ("post_install = []", "post_install = \"x\""),
+        "expected a list of texts",
+    );
+    refused(
+        ("post_install = []", "post_install = [\"\"]"),
+        "names no program",
+    );
+    refused(
+        ("root              = \"/deploy\"", "root = \"deploy\""),
+        "is not a root znode",
+    );
+    refused(
+        (
+            "hosts             = [\"127.0.0.1:2181\"]",
+            "hosts = [\"zk1\"]",
+        ),
+        "is not host:port",
+    );
+    refused(
+        ("level  = \"info\"", "level = \"loud\""),
+        "expected error, warn, info",
+    );
+    refused(
+        ("listen = \"\"", "listen = \"here\""),
+        "is not address:port",
+    );
+    refused(
+        ("keep              = 5", "keep = -1"),
+        "expected a whole number from 0",
+    );
+    refused(
+        ("user      = \"web\"", "user = \"a b\""),
+        "is not a user name",
+    );
+    refused(
+        ("dir       = \"/srv/web\"", "dir = \"/srv/../web\""),
+        "without `..`",
+    );
 }
 
 #[test]
 fn contradictions() {
-    refused(("method     = \"systemd\"", "method = \"command\""), "`command` is empty");
-    refused(("method     = \"iptables\"", "method = \"command\""), "`command` is empty");
-    refused((", port = 8001", ""), "drain by iptables needs the `port` of web@8001.service");
-    refused(("expect_status = 200", "tcp = \"127.0.0.1:{port}\""), "not several");
-    refused(("https://builds.internal/", "http://builds.internal/"), "allow_http");
+    refused(
+        ("method     = \"systemd\"", "method = \"command\""),
+        "`command` is empty",
+    );
+    refused(
+        ("method     = \"iptables\"", "method = \"command\""),
+        "`command` is empty",
+    );
+    refused(
+        (", port = 8001", ""),
+        "drain by iptables needs the `port` of web@8001.service",
+    );
+    refused(
+        ("expect_status = 200", "tcp = \"127.0.0.1:{port}\""),
+        "not several",
+    );
+    refused(
+        ("https://builds.internal/", "http://builds.internal/"),
+        "allow_http",
+    );
 }
 
 #[test]
@@ -154,8 +230,14 @@ fn probes() {
         let text = format!("{LEAST}[service.probe]\n{probe}\n");
         parse(&text).unwrap().services[0].probe.check.clone()
     };
-    assert_eq!(check("tcp = \"127.0.0.1:80\""), Some(Check::Tcp("127.0.0.1:80".to_owned())));
-    assert_eq!(check("command = [\"true\"]"), Some(Check::Command(vec!["true".to_owned()])));
+    assert_eq!(
+        check("tcp = \"127.0.0.1:80\""),
+        Some(Check::Tcp("127.0.0.1:80".to_owned()))
+    );
+    assert_eq!(
+        check("command = [\"true\"]"),
+        Some(Check::Command(vec!["true".to_owned()]))
+    );
     assert_eq!(check(""), None);
 }
 

@@ -1,10 +1,11 @@
 //! One look at an instance: does it work?
 
 use std::error::Error;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use reqwest::Client;
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream, lookup_host};
 use tokio::time::timeout;
 
 /// Bytes of a body that are searched for the word.
@@ -19,15 +20,17 @@ pub(crate) struct Wanted<'a> {
     pub(crate) word: &'a str,
 }
 
-/// Makes the client for http probes: no proxy, no redirects, no connection kept.
+/// Makes the client for http probes: no proxy, no redirects, no connection kept. `source` is the
+/// address that they come from; one of the loopback passes our own rules.
 ///
 /// # Errors
 /// Where TLS can't be set up.
-pub(crate) fn client() -> Result<Client, reqwest::Error> {
+pub(crate) fn client(source: Option<IpAddr>) -> Result<Client, reqwest::Error> {
     let agent = concat!("deployd/", env!("CARGO_PKG_VERSION"));
     Client::builder()
         .user_agent(agent)
         .no_proxy()
+        .local_address(source)
         .redirect(reqwest::redirect::Policy::none())
         .pool_max_idle_per_host(0)
         .build()
@@ -90,12 +93,16 @@ fn cause(error: &dyn Error) -> String {
     cause.to_string().to_lowercase()
 }
 
-/// Connects once.
+/// Connects once, from `source` where that is of the family of the address.
 ///
 /// # Errors
 /// Where nobody takes the connection within the limit.
-pub(crate) async fn tcp(address: &str, limit: Duration) -> Result<(), String> {
-    match timeout(limit, TcpStream::connect(address)).await {
+pub(crate) async fn tcp(
+    address: &str,
+    source: Option<IpAddr>,
+    limit: Duration,
+) -> Result<(), String> {
+    match timeout(limit, connect(address, source)).await {
         Ok(Ok(_)) => Ok(()),
         Ok(Err(error)) => Err(format!("{address}: {error}")),
         Err(_) => Err(format!(
@@ -103,4 +110,23 @@ pub(crate) async fn tcp(address: &str, limit: Duration) -> Result<(), String> {
             limit.as_secs_f64()
         )),
     }
+}
+
+async fn connect(address: &str, source: Option<IpAddr>) -> std::io::Result<TcpStream> {
+    let mut last = std::io::Error::other("the name has no address");
+    for address in lookup_host(address).await? {
+        let socket = if address.is_ipv4() {
+            TcpSocket::new_v4()?
+        } else {
+            TcpSocket::new_v6()?
+        };
+        if let Some(source) = source.filter(|source| source.is_ipv4() == address.is_ipv4()) {
+            socket.bind(SocketAddr::new(source, 0))?;
+        }
+        match socket.connect(address).await {
+            Ok(stream) => return Ok(stream),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
 }

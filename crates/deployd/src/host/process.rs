@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
-use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
@@ -24,6 +24,8 @@ use super::user::User;
 pub(crate) const TAIL_LINES: usize = 20;
 /// Bytes of output that are kept.
 pub(crate) const TAIL_BYTES: usize = 4096;
+/// Bytes of output that [`read`] returns.
+const OUTPUT_BYTES_MAX: usize = 1 << 20;
 /// Between TERM and KILL.
 const TERM_TIME: Duration = Duration::from_secs(5);
 /// How long output is waited for when the program has ended: a child of it may keep it open.
@@ -46,6 +48,8 @@ pub(crate) struct Job<'a> {
     pub(crate) limit: Duration,
     /// What becomes of processes that it leaves behind.
     pub(crate) leftovers: Leftovers,
+    /// What it reads; empty: nothing.
+    pub(crate) input: &'a str,
 }
 
 /// What becomes of processes that a program leaves behind.
@@ -110,6 +114,31 @@ impl std::fmt::Display for How {
 /// # Errors
 /// Where it can't be started: not there, not executable, its interpreter missing.
 pub(crate) async fn run(job: &Job<'_>) -> Result<Ended, StartError> {
+    let (how, tail) = run_keeping(job, TAIL_BYTES).await?;
+    Ok(Ended {
+        how,
+        tail: tail.lines(),
+    })
+}
+
+/// Runs a program to its end, and returns all of its output besides: up to [`OUTPUT_BYTES_MAX`],
+/// the end of it where there is more.
+///
+/// # Errors
+/// As [`run`].
+pub(crate) async fn read(job: &Job<'_>) -> Result<(Ended, String), StartError> {
+    let (how, tail) = run_keeping(job, OUTPUT_BYTES_MAX).await?;
+    let output = tail.text();
+    Ok((
+        Ended {
+            how,
+            tail: last_lines(&output),
+        },
+        output,
+    ))
+}
+
+async fn run_keeping(job: &Job<'_>, bytes_max: usize) -> Result<(How, Tail), StartError> {
     let mut command = command(job);
     let started = |source| StartError {
         program: program(job),
@@ -132,7 +161,8 @@ pub(crate) async fn run(job: &Job<'_>) -> Result<Ended, StartError> {
         id: child.id(),
         leftovers: job.leftovers,
     };
-    let mut tail = Tail::default();
+    let mut tail = Tail::new(bytes_max);
+    feed(&mut child, job.input).await;
     let how = match sink {
         None => watch_pipes(&mut child, &group, (job.limit, &mut tail)).await,
         Some(mut file) => {
@@ -142,10 +172,14 @@ pub(crate) async fn run(job: &Job<'_>) -> Result<Ended, StartError> {
             how
         }
     };
-    Ok(Ended {
-        how,
-        tail: tail.lines(),
-    })
+    Ok((how, tail))
+}
+
+/// Writes the input and closes it. A program that doesn't read it says so itself.
+async fn feed(child: &mut Child, input: &str) {
+    if let Some(mut stdin) = child.stdin.take() {
+        let _ = stdin.write_all(input.as_bytes()).await;
+    }
 }
 
 fn program(job: &Job<'_>) -> PathBuf {
@@ -177,7 +211,11 @@ fn command(job: &Job<'_>) -> Command {
     command
         .args(&arguments[1..])
         .current_dir(job.dir)
-        .stdin(Stdio::null())
+        .stdin(if job.input.is_empty() {
+            Stdio::null()
+        } else {
+            Stdio::piped()
+        })
         .process_group(0);
     command.env_clear().env("PATH", PATH).env("LANG", "C.UTF-8");
     if let Some(user) = job.user {
@@ -305,22 +343,33 @@ impl Drop for Group {
 }
 
 /// The last bytes of an output.
-#[derive(Default)]
 struct Tail {
     bytes: VecDeque<u8>,
+    bytes_max: usize,
 }
 
 impl Tail {
+    fn new(bytes_max: usize) -> Tail {
+        Tail {
+            bytes: VecDeque::new(),
+            bytes_max,
+        }
+    }
+
     fn add(&mut self, chunk: &[u8]) {
-        let from = chunk.len().saturating_sub(TAIL_BYTES);
+        let from = chunk.len().saturating_sub(self.bytes_max);
         self.bytes.extend(&chunk[from..]);
-        let excess = self.bytes.len().saturating_sub(TAIL_BYTES);
+        let excess = self.bytes.len().saturating_sub(self.bytes_max);
         self.bytes.drain(..excess);
     }
 
-    fn lines(self) -> Vec<String> {
+    fn text(self) -> String {
         let bytes: Vec<u8> = self.bytes.into();
-        last_lines(&String::from_utf8_lossy(&bytes))
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    fn lines(self) -> Vec<String> {
+        last_lines(&self.text())
     }
 }
 

@@ -160,6 +160,7 @@ fn job(arguments: &[String], limit: Duration) -> Job<'_> {
         environment: &[],
         limit,
         leftovers: Leftovers::Killed,
+        input: "",
     }
 }
 

@@ -47,6 +47,7 @@ impl Performer {
             environment: &environment,
             limit: self.service.hooks.timeout,
             leftovers: Leftovers::Killed,
+            input: "",
         };
         let what = format!("{name} hook `{}` of build {build}", arguments.join(" "));
         tracing::debug!(hook = name, %build, arguments = ?arguments, "running a hook");

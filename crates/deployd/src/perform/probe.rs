@@ -85,7 +85,9 @@ impl Performer {
                 };
                 probe::http(&self.probes, &instance.fill(url), wanted, limit).await
             }
-            Check::Tcp(address) => probe::tcp(&instance.fill(address), limit).await,
+            Check::Tcp(address) => {
+                probe::tcp(&instance.fill(address), self.probe_source, limit).await
+            }
             Check::Command(arguments) => {
                 let arguments: Vec<_> = arguments.iter().map(|text| instance.fill(text)).collect();
                 let job = Job {
@@ -95,6 +97,7 @@ impl Performer {
                     environment: &[],
                     limit,
                     leftovers: Leftovers::Killed,
+                    input: "",
                 };
                 match run(&job).await {
                     Ok(ended) if ended.how == How::Well => Ok(()),
@@ -121,7 +124,11 @@ impl Performer {
                 begin.elapsed().as_secs().min(time.as_secs()),
                 time.as_secs(),
             );
-            self.progress.send_replace(Progress { done, total });
+            self.progress.send_replace(Progress {
+                done,
+                total,
+                connections: None,
+            });
             let now = self.look_at_all().await;
             for ((instance, before), now) in self.service.instances.iter().zip(&first).zip(&now) {
                 self.still_works(instance, before, now).await?;

@@ -269,6 +269,7 @@ async fn tell(mut from: watch::Receiver<download::Progress>, to: watch::Sender<P
         to.send_replace(Progress {
             done: progress.bytes,
             total: progress.total_bytes,
+            connections: None,
         });
     }
     std::future::pending().await

@@ -1,4 +1,4 @@
-//! Restarts instances, drains them before and lets them in again after.
+//! Restarts instances.
 
 use std::time::Duration;
 
@@ -68,18 +68,6 @@ impl Performer {
         })?;
         first_error.map_or(Ok(()), Err)
     }
-
-    /// Lets no new connections in, and waits for the old ones.
-    pub(super) async fn drain(&mut self, batch: &[usize]) -> Result<(), StepError> {
-        let _ = batch;
-        self.write(|record| record.leave())
-    }
-
-    /// Lets new connections in again, and waits until the load balancer has seen it.
-    pub(super) async fn undrain(&mut self, batch: &[usize]) -> Result<(), StepError> {
-        let _ = batch;
-        Ok(())
-    }
 }
 
 async fn restart_one(service: &Service, instance: &Instance) -> Result<(), StepError> {
@@ -101,6 +89,7 @@ async fn restart_one(service: &Service, instance: &Instance) -> Result<(), StepE
                 environment: &[],
                 limit,
                 leftovers: Leftovers::Live,
+                input: "",
             };
             let what = format!("restart of {unit} by `{}`", arguments.join(" "));
             match run(&job).await {

@@ -173,7 +173,7 @@ impl Case<'_> {
             if matches!(step, Step::Wait(WaitFor::Unhold | WaitFor::ZooKeeper)) {
                 return false;
             }
-            self.before(host, step, &plan, wanted);
+            self.before(host, &plan, wanted);
             let Ok(next) = host.perform(step, &plan, wanted) else {
                 self.always(&host.seen);
                 return true;
@@ -209,8 +209,8 @@ impl Case<'_> {
     }
 
     /// What must hold before a step is begun.
-    fn before(&self, host: &Host, step: &Step, plan: &Plan, wanted: &Wanted) {
-        let seen = &host.seen;
+    fn before(&self, host: &Host, plan: &Plan, wanted: &Wanted) {
+        let (seen, step) = (&host.seen, &plan.steps[0]);
         let out = |instance: &&Instance| instance.drained || instance.runs == Runs::Nothing;
         let says = || format!("{self:?}: {step} of {plan:?}\n{seen:#?}");
         let begins = !seen.half_restarted() && !way_back(plan);

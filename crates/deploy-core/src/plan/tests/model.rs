@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::name::BuildName;
-use crate::observed::{Instance, Lease, Observed, Runs};
+use crate::observed::{Instance, Lease, Observed, Runs, Traffic};
 use crate::plan::{Plan, Shape, Way, plan};
 use crate::step::{Step, WaitFor};
 use crate::verdict::{Begin, Failure, Verdict, begin, verdict};
@@ -70,8 +70,12 @@ impl Host {
         let mut seen = self.seen.clone();
         for (index, instance) in seen.instances.iter_mut().enumerate() {
             let context = (&self.seen.journal, self.shape.probes);
-            let (runs, drained) = (instance.runs.clone(), instance.drained);
-            *instance = Instance::new(runs, drained, &index.to_string(), context);
+            let traffic = if instance.drained {
+                Traffic::Refused
+            } else {
+                Traffic::Open
+            };
+            *instance = Instance::new(instance.runs.clone(), traffic, &index.to_string(), context);
         }
         plan(wanted, &self.shape, &seen)
     }
@@ -111,81 +115,77 @@ impl Host {
 
     /// Returns whether the step failed.
     fn act(&mut self, step: &Step, wanted: &Wanted) -> Result<bool, Killed> {
-        let flawed = |build: &BuildName, flaw| self.bad == (build.clone(), flaw);
-        let current = self.seen.current.clone();
-        let runs_flaw = |flaw| current.as_ref().is_some_and(|build| flawed(build, flaw));
-        let mut effects: Vec<Effect<'_>> = Vec::new();
-        let mut failed = false;
-        match step {
-            Step::Fetch(build) => {
-                effects.push(Box::new(|host| host.seen.fetched = Some(build.clone())))
-            }
-            Step::Extract(build) if flawed(build, Flaw::Archive) => failed = true,
-            Step::Extract(build) => {
-                let digest = artifact(build.as_str()).sha256;
-                effects.push(Box::new(move |host| {
-                    host.seen.journal.extract(build, &digest)
-                }));
-                effects.push(Box::new(|host| host.seen.releases.push(build.clone())));
-            }
-            Step::Prepare(build) if flawed(build, Flaw::PostExtract) => failed = true,
-            Step::Prepare(build) => effects.push(Box::new(|host| host.seen.journal.prepare(build))),
-            Step::AcquireLease | Step::Wait(WaitFor::Lease) => {
-                effects.push(Box::new(|host| host.seen.lease = Lease::Held));
-            }
-            Step::Wait(_) => {}
-            Step::Activate(build) => {
-                effects.push(Box::new(|host| host.seen.journal.activate(build)));
-                effects.push(Box::new(|host| host.seen.current = Some(build.clone())));
-            }
-            Step::PostInstall(build) if flawed(build, Flaw::PostInstall) => failed = true,
-            Step::PostInstall(build) => {
-                effects.push(Box::new(|host| host.seen.journal.install(build)))
-            }
-            Step::Drain(batch) => {
-                effects.push(Box::new(|host| host.seen.journal.leave()));
-                for index in batch {
-                    effects.push(Box::new(|host| host.seen.instances[*index].drained = true));
-                }
-            }
-            Step::Restart(batch) => {
-                failed = runs_flaw(Flaw::Start);
-                for index in batch {
-                    effects.extend(restart(*index, wanted, !failed));
-                }
-            }
-            Step::Probe(_) if runs_flaw(Flaw::Probe) => failed = true,
-            Step::Probe(batch) => {
-                for index in batch {
-                    effects.push(Box::new(|host| {
-                        host.untried.remove(index);
-                        host.seen.journal.prove(&index.to_string());
-                    }));
-                }
-            }
-            Step::Undrain(batch) => {
-                for index in batch {
-                    effects.push(Box::new(|host| host.seen.instances[*index].drained = false));
-                }
-            }
-            Step::BurnIn(build) => effects.push(Box::new(|host| host.seen.journal.burn_in(build))),
-            Step::Verify(build) => effects.push(Box::new(|host| host.seen.journal.verify(build))),
-            Step::ReleaseLease => effects.push(Box::new(|host| host.seen.lease = Lease::None)),
-            Step::Prune(builds) => {
-                for build in builds {
-                    effects.push(Box::new(move |host| {
-                        host.seen.releases.retain(|it| it != build)
-                    }));
-                }
-            }
-            Step::PostRestart(build) => {
-                effects.push(Box::new(|host| host.seen.journal.finish(build)))
-            }
-        }
+        let fails = self.fails(step);
+        // A start that fails has stopped the instance before; the others change nothing.
+        let effects = match step {
+            Step::Restart(_) => self.effects(step, wanted),
+            _ if fails => Vec::new(),
+            _ => self.effects(step, wanted),
+        };
         for effect in effects {
             self.effect(effect)?;
         }
-        Ok(failed)
+        Ok(fails)
+    }
+
+    fn fails(&self, step: &Step) -> bool {
+        let (bad, flaw) = &self.bad;
+        let runs_bad = self.seen.current.as_ref() == Some(bad);
+        match (step, flaw) {
+            (Step::Extract(build), Flaw::Archive)
+            | (Step::Prepare(build), Flaw::PostExtract)
+            | (Step::PostInstall(build), Flaw::PostInstall) => build == bad,
+            (Step::Restart(_), Flaw::Start) | (Step::Probe(_), Flaw::Probe) => runs_bad,
+            _ => false,
+        }
+    }
+
+    /// What a step does that lasts, in its order.
+    fn effects<'a>(&self, step: &'a Step, wanted: &'a Wanted) -> Vec<Effect<'a>> {
+        let one = |effect: Effect<'a>| vec![effect];
+        match step {
+            Step::Wait(WaitFor::Unhold | WaitFor::ZooKeeper) => Vec::new(),
+            Step::Fetch(build) => one(Box::new(|host| host.seen.fetched = Some(build.clone()))),
+            Step::Extract(build) => {
+                let digest = artifact(build.as_str()).sha256;
+                vec![
+                    Box::new(move |host| host.seen.journal.extract(build, &digest)),
+                    Box::new(|host| host.seen.releases.push(build.clone())),
+                ]
+            }
+            Step::Prepare(build) => one(Box::new(|host| host.seen.journal.prepare(build))),
+            Step::AcquireLease | Step::Wait(WaitFor::Lease) => {
+                one(Box::new(|host| host.seen.lease = Lease::Held))
+            }
+            Step::Activate(build) => vec![
+                Box::new(|host| host.seen.journal.activate(build)),
+                Box::new(|host| host.seen.current = Some(build.clone())),
+            ],
+            Step::PostInstall(build) => one(Box::new(|host| host.seen.journal.install(build))),
+            Step::Drain(batch) => {
+                let mut effects = one(Box::new(|host| host.seen.journal.leave()));
+                effects.extend(batch.iter().map(|index| drain(*index)));
+                effects
+            }
+            Step::Restart(batch) => {
+                let start = if self.fails(step) {
+                    Start::Fails
+                } else {
+                    Start::Works
+                };
+                batch
+                    .iter()
+                    .flat_map(|index| restart(*index, wanted, start))
+                    .collect()
+            }
+            Step::Probe(batch) => batch.iter().map(|index| prove(*index)).collect(),
+            Step::Undrain(batch) => batch.iter().map(|index| undrain(*index)).collect(),
+            Step::BurnIn(build) => one(Box::new(|host| host.seen.journal.burn_in(build))),
+            Step::Verify(build) => one(Box::new(|host| host.seen.journal.verify(build))),
+            Step::ReleaseLease => one(Box::new(|host| host.seen.lease = Lease::None)),
+            Step::Prune(builds) => builds.iter().map(delete).collect(),
+            Step::PostRestart(build) => one(Box::new(|host| host.seen.journal.finish(build))),
+        }
     }
 
     /// Does one thing that lasts, or dies instead.
@@ -213,45 +213,65 @@ fn pass(host: &mut Host, step: &Step) {
     }
 }
 
-fn restart<'a>(index: usize, wanted: &'a Wanted, starts: bool) -> Vec<Effect<'a>> {
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Start {
+    Works,
+    Fails,
+}
+
+fn drain<'a>(index: usize) -> Effect<'a> {
+    Box::new(move |host| host.seen.instances[index].drained = true)
+}
+
+fn undrain<'a>(index: usize) -> Effect<'a> {
+    Box::new(move |host| host.seen.instances[index].drained = false)
+}
+
+fn prove<'a>(index: usize) -> Effect<'a> {
+    Box::new(move |host| {
+        host.untried.remove(&index);
+        host.seen.journal.prove(&index.to_string());
+    })
+}
+
+fn delete(build: &BuildName) -> Effect<'_> {
+    Box::new(move |host| host.seen.releases.retain(|it| it != build))
+}
+
+fn restart<'a>(index: usize, wanted: &'a Wanted, start: Start) -> Vec<Effect<'a>> {
     let number = match &wanted.target {
         WantedTarget::Build(goal) => goal.restart,
         _ => None,
     };
-    let down: Effect<'a> = Box::new(move |host| {
-        host.seen.journal.restart(&index.to_string());
-    });
-    let stop: Effect<'a> = Box::new(move |host| {
-        host.untried.insert(index);
-        host.seen.instances[index].runs = Runs::Nothing;
-    });
-    let start: Effect<'a> = Box::new(move |host| {
-        let build = host
-            .seen
-            .current
-            .clone()
-            .expect("a restart follows an activation");
-        host.seen.instances[index].runs = Runs::Build(build);
-    });
-    let note: Effect<'a> = Box::new(move |host| {
-        let build = host
-            .seen
-            .current
-            .clone()
-            .expect("a restart follows an activation");
-        let started = Started {
-            build,
-            identity: None,
-        };
-        host.seen
-            .journal
-            .restarted(&index.to_string(), started, number);
-    });
-    if starts {
-        vec![down, stop, start, note]
-    } else {
-        vec![down, stop]
+    let mut effects: Vec<Effect<'a>> = vec![
+        Box::new(move |host| host.seen.journal.restart(&index.to_string())),
+        Box::new(move |host| {
+            host.untried.insert(index);
+            host.seen.instances[index].runs = Runs::Nothing;
+        }),
+    ];
+    if start == Start::Works {
+        effects.push(Box::new(move |host| {
+            host.seen.instances[index].runs = Runs::Build(current(host));
+        }));
+        effects.push(Box::new(move |host| {
+            let started = Started {
+                build: current(host),
+                identity: None,
+            };
+            host.seen
+                .journal
+                .restarted(&index.to_string(), started, number);
+        }));
     }
+    effects
+}
+
+fn current(host: &Host) -> BuildName {
+    host.seen
+        .current
+        .clone()
+        .expect("a restart follows an activation")
 }
 
 /// Tells whether a step leads a host that has nowhere to go back to.

@@ -19,6 +19,7 @@ fn job(arguments: &[String], limit: Duration, leftovers: Leftovers) -> Job<'_> {
         environment: &[],
         limit,
         leftovers,
+        input: "",
     }
 }
 
@@ -69,8 +70,10 @@ async fn a_program_that_takes_too_long_is_killed_with_its_children() {
 #[tokio::test]
 async fn a_child_that_keeps_the_output_open_does_not_keep_us() {
     let marker = format!("DEPLOYD_TEST_OPEN={}", std::process::id());
-    let arguments = sh(&format!("export {marker}; setsid sleep 600 & \
-         until [ \"$(cut -d' ' -f6 /proc/$!/stat)\" = $! ]; do :; done; echo done"));
+    let arguments = sh(&format!(
+        "export {marker}; setsid sleep 600 & \
+         until [ \"$(cut -d' ' -f6 /proc/$!/stat)\" = $! ]; do :; done; echo done"
+    ));
     let ended = run(&job(&arguments, LONG, Leftovers::Killed))
         .await
         .unwrap();

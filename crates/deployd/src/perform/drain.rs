@@ -1,0 +1,251 @@
+//! Lets no new connections to instances in, waits for the old ones, and lets them in again.
+
+use std::time::Duration;
+
+use deploy_core::verdict::Failure;
+use jiff::Timestamp;
+use tokio::time::{Instant, sleep};
+
+use super::{Performer, StepError, passing};
+use crate::chain::Chain;
+use crate::config::{DrainAction, DrainMethod, Instance};
+use crate::host::firewall::{self, Refusal, Rule};
+use crate::host::process::{How, Job, Leftovers, run};
+use crate::host::sockets::{Connections, connections};
+
+/// How often connections are counted.
+const COUNT_TIME: Duration = Duration::from_millis(100);
+/// How often it is looked whether the rules are still there.
+const LOOK_TIME: Duration = Duration::from_secs(1);
+/// Characters of a rule's comment, of 255 that there may be.
+const TAG_CHARS_MAX: usize = 200;
+/// After the longest time that a restart may take, a rule ends by itself, should nobody be left
+/// to take it away.
+const MARGIN: Duration = Duration::from_secs(120);
+
+impl Performer {
+    /// Lets no new connections in, and waits until all old ones are idle, or the time is over. The
+    /// journal says before that the host leaves service. Done again after a crash halfway: the
+    /// rules are replaced as a whole.
+    pub(super) async fn drain(&mut self, batch: &[usize]) -> Result<(), StepError> {
+        let instances = self.instances(batch);
+        self.write(|record| {
+            record.leave();
+            instances
+                .iter()
+                .for_each(|instance| record.drain(&instance.unit));
+        })?;
+        match self.service.drain.method.clone() {
+            DrainMethod::None => Ok(()),
+            DrainMethod::Command(arguments) => {
+                for instance in &instances {
+                    self.drain_command(&arguments, "drain", instance).await?;
+                }
+                Ok(())
+            }
+            DrainMethod::Iptables(action) => {
+                self.refuse(&instances, action).await?;
+                self.await_idle(&instances, action).await
+            }
+        }
+    }
+
+    /// Lets new connections in again, and waits until the load balancer has seen it.
+    pub(super) async fn undrain(&mut self, batch: &[usize]) -> Result<(), StepError> {
+        let instances = self.instances(batch);
+        match self.service.drain.method.clone() {
+            DrainMethod::None => {}
+            DrainMethod::Command(arguments) => {
+                for instance in &instances {
+                    self.drain_command(&arguments, "undrain", instance).await?;
+                }
+            }
+            DrainMethod::Iptables(_) => {
+                self.drained
+                    .retain(|rule| !instances.iter().any(|i| i.port == Some(rule.port)));
+                let rules = self.drained.clone();
+                let set = self.drains.set(&self.service.name, rules).await;
+                set.map_err(|error| passing(&error))?;
+            }
+        }
+        self.write(|record| instances.iter().for_each(|i| record.undrain(&i.unit)))?;
+        tracing::info!(service = %self.service.name, units = ?units(&instances), "undrained");
+        if self.service.drain.method != DrainMethod::None {
+            sleep(self.service.drain.settle).await;
+        }
+        Ok(())
+    }
+
+    /// Takes over the rules that an earlier run has left on our ports: they stay until the plan says
+    /// that the instances are in service. Those on no port of ours go with the next change.
+    ///
+    /// # Errors
+    /// Where the packet filter says no.
+    pub(crate) async fn adopt_rules(&mut self, found: &[firewall::Found]) -> Result<(), StepError> {
+        let DrainMethod::Iptables(action) = self.service.drain.method else {
+            return Ok(());
+        };
+        let ours = |instance: &&Instance| found.iter().any(|rule| Some(rule.port) == instance.port);
+        let instances: Vec<_> = self
+            .service
+            .instances
+            .iter()
+            .filter(ours)
+            .cloned()
+            .collect();
+        if found.is_empty() {
+            return Ok(());
+        }
+        self.write(|record| instances.iter().for_each(|i| record.drain(&i.unit)))?;
+        self.refuse(&instances, action).await
+    }
+
+    async fn refuse(
+        &mut self,
+        instances: &[Instance],
+        action: DrainAction,
+    ) -> Result<(), StepError> {
+        let mut rules = self.drained.clone();
+        for instance in instances {
+            let Some(port) = instance.port else { continue };
+            rules.retain(|rule| rule.port != port);
+            rules.push(Rule {
+                port,
+                refusal: match action {
+                    DrainAction::Reject => Refusal::Reset,
+                    DrainAction::Drop => Refusal::Drop,
+                },
+                tag: tag(self.service.name.as_str(), &instance.unit),
+                until: self.rule_ends(),
+            });
+        }
+        let set = self.drains.set(&self.service.name, rules.clone()).await;
+        set.map_err(|error| passing(&error))?;
+        self.drained = rules;
+        tracing::info!(service = %self.service.name, units = ?units(instances), "drained: no new connections");
+        Ok(())
+    }
+
+    fn rule_ends(&self) -> Timestamp {
+        let service = &self.service;
+        let longest = service.drain.timeout + service.restart.timeout + service.probe.timeout;
+        Timestamp::now()
+            .checked_add(longest * 2 + MARGIN)
+            .unwrap_or(Timestamp::MAX)
+    }
+
+    async fn await_idle(
+        &mut self,
+        instances: &[Instance],
+        action: DrainAction,
+    ) -> Result<(), StepError> {
+        let deadline = Instant::now() + self.service.drain.timeout;
+        let mut looked = Instant::now();
+        loop {
+            let open = open(instances).map_err(|error| passing(&error))?;
+            self.progress
+                .send_modify(|progress| progress.connections = Some(open.all));
+            if open.busy == 0 {
+                return Ok(());
+            }
+            if Instant::now() >= deadline {
+                let seconds = self.service.drain.timeout.as_secs_f64();
+                tracing::warn!(service = %self.service.name, units = ?units(instances), connections = open.busy, seconds, "not drained in time, restarting anyway");
+                return Ok(());
+            }
+            if looked.elapsed() >= LOOK_TIME {
+                looked = Instant::now();
+                self.still_refused(instances, action).await?;
+            }
+            sleep(COUNT_TIME).await;
+        }
+    }
+
+    /// Somebody may have reloaded the packet filter: then our rules are gone.
+    async fn still_refused(
+        &mut self,
+        instances: &[Instance],
+        action: DrainAction,
+    ) -> Result<(), StepError> {
+        let found = firewall::list().await.map_err(|error| passing(&error))?;
+        let missing = |instance: &&Instance| {
+            instance
+                .port
+                .is_some_and(|port| !found.iter().any(|rule| rule.port == port))
+        };
+        if instances.iter().any(|instance| missing(&instance)) {
+            tracing::warn!(service = %self.service.name, "our rules are gone from the packet filter; they are put back");
+            self.refuse(instances, action).await?;
+        }
+        Ok(())
+    }
+
+    async fn drain_command(
+        &self,
+        arguments: &[String],
+        verb: &str,
+        instance: &Instance,
+    ) -> Result<(), StepError> {
+        let port = instance
+            .port
+            .map(|port| port.to_string())
+            .unwrap_or_default();
+        let mut all = arguments.to_vec();
+        all.extend([verb.to_owned(), instance.unit.clone(), port]);
+        let job = Job {
+            arguments: &all,
+            dir: &self.service.dir,
+            user: None,
+            environment: &[],
+            limit: self.service.drain.timeout.max(Duration::from_secs(1)),
+            leftovers: Leftovers::Killed,
+            input: "",
+        };
+        let failed = |how: String, log| StepError {
+            failure: Failure::Passing,
+            message: format!("{verb} of {} by `{}`: {how}", instance.unit, all.join(" ")),
+            log,
+        };
+        match run(&job).await {
+            Ok(ended) if ended.how == How::Well => Ok(()),
+            Ok(ended) => Err(failed(ended.how.to_string(), ended.tail)),
+            Err(error) => Err(failed(Chain(&error).to_string(), Vec::new())),
+        }
+    }
+}
+
+/// What a rule is for; comments of the packet filter are short.
+fn tag(service: &str, unit: &str) -> String {
+    let plain = |c: char| {
+        if c.is_ascii_alphanumeric() || ":-_.@/".contains(c) {
+            c
+        } else {
+            '_'
+        }
+    };
+    format!("{service}/{unit}")
+        .chars()
+        .map(plain)
+        .take(TAG_CHARS_MAX)
+        .collect()
+}
+
+fn open(instances: &[Instance]) -> std::io::Result<Connections> {
+    let source = firewall::PROBE_SOURCE
+        .parse()
+        .map_or([0; 4], |ip: std::net::Ipv4Addr| ip.octets());
+    let mut open = Connections::default();
+    for port in instances.iter().filter_map(|instance| instance.port) {
+        let found = connections(port, source)?;
+        open.all += found.all;
+        open.busy += found.busy;
+    }
+    Ok(open)
+}
+
+fn units(instances: &[Instance]) -> Vec<&str> {
+    instances
+        .iter()
+        .map(|instance| instance.unit.as_str())
+        .collect()
+}
