@@ -145,6 +145,60 @@ pub(crate) fn logged(host: &Host, word: &str) -> Result<String> {
     bail!("no instance of {} logged {word}", host.name)
 }
 
+/// What ZooKeeper has of the service: the targets, and who holds a lease.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Stored<'a> {
+    pub(crate) fleet: Build,
+    pub(crate) canary: Option<Build>,
+    pub(crate) leases: &'a [&'a str],
+}
+
+/// Checks the znodes. Returns the claim.
+pub(crate) fn stored(farm: &Farm, expected: Stored) -> Result<String> {
+    let found = farm.terminal.ask(&["inspect", "hello"])?;
+    let znodes = found["znodes"]
+        .as_array()
+        .context("inspect shows no znodes")?;
+    let below = |znode: &Value| {
+        let path = znode["path"].as_str().unwrap_or_default();
+        path.split_once("/hello/")
+            .map(|(_, below)| below.to_owned())
+    };
+    let target = |name: &str| {
+        let znode = znodes
+            .iter()
+            .find(|znode| below(znode).as_deref() == Some(name))?;
+        znode["data"]["build"].as_str()
+    };
+    let (fleet, canary) = (target("enabled"), target("enabled/canary"));
+    ensure!(fleet == Some(expected.fleet.name), "enabled is {fleet:?}");
+    ensure!(
+        canary == expected.canary.map(|build| build.name),
+        "enabled/canary is {canary:?}"
+    );
+    let is_lease = |znode: &&Value| below(znode).is_some_and(|path| path.starts_with("leases/"));
+    let leases: Vec<&str> = znodes
+        .iter()
+        .filter(is_lease)
+        .map(|znode| znode["data"]["host"].as_str().unwrap_or("?"))
+        .collect();
+    ensure!(
+        leases == expected.leases,
+        "{leases:?} hold leases, not {:?}",
+        expected.leases
+    );
+    let canary = canary.map_or_else(String::new, |build| format!(", enabled/canary {build}"));
+    let leases = if leases.is_empty() {
+        "none".to_owned()
+    } else {
+        leases.join(", ")
+    };
+    Ok(format!(
+        "in ZooKeeper: enabled {}{canary}, leases: {leases}",
+        expected.fleet.name
+    ))
+}
+
 fn report(farm: &Farm, host: &Host) -> Result<Value> {
     let found = farm.terminal.ask(&["host", "show", &host.name])?;
     let services = found["services"].as_array().into_iter().flatten();

@@ -1,6 +1,7 @@
 //! What the demo prints: a clock, a rule before each act, a line for each thing that holds.
 
-use std::io::{self, Write};
+use std::env;
+use std::io::{self, IsTerminal, Write};
 use std::time::Instant;
 
 const WIDTH: usize = 86;
@@ -9,7 +10,18 @@ const WIDTH: usize = 86;
 #[derive(Debug)]
 pub(crate) struct Screen {
     started: Instant,
+    paint: Paint,
 }
+
+#[derive(Debug, Clone, Copy)]
+enum Paint {
+    Colors,
+    Nothing,
+}
+
+const BOLD: &str = "1";
+const GREEN: &str = "32";
+const RED: &str = "1;31";
 
 impl Screen {
     pub(crate) fn start() -> Screen {
@@ -40,13 +52,33 @@ impl Screen {
         self.line(&format!("\n--- {title} {rule}"));
     }
 
+    /// Prints a command as it is typed.
+    pub(crate) fn command(&self, line: &str) {
+        self.line(&self.painted(&format!("$ {line}"), BOLD));
+    }
+
     /// Prints what was checked and holds.
     pub(crate) fn holds(&self, claim: &str) {
-        self.line(&format!("{:5.1}s  ok  {claim}", self.seconds()));
+        self.line(&format!(
+            "{:5.1}s  {}  {claim}",
+            self.seconds(),
+            self.painted("ok", GREEN)
+        ));
     }
 
     /// Prints what was checked and does not hold.
     pub(crate) fn fails(&self, problem: &str) {
-        self.line(&format!("{:5.1}s  XX  {problem}", self.seconds()));
+        self.line(&format!(
+            "{:5.1}s  {}  {problem}",
+            self.seconds(),
+            self.painted("XX", RED)
+        ));
+    }
+
+    fn painted(&self, text: &str, color: &str) -> String {
+        match self.paint {
+            Paint::Colors => format!("\x1b[{color}m{text}\x1b[0m"),
+            Paint::Nothing => text.to_owned(),
+        }
     }
 }

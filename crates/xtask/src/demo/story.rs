@@ -1,15 +1,20 @@
 //! A day's work: each act types commands, then checks what they claim.
 
+use std::thread;
+use std::time::{Duration, Instant};
+
 use anyhow::{Result, ensure};
 
 use super::builds::{self, Build, V1, V2, V3, V4};
-use super::claims;
+use super::claims::{self, Stored};
 use super::farm::Farm;
 
 /// Exit codes of deployctl.
 const DONE: i32 = 0;
 const FAILED: i32 = 3;
 const REFUSED: i32 = 5;
+
+const GIVE_BACK_LIMIT: Duration = Duration::from_secs(2);
 
 /// What the story was, in numbers.
 #[derive(Debug, Default)]
@@ -43,7 +48,12 @@ impl Teller<'_> {
         self.types(&["init"], DONE)?;
         self.registers(V1)?;
         self.types(&["deploy", "hello", "v1"], DONE)?;
-        self.holds(claims::served(self.farm, [V1, V1, V1]))
+        self.holds(claims::served(self.farm, [V1, V1, V1]))?;
+        self.stored(Stored {
+            fleet: V1,
+            canary: None,
+            leases: &[],
+        })
     }
 
     fn canary_and_promotion(&mut self) -> Result<()> {
@@ -52,9 +62,19 @@ impl Teller<'_> {
         self.registers(V2)?;
         self.types(&["canary", "hello", "v2", "-m", "new greeting"], DONE)?;
         self.holds(claims::served(self.farm, [V2, V1, V1]))?;
+        self.stored(Stored {
+            fleet: V1,
+            canary: Some(V2),
+            leases: &[],
+        })?;
         self.types(&["status"], DONE)?;
         self.types(&["promote", "hello", "--yes"], DONE)?;
-        self.holds(claims::served(self.farm, [V2, V2, V2]))
+        self.holds(claims::served(self.farm, [V2, V2, V2]))?;
+        self.stored(Stored {
+            fleet: V2,
+            canary: None,
+            leases: &[],
+        })
     }
 
     fn bad_build(&mut self) -> Result<()> {
@@ -68,9 +88,20 @@ impl Teller<'_> {
         let canary = &self.farm.hosts[0];
         self.holds(claims::failed_because(self.farm, canary, "status 500"))?;
         self.holds(claims::logged(canary, "PAYMENTS_URL"))?;
+        // The host that failed keeps its lease: a bad build stops by itself.
+        self.stored(Stored {
+            fleet: V2,
+            canary: Some(V3),
+            leases: &["host-1"],
+        })?;
         self.types(&["rollback", "hello", "-m", "healthz 500"], DONE)?;
         self.holds(claims::served(self.farm, [V2, V2, V2]))?;
         self.holds(claims::phases(self.farm, ["serving"; 3]))?;
+        self.stored(Stored {
+            fleet: V2,
+            canary: None,
+            leases: &[],
+        })?;
         self.types(&["deploy", "hello", "v3"], REFUSED)
     }
 
@@ -83,12 +114,17 @@ impl Teller<'_> {
         self.holds(claims::prepared(self.farm, V4))?;
         self.holds(claims::served(self.farm, [V2, V2, V2]))?;
         self.types(&["deploy", "hello", "v4"], DONE)?;
-        self.holds(claims::served(self.farm, [V4, V4, V4]))
+        self.holds(claims::served(self.farm, [V4, V4, V4]))?;
+        self.stored(Stored {
+            fleet: V4,
+            canary: None,
+            leases: &[],
+        })
     }
 
     fn looking_back(&mut self) -> Result<()> {
         self.farm.screen.act("5 of 5  what ZooKeeper knows");
-        self.types(&["inspect", "hello"], DONE)?;
+        self.types(&["inspect", "hello/enabled"], DONE)?;
         self.types(&["history", "hello"], DONE)
     }
 
@@ -109,10 +145,22 @@ impl Teller<'_> {
             "deployctl exited with {code}, not {expected}"
         );
         self.tally.commands += 1;
-        if expected != DONE {
-            self.holds(Ok(format!("exit {code}, as expected")))?;
+        match expected {
+            FAILED => self.holds(Ok("exit 3, as expected: the rollout failed".to_owned())),
+            REFUSED => self.holds(Ok("exit 5, as expected: it was refused".to_owned())),
+            _ => Ok(()),
         }
-        Ok(())
+    }
+
+    /// Checks the znodes. A host gives its lease back a moment after it serves.
+    fn stored(&mut self, expected: Stored) -> Result<()> {
+        let deadline = Instant::now() + GIVE_BACK_LIMIT;
+        let mut claim = claims::stored(self.farm, expected);
+        while claim.is_err() && Instant::now() < deadline {
+            thread::sleep(GIVE_BACK_LIMIT / 20);
+            claim = claims::stored(self.farm, expected);
+        }
+        self.holds(claim)
     }
 
     fn holds(&mut self, claim: Result<String>) -> Result<()> {
