@@ -25,8 +25,17 @@ const RED: &str = "1;31";
 
 impl Screen {
     pub(crate) fn start() -> Screen {
+        let is_plain = env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
+            || env::var_os("TERM").is_none_or(|term| term == "dumb")
+            || !io::stdout().is_terminal();
+        let paint = if is_plain {
+            Paint::Nothing
+        } else {
+            Paint::Colors
+        };
         Screen {
             started: Instant::now(),
+            paint,
         }
     }
 

@@ -33,7 +33,7 @@ impl Terminal {
     pub(crate) fn type_in(&self, args: &[&str]) -> Result<i32> {
         let words: Vec<String> = args.iter().map(|word| quoted(word)).collect();
         self.screen
-            .line(&format!("$ deployctl {}", words.join(" ")));
+            .command(&format!("deployctl {}", words.join(" ")));
         // Both outputs into one pipe: they stay in the order in which they were written.
         let (reader, writer) = pipe().context("failed to make a pipe")?;
         let second = writer.try_clone().context("failed to share a pipe")?;
