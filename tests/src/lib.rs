@@ -10,9 +10,18 @@ use std::sync::{LazyLock, Mutex, PoisonError};
 
 use nix::sys::signal::Signal;
 
+pub mod agent;
+pub mod archives;
+pub mod builds;
 pub mod eventually;
+pub mod http_server;
 pub mod ports;
 pub mod proxy;
+pub mod service;
+pub mod supervisor;
+
+pub mod witness;
+pub mod znodes;
 pub mod zookeeper;
 
 /// Says aloud that a test is skipped for want of `what`.

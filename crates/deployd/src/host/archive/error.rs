@@ -84,8 +84,7 @@ impl UnpackError {
             Self::Io { .. } | Self::Busy { .. } | Self::Stopped | Self::TooSlow { .. } => {
                 ErrorKind::Retry
             }
-            Self::Exists { .. } => ErrorKind::Stuck,
-            Self::Leftover { refusal, .. } => refusal.kind(),
+            Self::Exists { .. } | Self::Leftover { .. } => ErrorKind::Stuck,
         }
     }
 

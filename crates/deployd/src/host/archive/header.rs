@@ -32,14 +32,25 @@ impl<'a> Header<'a> {
         Ok(Self { block })
     }
 
-    /// Returns the byte that says what the entry is.
+    /// Returns the byte that says what the entry is. V7 has no type for directories: there, one is
+    /// a file without bytes whose name ends in a slash.
     pub(super) fn kind(&self) -> u8 {
-        self.block[156]
+        let v7 = self.block[257..265] == [0; 8];
+        let slash = self.short_name().ends_with(b"/");
+        match self.block[156] {
+            0 if v7 && slash && self.size() == Ok(Some(0)) => b'5',
+            kind => kind,
+        }
+    }
+
+    /// Returns the name without a prefix, good enough for a message.
+    pub(super) fn short_name(&self) -> &[u8] {
+        until_nul(&self.block[..100])
     }
 
     /// Returns the name in this header, with the prefix where the format has one.
     pub(super) fn name(&self) -> Result<Vec<u8>, Rule> {
-        let name = until_nul(&self.block[..100]);
+        let name = self.short_name();
         let prefix = until_nul(&self.block[345..500]);
         let magic = &self.block[257..265];
         if magic == b"ustar  \0" || prefix.is_empty() {

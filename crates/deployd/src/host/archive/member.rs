@@ -84,14 +84,15 @@ impl<'a> Members<'a> {
     /// Returns the next member, or `None` after the end marker and everything behind it.
     pub(super) fn next(&mut self) -> Result<Option<Member>, UnpackError> {
         let mut pending = Pending::default();
+        let mut block = [0; BLOCK_BYTES];
         loop {
-            let block = match self.stream.block()? {
-                Block::Whole(block) => block,
+            match self.stream.block(&mut block)? {
+                Block::Whole => {}
                 Block::Cut => {
                     return Err(UnpackError::archive("it ends in the middle of a header"));
                 }
                 Block::End => return Err(UnpackError::archive("its end marker is missing")),
-            };
+            }
             if block == [0; BLOCK_BYTES] {
                 return self.end(&pending).map(|()| None);
             }
@@ -179,9 +180,10 @@ impl<'a> Members<'a> {
                 "a long name or PAX header has no entry",
             ));
         }
-        match self.stream.block()? {
-            Block::Whole(block) if block == [0; BLOCK_BYTES] => {}
-            Block::Whole(_) => return Err(UnpackError::archive("it has a lone zero block")),
+        let mut block = [0; BLOCK_BYTES];
+        match self.stream.block(&mut block)? {
+            Block::Whole if block == [0; BLOCK_BYTES] => {}
+            Block::Whole => return Err(UnpackError::archive("it has a lone zero block")),
             Block::Cut | Block::End => {
                 return Err(UnpackError::archive("its end marker is cut short"));
             }
@@ -271,7 +273,9 @@ fn long_name(body: &[u8]) -> Result<Vec<u8>, Rule> {
 }
 
 fn shown_name(header: &Header<'_>, pending: &Pending) -> Vec<u8> {
-    pending.name(header).unwrap_or_default()
+    pending
+        .name(header)
+        .unwrap_or_else(|_| header.short_name().to_vec())
 }
 
 fn member(header: &Header<'_>, pending: &Pending) -> Result<Member, Rule> {

@@ -17,10 +17,11 @@ const SLACK_BYTES: u64 = 2 << 20;
 /// Bytes of headers, padding and long names that each entry may have besides its data.
 const SLACK_BYTES_PER_ENTRY: u64 = 16 << 10;
 
-/// One block, or the end.
+/// A block, in the caller's memory, or the end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Block {
     /// A whole block.
-    Whole([u8; BLOCK_BYTES]),
+    Whole,
     /// The stream ended inside it.
     Cut,
     /// The stream ended before it.
@@ -60,8 +61,7 @@ impl<'a> Stream<'a> {
     }
 
     /// Takes the next block.
-    pub(super) fn block(&mut self) -> Result<Block, UnpackError> {
-        let mut block = [0; BLOCK_BYTES];
+    pub(super) fn block(&mut self, block: &mut [u8; BLOCK_BYTES]) -> Result<Block, UnpackError> {
         let mut filled = 0;
         while filled < BLOCK_BYTES {
             let bytes = self.next(BLOCK_BYTES as u64 - filled as u64)?;
@@ -71,7 +71,7 @@ impl<'a> Stream<'a> {
             block[filled..filled + bytes.len()].copy_from_slice(bytes);
             filled += bytes.len();
         }
-        Ok(Block::Whole(block))
+        Ok(Block::Whole)
     }
 
     /// Gives the `size` bytes of a body to `sink`, and takes the padding to the next block.

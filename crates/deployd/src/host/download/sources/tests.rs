@@ -100,78 +100,81 @@ fn prefixes_that_are_none() {
     }
 }
 
+/// From, to, whether sources allow it, and whether it is allowed without any.
+const REDIRECTS: [(&str, &str, bool, bool); 11] = [
+    (
+        "https://builds.internal/web/a",
+        "https://builds.internal/web/b",
+        true,
+        true,
+    ),
+    (
+        "https://builds.internal/web/a",
+        "https://builds.internal/other",
+        false,
+        true,
+    ),
+    (
+        "https://builds.internal/web/a",
+        "https://cdn.internal/a/b/c",
+        true,
+        false,
+    ),
+    (
+        "https://builds.internal/web/a",
+        "http://plain.internal/x",
+        false,
+        false,
+    ),
+    (
+        "http://plain.internal/a",
+        "http://plain.internal/b",
+        true,
+        true,
+    ),
+    (
+        "http://plain.internal/a",
+        "https://plain.internal/b",
+        false,
+        true,
+    ),
+    (
+        "http://plain.internal/a",
+        "https://plain.internal:8443/b",
+        false,
+        false,
+    ),
+    (
+        "http://plain.internal/a",
+        "http://plain.internal:8080/b",
+        false,
+        false,
+    ),
+    (
+        "http://plain.internal/a",
+        "http://127.0.0.1/b",
+        false,
+        false,
+    ),
+    (
+        "http://plain.internal/a",
+        "https://builds.internal/web/b",
+        true,
+        false,
+    ),
+    (
+        "http://plain.internal/a",
+        "file:///etc/passwd",
+        false,
+        false,
+    ),
+];
+
 #[test]
 fn redirects_lead_nowhere_else() {
     let listed = sources(PlainHttp::Allowed);
     let typed = Sources::as_typed();
-    for (from, to, by_list, by_hand) in [
-        (
-            "https://builds.internal/web/a",
-            "https://builds.internal/web/b",
-            true,
-            true,
-        ),
-        (
-            "https://builds.internal/web/a",
-            "https://builds.internal/other",
-            false,
-            true,
-        ),
-        (
-            "https://builds.internal/web/a",
-            "https://cdn.internal/a/b/c",
-            true,
-            false,
-        ),
-        (
-            "https://builds.internal/web/a",
-            "http://plain.internal/x",
-            false,
-            false,
-        ),
-        (
-            "http://plain.internal/a",
-            "http://plain.internal/b",
-            true,
-            true,
-        ),
-        (
-            "http://plain.internal/a",
-            "https://plain.internal/b",
-            false,
-            true,
-        ),
-        (
-            "http://plain.internal/a",
-            "https://plain.internal:8443/b",
-            false,
-            false,
-        ),
-        (
-            "http://plain.internal/a",
-            "http://plain.internal:8080/b",
-            false,
-            false,
-        ),
-        (
-            "http://plain.internal/a",
-            "http://127.0.0.1/b",
-            false,
-            false,
-        ),
-        (
-            "http://plain.internal/a",
-            "https://builds.internal/web/b",
-            true,
-            false,
-        ),
-        (
-            "http://plain.internal/a",
-            "file:///etc/passwd",
-            false,
-            false,
-        ),
-    ] {
+    for (from, to, by_list, by_hand) in REDIRECTS {
         let (from, to) = (url(from), url(to));
         let listed = listed.check_redirect(&from, &to).is_ok();
         let typed = typed.check_redirect(&from, &to).is_ok();
