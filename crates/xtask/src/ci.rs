@@ -63,7 +63,7 @@ pub(crate) fn run(own_program: &Path) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Installs what is missing, then builds the programs and runs every test.
+/// Installs what is missing, then builds the programs and runs every test, whichever fail.
 pub(crate) fn test(args: &[String]) -> Result<ExitCode> {
     run_tests(args)?;
     Ok(ExitCode::SUCCESS)
@@ -91,7 +91,7 @@ fn run_tests(args: &[String]) -> Result<()> {
     // The end-to-end tests start them.
     build_programs(Profile::Debug)?;
     succeed(
-        cargo(["test", "--workspace"])
+        cargo(["test", "--workspace", "--no-fail-fast"])
             .args(args)
             .env("DEPLOY_TEST_REQUIRE", "zookeeper"),
     )
