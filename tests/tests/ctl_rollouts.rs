@@ -68,7 +68,9 @@ async fn a_build_goes_over_the_canary_to_the_fleet() {
 #[tokio::test]
 async fn the_first_failure_ends_the_wait_with_its_log() {
     let hosts = [("web-01", Role::Fleet), ("web-02", Role::Fleet)];
-    let Some((rig, agents)) = Rig::with_agents("failure", &hosts).await else { return };
+    let Some((rig, agents)) = Rig::with_agents("failure", &hosts).await else {
+        return;
+    };
     rig.ctl("deploy web r1 --detach").await.is(0);
     agents[0].serves(1).await;
     agents[1].serves(1).await;
@@ -84,17 +86,34 @@ async fn the_first_failure_ends_the_wait_with_its_log() {
         "tip: back to the last good build: deployctl rollback web",
     ]);
     let events = ran.events();
-    let failed = events.iter().find(|event| event["type"] == "host.failed").expect("it is told");
+    let failed = events
+        .iter()
+        .find(|event| event["type"] == "host.failed")
+        .expect("it is told");
     assert_eq!(failed["schema"], "deployctl/event/1");
     assert_eq!(failed["host"], "web-02");
     assert_eq!(failed["log"][0], "19:41:44 ERROR KeyError: 'PAYMENTS_URL'");
     let end = events.last().expect("there is an end");
-    assert_eq!((&end["type"], &end["result"]), (&"rollout.end".into(), &"failed".into()));
+    assert_eq!(
+        (&end["type"], &end["result"]),
+        (&"rollout.end".into(), &"failed".into())
+    );
     assert_eq!((&end["exit_code"], &end["rollout"]), (&3.into(), &2.into()));
     let (_, entry) = rig.history("web").await.remove(1);
     assert_eq!(entry.outcome.expect("it is recorded").result, "failed");
-    rig.ctl("status").await.is(0).prints(&["web", "failed", "1/2", "1 failed"]).says(&["host show web-02 web"]);
-    rig.ctl("host show web-02").await.is(0).prints(&["state", "failed", "serves", "r1", "| 19:41:44", "host retry web-02 web"]);
+    rig.ctl("status")
+        .await
+        .is(0)
+        .prints(&["web", "failed", "1/2", "1 failed"])
+        .says(&["host show web-02 web"]);
+    rig.ctl("host show web-02").await.is(0).prints(&[
+        "state",
+        "failed",
+        "serves",
+        "r1",
+        "| 19:41:44",
+        "host retry web-02 web",
+    ]);
 
     // The build that failed is left, and marked.
     agents.into_iter().for_each(ctl_rig::Agent::serves_always);
@@ -103,20 +122,32 @@ async fn the_first_failure_ends_the_wait_with_its_log() {
         "r2 -> r1",
         "web #3: rollback done, r1 is served by 2 of 2 hosts",
     ]);
-    let build = rig.json(&rig.tree("web").build(&ctl_rig::build("r2"))).await;
+    let build = rig
+        .json(&rig.tree("web").build(&ctl_rig::build("r2")))
+        .await;
     assert_eq!(build["bad"]["why"], "rolled back: healthz 500");
-    rig.ctl("deploy web r2").await.is(5).says(&["build r2 was marked bad"]);
-    rig.ctl("history web").await.is(0).prints(&["3", "r2 -> r1", "rollback", "done", "2", "r1 -> r2", "deploy", "failed"]);
+    rig.ctl("deploy web r2")
+        .await
+        .is(5)
+        .says(&["build r2 was marked bad"]);
+    rig.ctl("history web").await.is(0).prints(&[
+        "3", "r2 -> r1", "rollback", "done", "2", "r1 -> r2", "deploy", "failed",
+    ]);
 }
 
 #[tokio::test]
 async fn only_reports_of_this_rollout_count() {
     let hosts = [("web-01", Role::Fleet), ("web-02", Role::Fleet)];
-    let Some((rig, agents)) = Rig::with_agents("observed", &hosts).await else { return };
+    let Some((rig, agents)) = Rig::with_agents("observed", &hosts).await else {
+        return;
+    };
     rig.ctl("deploy web r1 --detach").await.is(0);
     agents[0].serves(1).await;
     agents[1].serves(1).await;
-    rig.ctl("watch web").await.is(0).prints(&["web-01", "serving", "r1, 1/1 instances"]);
+    rig.ctl("watch web")
+        .await
+        .is(0)
+        .prints(&["web-01", "serving", "r1, 1/1 instances"]);
     // The same build under a new number: what they served before is not yet an answer.
     let ran = rig.ctl("restart web --timeout 1s").await.is(4).says(&[
         "gave up waiting after 1s; rollout #2 of web is still running (0 of 2 hosts there; 2 working)",
@@ -128,32 +159,52 @@ async fn only_reports_of_this_rollout_count() {
     agents[0].serves(2).await;
     agents[1].serves(2).await;
     running.end().await.is(0);
-    rig.ctl("watch web --rollout 1").await.is(8).says(&["rollout #1 of web was superseded by #2: restart r1"]);
+    rig.ctl("watch web --rollout 1")
+        .await
+        .is(8)
+        .says(&["rollout #1 of web was superseded by #2: restart r1"]);
 }
 
 #[tokio::test]
 async fn a_newer_rollout_supersedes_and_a_rollback_is_a_failure() {
     let hosts = [("web-01", Role::Fleet)];
-    let Some((rig, agents)) = Rig::with_agents("superseded", &hosts).await else { return };
+    let Some((rig, agents)) = Rig::with_agents("superseded", &hosts).await else {
+        return;
+    };
     rig.add_build("web", "r3").await;
     rig.ctl("deploy web r1 --detach").await.is(0);
     agents[0].serves(1).await;
     let mut running = rig.spawn("deploy web r2 -o jsonl");
     running.sees("rollout.start").await;
     rig.ctl("deploy web r3 --detach -m hotfix").await.is(0);
-    let ran = running.end().await.is(8).says(&["rollout #2 of web was superseded by #3: deploy r3", "\"hotfix\""]);
+    let ran = running.end().await.is(8).says(&[
+        "rollout #2 of web was superseded by #3: deploy r3",
+        "\"hotfix\"",
+    ]);
     assert_eq!(ran.events().last().expect("an end")["result"], "superseded");
     let mut running = rig.spawn("watch web -o jsonl");
     running.sees("rollout.start").await;
     rig.ctl("rollback web --detach -m oops").await.is(0);
-    running.end().await.is(3).says(&["rollout #3 of web was rolled back with #4", "\"oops\""]);
+    running
+        .end()
+        .await
+        .is(3)
+        .says(&["rollout #3 of web was rolled back with #4", "\"oops\""]);
     let outcomes: Vec<_> = rig
         .history("web")
         .await
         .into_iter()
         .map(|(_, entry)| entry.outcome.map(|outcome| outcome.result))
         .collect();
-    assert_eq!(outcomes, [None, Some("superseded".into()), Some("rolled back".into()), None]);
+    assert_eq!(
+        outcomes,
+        [
+            None,
+            Some("superseded".into()),
+            Some("rolled back".into()),
+            None
+        ]
+    );
     // The build before r3 was never served by the whole fleet, but it was wanted, and is not bad.
     assert_eq!(rig.json(&rig.tree("web").enabled()).await["build"], "r2");
 }
@@ -161,7 +212,9 @@ async fn a_newer_rollout_supersedes_and_a_rollback_is_a_failure() {
 #[tokio::test]
 async fn ctrl_c_only_detaches() {
     let hosts = [("web-01", Role::Fleet)];
-    let Some((rig, _agents)) = Rig::with_agents("ctrl-c", &hosts).await else { return };
+    let Some((rig, _agents)) = Rig::with_agents("ctrl-c", &hosts).await else {
+        return;
+    };
     let mut running = rig.spawn("deploy web r1 -o jsonl");
     running.sees("rollout.start").await;
     running.signal(nix::sys::signal::Signal::SIGINT);
@@ -175,22 +228,33 @@ async fn ctrl_c_only_detaches() {
 #[tokio::test]
 async fn who_is_offline_is_not_waited_for() {
     let hosts = [("web-01", Role::Fleet), ("web-02", Role::Fleet)];
-    let Some((rig, mut agents)) = Rig::with_agents("offline", &hosts).await else { return };
+    let Some((rig, mut agents)) = Rig::with_agents("offline", &hosts).await else {
+        return;
+    };
     rig.ctl("deploy web r1 --detach").await.is(0);
     agents[0].serves(1).await;
     agents[1].serves(1).await;
     agents[1].go().await;
     let running = rig.spawn("deploy web r2");
     agents[0].serves(2).await;
-    running.end().await.is(0).says(&["(2 hosts, 1 offline (web-02))", "r2 is served by 1 of 2 hosts", "1 offline (web-02)"]);
+    running.end().await.is(0).says(&[
+        "(2 hosts, 1 offline (web-02))",
+        "r2 is served by 1 of 2 hosts",
+        "1 offline (web-02)",
+    ]);
     agents[0].go().await;
-    rig.ctl("deploy web r1").await.is(0).says(&["warning: none of 2 hosts is live: #3 of web is written", "watch web"]);
+    rig.ctl("deploy web r1").await.is(0).says(&[
+        "warning: none of 2 hosts is live: #3 of web is written",
+        "watch web",
+    ]);
 }
 
 #[tokio::test]
 async fn a_blocked_host_is_waited_for_and_told_once() {
     let hosts = [("web-01", Role::Fleet)];
-    let Some((rig, agents)) = Rig::with_agents("blocked", &hosts).await else { return };
+    let Some((rig, agents)) = Rig::with_agents("blocked", &hosts).await else {
+        return;
+    };
     let mut running = rig.spawn("deploy web r1 -o jsonl");
     let target = agents[0].target(1).await;
     let mut report = agents[0].report(deploy_core::wire::report::Phase::Blocked, &target);
@@ -209,91 +273,160 @@ async fn a_blocked_host_is_waited_for_and_told_once() {
     }
     agents[0].serves(1).await;
     let ran = running.end().await.is(0);
-    let blocked = ran.events().iter().filter(|event| event["type"] == "host.blocked").count();
+    let blocked = ran
+        .events()
+        .iter()
+        .filter(|event| event["type"] == "host.blocked")
+        .count();
     assert_eq!(blocked, 1, "{ran}");
 }
 
 #[tokio::test]
 async fn a_share_serves_and_the_others_have_it_staged() {
     let hosts: Vec<String> = (1..=8).map(|number| format!("web-{number:02}")).collect();
-    let hosts: Vec<(&str, Role)> = hosts.iter().map(|host| (host.as_str(), Role::Fleet)).collect();
-    let Some((rig, agents)) = Rig::with_agents("percent", &hosts).await else { return };
+    let hosts: Vec<(&str, Role)> = hosts
+        .iter()
+        .map(|host| (host.as_str(), Role::Fleet))
+        .collect();
+    let Some((rig, agents)) = Rig::with_agents("percent", &hosts).await else {
+        return;
+    };
     agents.into_iter().for_each(ctl_rig::Agent::serves_always);
     rig.ctl("deploy web r1").await.is(0);
     rig.ctl("stage web r2").await.is(0).says(&[
         "web #2: stage done, r2 is served by 0 of 8 hosts, 8 have it staged",
         "tip: for every host: deployctl deploy web r2",
     ]);
-    rig.ctl("status").await.is(0).prints(&["web", "staged", "r2 0%", "8/8"]);
-    rig.ctl("deploy web r2 --percent 50").await.is(0).says(&["web #3", "have it staged"]);
+    rig.ctl("status")
+        .await
+        .is(0)
+        .prints(&["web", "staged", "r2 0%", "8/8"]);
+    rig.ctl("deploy web r2 --percent 50")
+        .await
+        .is(0)
+        .says(&["web #3", "have it staged"]);
     let status = rig.ctl("status -o json --hosts").await.is(0).json();
     let service = &status["services"][0];
     assert_eq!(status["schema"], "deployctl/status/1");
-    assert_eq!((&service["phase"], &service["previous_build"]), (&"partial".into(), &"r1".into()));
+    assert_eq!(
+        (&service["phase"], &service["previous_build"]),
+        (&"partial".into(), &"r1".into())
+    );
     assert_eq!(service["hosts"]["there"], 8);
-    rig.ctl("deploy web r2").await.is(0).says(&["r2 is served by 8 of 8 hosts"]);
+    rig.ctl("deploy web r2")
+        .await
+        .is(0)
+        .says(&["r2 is served by 8 of 8 hosts"]);
     let target = rig.json(&rig.tree("web").enabled()).await;
-    assert_eq!((&target["percent"], &target["previous"]["build"]), (&100.into(), &"r1".into()));
+    assert_eq!(
+        (&target["percent"], &target["previous"]["build"]),
+        (&100.into(), &"r1".into())
+    );
     // Already so.
-    rig.ctl("deploy web r2").await.is(0).says(&["web r2 is already wanted as #4 by", "watching it", "done"]);
+    rig.ctl("deploy web r2").await.is(0).says(&[
+        "web r2 is already wanted as #4 by",
+        "watching it",
+        "done",
+    ]);
     assert_eq!(rig.history("web").await.len(), 4);
 }
 
 #[tokio::test]
 async fn a_rollback_of_a_canary_leaves_the_fleet_alone() {
     let hosts = [("web-01", Role::Canary), ("web-02", Role::Fleet)];
-    let Some((rig, agents)) = Rig::with_agents("canary-back", &hosts).await else { return };
+    let Some((rig, agents)) = Rig::with_agents("canary-back", &hosts).await else {
+        return;
+    };
     agents.into_iter().for_each(ctl_rig::Agent::serves_always);
     rig.ctl("deploy web r1").await.is(0);
     rig.ctl("canary web r2").await.is(0);
-    rig.ctl("canary web r2").await.is(0).says(&["web r2 is already wanted as #2"]);
+    rig.ctl("canary web r2")
+        .await
+        .is(0)
+        .says(&["web r2 is already wanted as #2"]);
     let enabled = rig.json(&rig.tree("web").enabled()).await;
-    rig.ctl("rollback web").await.is(0).says(&["#3 web  rollback", "r2 -> r1", "(1 host)", "r1 is served by 1 of 1 host"]);
+    rig.ctl("rollback web").await.is(0).says(&[
+        "#3 web  rollback",
+        "r2 -> r1",
+        "(1 host)",
+        "r1 is served by 1 of 1 host",
+    ]);
     assert_eq!(rig.json(&rig.tree("web").enabled()).await, enabled);
     assert!(!rig.exists(&rig.tree("web").canary()).await);
-    rig.ctl("watch web").await.is(0).prints(&["#3 web", "rollback"]);
-    rig.ctl("canary web r1").await.is(0).says(&["already wanted as #1"]);
-    rig.ctl("deploy web r1 --if-rollout 2").await.is(5).says(&["it is now #3", "rollback r1"]);
+    rig.ctl("watch web")
+        .await
+        .is(0)
+        .prints(&["#3 web", "rollback"]);
+    rig.ctl("canary web r1")
+        .await
+        .is(0)
+        .says(&["already wanted as #1"]);
+    rig.ctl("deploy web r1 --if-rollout 2")
+        .await
+        .is(5)
+        .says(&["it is now #3", "rollback r1"]);
 }
 
 #[tokio::test]
 async fn a_host_that_failed_tries_again_when_asked() {
     let hosts = [("web-01", Role::Fleet)];
-    let Some((rig, agents)) = Rig::with_agents("retry", &hosts).await else { return };
+    let Some((rig, agents)) = Rig::with_agents("retry", &hosts).await else {
+        return;
+    };
     rig.ctl("deploy web r1 --detach").await.is(0);
     agents[0].serves(1).await;
-    rig.ctl("host retry web-01").await.is(5).says(&["web has not failed on web-01: it is serving"]);
+    rig.ctl("host retry web-01")
+        .await
+        .is(5)
+        .says(&["web has not failed on web-01: it is serving"]);
     rig.ctl("deploy web r2 --detach").await.is(0);
     agents[0].fails(2).await;
     let mut running = rig.spawn("host retry web-01 -o jsonl");
     running.sees("rollout.start").await;
     let wish = rig.json(&rig.tree("web").retry(&agents[0].host)).await;
     assert_eq!(wish["rollout"], 2);
-    agents[0].reports(deploy_core::wire::report::Phase::Probing).await;
+    agents[0]
+        .reports(deploy_core::wire::report::Phase::Probing)
+        .await;
     agents[0].serves(2).await;
     running.end().await.is(0);
     agents[0].fails(2).await;
     let mut running = rig.spawn("host retry web-01 web -o jsonl");
     running.sees("rollout.start").await;
-    agents[0].reports(deploy_core::wire::report::Phase::Probing).await;
+    agents[0]
+        .reports(deploy_core::wire::report::Phase::Probing)
+        .await;
     running.sees("host.step").await;
     agents[0].fails(2).await;
-    running.end().await.is(3).says(&["failed on web-01", "probe"]);
+    running
+        .end()
+        .await
+        .is(3)
+        .says(&["failed on web-01", "probe"]);
 }
 
 #[tokio::test]
 async fn of_two_at_once_one_wins_and_nothing_is_left_of_the_other() {
     let hosts = [("web-01", Role::Canary)];
-    let Some((rig, _agents)) = Rig::with_agents("race", &hosts).await else { return };
+    let Some((rig, _agents)) = Rig::with_agents("race", &hosts).await else {
+        return;
+    };
     rig.ctl("deploy web r1 --detach").await.is(0);
     for round in 0..5 {
         let before = rig.history("web").await.len();
-        let builds = if round % 2 == 0 { ["r1", "r2"] } else { ["r2", "r1"] };
+        let builds = if round % 2 == 0 {
+            ["r1", "r2"]
+        } else {
+            ["r2", "r1"]
+        };
         let lines = builds.map(|build| format!("canary web {build} --detach -m {build}"));
         let (one, two) = tokio::join!(rig.ctl(&lines[0]), rig.ctl(&lines[1]));
         let target = rig.json(&rig.tree("web").canary()).await;
         let history = rig.history("web").await;
-        let won: Vec<_> = [&one, &two].into_iter().filter(|ran| ran.code == 0).collect();
+        let won: Vec<_> = [&one, &two]
+            .into_iter()
+            .filter(|ran| ran.code == 0)
+            .collect();
         for ran in [&one, &two] {
             assert!([0, 5].contains(&ran.code), "{ran}");
             if ran.code == 5 {
@@ -303,17 +436,25 @@ async fn of_two_at_once_one_wins_and_nothing_is_left_of_the_other() {
         // One after the other is no race: then both are in the history. A build that is wanted
         // already is not written again.
         let written = history.len() - before;
-        assert!(written >= 1 && written <= won.len(), "{written}\n{one}{two}");
+        assert!(
+            written >= 1 && written <= won.len(),
+            "{written}\n{one}{two}"
+        );
         let (number, entry) = history.last().expect("somebody won");
         assert_eq!(target["rollout"], *number, "{one}{two}");
-        assert_eq!(target["build"], entry.to.as_ref().expect("a build").as_str());
+        assert_eq!(
+            target["build"],
+            entry.to.as_ref().expect("a build").as_str()
+        );
     }
 }
 
 #[tokio::test]
 async fn a_wait_outlives_a_lost_connection() {
     let hosts = [("web-01", Role::Fleet)];
-    let Some((rig, agents)) = Rig::with_agents("lost-link", &hosts).await else { return };
+    let Some((rig, agents)) = Rig::with_agents("lost-link", &hosts).await else {
+        return;
+    };
     let proxy = tests::proxy::Proxy::start(rig.server.port());
     let zk = format!("--zk {}{}", proxy.address(), rig.root.path());
     let mut running = rig.spawn(&format!("deploy web r1 -o jsonl {zk}"));
@@ -330,44 +471,105 @@ async fn a_wait_outlives_a_lost_connection() {
 #[tokio::test]
 async fn roles_policies_and_builds_are_written_and_shown() {
     let hosts = [("web-01", Role::Fleet)];
-    let Some((rig, agents)) = Rig::with_agents("settings", &hosts).await else { return };
+    let Some((rig, _agents)) = Rig::with_agents("settings", &hosts).await else {
+        return;
+    };
     let web = rig.tree("web");
-    rig.ctl("host role web-01 web canary").await.is(0).says(&["web-01 has the role canary of web; it was fleet"]);
-    rig.ctl("host role web-01 web canary").await.is(0).says(&["already; nothing was changed"]);
-    rig.ctl("host role web-99 web canary").await.is(0).says(&["warning: web-99 never reported for web"]);
-    rig.ctl("host list web").await.is(0).prints(&["HOST", "web-01", "web", "canary"]);
-    rig.write(&web.policy(), br#"{"v":1,"restart_concurrency":"10%","burn_in_s":9}"#).await;
-    rig.ctl("policy web").await.is(0).prints(&["restart_concurrency=10%", "lease_reclaim_s=never"]);
-    rig.ctl("policy web restart_concurrency=2 lease_reclaim_s=600").await.is(0);
+    rig.ctl("host role web-01 web canary")
+        .await
+        .is(0)
+        .says(&["web-01 has the role canary of web; it was fleet"]);
+    rig.ctl("host role web-01 web canary")
+        .await
+        .is(0)
+        .says(&["already; nothing was changed"]);
+    rig.ctl("host role web-99 web canary")
+        .await
+        .is(0)
+        .says(&["warning: web-99 never reported for web"]);
+    rig.ctl("host list web")
+        .await
+        .is(0)
+        .prints(&["HOST", "web-01", "web", "canary"]);
+    rig.write(
+        &web.policy(),
+        br#"{"v":1,"restart_concurrency":"10%","burn_in_s":9}"#,
+    )
+    .await;
+    rig.ctl("policy web")
+        .await
+        .is(0)
+        .prints(&["restart_concurrency=10%", "lease_reclaim_s=never"]);
+    rig.ctl("policy web restart_concurrency=2 lease_reclaim_s=600")
+        .await
+        .is(0);
     let policy = rig.json(&web.policy()).await;
-    assert_eq!(policy.to_string(), r#"{"v":1,"restart_concurrency":2,"lease_reclaim_s":600,"burn_in_s":9}"#);
+    assert_eq!(
+        policy.to_string(),
+        r#"{"v":1,"restart_concurrency":2,"lease_reclaim_s":600,"burn_in_s":9}"#
+    );
+}
+
+#[tokio::test]
+async fn a_registered_build_never_changes() {
+    let hosts = [("web-01", Role::Fleet)];
+    let Some((rig, agents)) = Rig::with_agents("builds", &hosts).await else {
+        return;
+    };
     let file = rig.file("r3.tar.gz", b"archive");
-    rig.ctl(&format!("build add web r3 --url https://b/r3 --file {file}")).await.is(0).says(&[
+    rig.ctl(&format!(
+        "build add web r3 --url https://b/r3 --file {file}"
+    ))
+    .await
+    .is(0)
+    .says(&[
         "build r3 of web is registered: 7 B, sha256 ",
         "tip: deployctl canary web r3",
     ]);
-    rig.ctl(&format!("build add web r3 --url https://b/r3 --file {file}")).await.is(0).says(&["registered already, with the same archive"]);
+    rig.ctl(&format!(
+        "build add web r3 --url https://b/r3 --file {file}"
+    ))
+    .await
+    .is(0)
+    .says(&["registered already, with the same archive"]);
     let other = rig.file("other", b"other bytes");
-    rig.ctl(&format!("build add web r3 --url https://b/r3 --file {other}")).await.is(5).says(&[
+    rig.ctl(&format!(
+        "build add web r3 --url https://b/r3 --file {other}"
+    ))
+    .await
+    .is(5)
+    .says(&[
         "registered already, with another archive",
         "a build never changes",
     ]);
-    rig.ctl("build show web r3").await.is(0).prints(&["r3", "https://b/r3", "7 B (7 bytes)"]);
+    rig.ctl("build show web r3")
+        .await
+        .is(0)
+        .prints(&["r3", "https://b/r3", "7 B (7 bytes)"]);
     let builds = rig.ctl("build list web -o json").await.is(0).json();
     assert_eq!(builds["builds"].as_array().expect("a list").len(), 3);
     rig.ctl("deploy web r3 --detach").await.is(0);
     agents[0].serves(1).await;
-    rig.ctl("inspect web/enabled").await.is(0).prints(&["/settings/deploy/web/enabled", "v0", "\"build\":\"r3\""]);
+    rig.ctl("inspect web/enabled").await.is(0).prints(&[
+        "/builds/deploy/web/enabled",
+        "v0",
+        "\"build\":\"r3\"",
+    ]);
     let tree = rig.ctl("inspect -o json web").await.is(0).json();
     assert!(tree["znodes"].as_array().expect("a list").len() > 8);
     let line = "build add new r1 --url https://b/r1 --file";
-    rig.ctl(&format!("{line} {file}")).await.is(0).says(&["new service new"]);
+    rig.ctl(&format!("{line} {file}"))
+        .await
+        .is(0)
+        .says(&["new service new"]);
 }
 
 #[tokio::test]
 async fn a_rollback_under_hold_says_why_nothing_moves() {
     let hosts = [("web-01", Role::Fleet)];
-    let Some((rig, agents)) = Rig::with_agents("held-rollback", &hosts).await else { return };
+    let Some((rig, agents)) = Rig::with_agents("held-rollback", &hosts).await else {
+        return;
+    };
     rig.ctl("deploy web r1 --detach").await.is(0);
     agents[0].serves(1).await;
     rig.ctl("deploy web r2 --detach").await.is(0);
@@ -380,4 +582,108 @@ async fn a_rollback_under_hold_says_why_nothing_moves() {
         "gave up waiting",
         "web is held by",
     ]);
+}
+
+#[tokio::test]
+async fn who_loses_the_race_says_who_won_and_leaves_nothing() {
+    let hosts = [("web-01", Role::Canary)];
+    let Some((rig, _agents)) = Rig::with_agents("lost-race", &hosts).await else {
+        return;
+    };
+    rig.ctl("deploy web r1 --detach").await.is(0);
+    let proxy = tests::proxy::Proxy::start(rig.server.port());
+    proxy.set_delay(std::time::Duration::from_millis(60));
+    let slow = format!("--zk {}{}", proxy.address(), rig.root.path());
+    for (line, path) in [
+        ("canary web r2", rig.tree("web").canary()),
+        ("deploy web r2", rig.tree("web").enabled()),
+        ("restart web", rig.tree("web").enabled()),
+    ] {
+        let running = rig.spawn(&format!("{line} {slow}"));
+        // It has read the targets and taken its number: whoever writes now is faster.
+        tests::eventually::eventually_async("it has a number", ctl_rig::HANG, || async {
+            let history = rig.history("web").await;
+            if history.len() == 2 {
+                Ok(())
+            } else {
+                Err(history)
+            }
+        })
+        .await;
+        let target = br#"{"v":1,"build":"r1","rollout":99,"by":"bob@ci"}"#;
+        rig.write(&path, target).await;
+        running.end().await.is(5).says(&[
+            "error: bob was faster: web now wants r1 with #99",
+            "nothing was changed",
+        ]);
+        assert_eq!(rig.history("web").await.len(), 1, "{line}");
+        assert_eq!(rig.json(&path).await["rollout"], 99);
+        if path.ends_with("canary") {
+            ctl_rig::delete(&rig.zk, &path).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_is_rolled_back_is_not_promoted_at_the_same_moment() {
+    let hosts = [("web-01", Role::Canary)];
+    let Some((rig, agents)) = Rig::with_agents("promote-or-back", &hosts).await else {
+        return;
+    };
+    agents.into_iter().for_each(ctl_rig::Agent::serves_always);
+    rig.add_build("web", "r0").await;
+    rig.ctl("deploy web r0").await.is(0);
+    rig.ctl("deploy web r1").await.is(0);
+    for _ in 0..6 {
+        rig.ctl("canary web r2 --force").await.is(0);
+        let (promote, back) = tokio::join!(
+            rig.ctl("promote web --force --timeout 20s"),
+            rig.ctl("rollback web --timeout 20s")
+        );
+        // Whoever was first: r2 is left, and r1 is not.
+        assert_eq!(back.code, 0, "{promote}{back}");
+        let enabled = rig.json(&rig.tree("web").enabled()).await;
+        assert_eq!(enabled["build"], "r1", "{promote}{back}");
+        assert!(
+            !rig.exists(&rig.tree("web").canary()).await,
+            "{promote}{back}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn two_rollbacks_at_once_go_back_once() {
+    let hosts = [("web-01", Role::Canary)];
+    let Some((rig, agents)) = Rig::with_agents("two-rollbacks", &hosts).await else {
+        return;
+    };
+    agents.into_iter().for_each(ctl_rig::Agent::serves_always);
+    rig.add_build("web", "r0").await;
+    rig.ctl("deploy web r0").await.is(0);
+    rig.ctl("deploy web r1").await.is(0);
+    rig.ctl("canary web r2").await.is(0);
+    let tree = rig.tree("web");
+    let proxy = tests::proxy::Proxy::start(rig.server.port());
+    proxy.set_delay(std::time::Duration::from_millis(60));
+    let slow = rig.spawn(&format!(
+        "rollback web --zk {}{}",
+        proxy.address(),
+        rig.root.path()
+    ));
+    tests::eventually::eventually_async("it has a number", ctl_rig::HANG, || async {
+        let history = rig.history("web").await;
+        if history.len() == 4 {
+            Ok(())
+        } else {
+            Err(history)
+        }
+    })
+    .await;
+    // The other one is faster.
+    ctl_rig::delete(&rig.zk, &tree.canary()).await;
+    slow.end().await.is(0).says(&[
+        "somebody else took the canary away",
+        "r1 is served by 1 of 1 host",
+    ]);
+    assert_eq!(rig.json(&tree.enabled()).await["build"], "r1");
 }
