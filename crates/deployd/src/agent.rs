@@ -15,7 +15,7 @@ use std::time::Duration;
 use deploy_core::name::BuildName;
 use deploy_core::observed::Probes;
 use deploy_core::plan::{Plan, Rest, Shape, plan};
-use deploy_core::step::{Interruption, Step};
+use deploy_core::step::{Interruption, Step, WaitFor};
 use deploy_core::verdict::{self, Begin, Failure, Verdict};
 use deploy_core::wanted::{Gate, Reader, Wanted, WantedTarget, wanted};
 use deploy_core::wire::record::Rejection;
@@ -426,7 +426,9 @@ enum Woken {
 /// Whether an agent that runs once is done.
 fn once(run: Run, plan: &Plan) -> Option<End> {
     match (run, plan.steps.first(), &plan.rest) {
-        (Run::On, _, _) | (Run::Once, None, Rest::Waiting) => None,
+        (Run::On, _, _)
+        | (Run::Once, None, Rest::Waiting)
+        | (Run::Once, Some(Step::Wait(WaitFor::Lease | WaitFor::ZooKeeper)), _) => None,
         (Run::Once, None, Rest::Serving | Rest::Staged | Rest::Idle) => Some(End::Converged),
         (Run::Once, _, _) => Some(End::NotConverged),
     }
