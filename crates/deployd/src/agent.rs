@@ -457,8 +457,9 @@ enum Woken {
 /// Whether an agent that runs once is done. It waits for its lease, and for nothing else.
 fn once(run: Run, plan: &Plan) -> Option<End> {
     match (run, plan.steps.first(), &plan.rest) {
-        (Run::On, _, _) | (Run::Once, None, Rest::Waiting) => None,
-        (Run::Once, Some(Step::Wait(WaitFor::Lease | WaitFor::ZooKeeper)), _) => None,
+        (Run::On, _, _)
+        | (Run::Once, None, Rest::Waiting)
+        | (Run::Once, Some(Step::Wait(WaitFor::Lease | WaitFor::ZooKeeper)), _) => None,
         (Run::Once, None, Rest::Serving | Rest::Staged | Rest::Idle) => Some(End::Converged),
         (Run::Once, _, _) => Some(End::NotConverged),
     }
