@@ -97,7 +97,7 @@ impl Service<'_> {
     ) -> Report {
         eventually(what, limit, || match self.report() {
             Some(report) if wanted(&report) => Ok(report),
-            report => Err(report),
+            report => Err(Box::new(report)),
         })
     }
 
