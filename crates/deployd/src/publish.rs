@@ -37,11 +37,14 @@ const AGAIN_TIME: Duration = Duration::from_secs(300);
 pub(crate) async fn publish(zk: Zk, places: Places, mut reports: watch::Receiver<Option<Report>>) {
     let mut published: Option<(Report, Instant)> = None;
     loop {
+        let fresh = reports.has_changed().unwrap_or(false);
         let now = reports.borrow_and_update().clone();
+        if let Some(report) = now.as_ref().filter(|_| fresh) {
+            write_file(&places, report);
+        }
         if let Some(report) = &now
             && is_due(published.as_ref(), report)
         {
-            write_file(&places, report);
             published = match write(&zk, &places.znode, report).await {
                 Ok(()) => Some((report.clone(), Instant::now())),
                 Err(error) => {

@@ -4,10 +4,14 @@ use std::collections::BTreeMap;
 
 use super::{last_good, previous_of};
 use crate::artifact::{Artifact, Digest};
-use crate::name::BuildName;
+use crate::name::{BuildName, HostName, ServiceName};
 use crate::percent::Percent;
+use crate::rollout::{Host, State, Targets};
+use crate::wire;
 use crate::wire::build::{Bad, Build};
 use crate::wire::history::{Entry, Outcome};
+use crate::wire::report::Phase;
+use crate::wire::role::Role;
 use crate::wire::target::{Previous, Target};
 
 fn name(text: &str) -> BuildName {
@@ -33,10 +37,7 @@ fn target(text: &str) -> Target {
 #[test]
 fn the_build_before_is_what_the_whole_fleet_is_on() {
     let check = |enabled: Option<&str>, build: &str, expected: Option<&str>| {
-        let enabled = enabled.map(target);
-        let previous = previous_of(enabled.as_ref(), &name(build));
-        let previous = previous.as_ref().map(|previous| previous.build.as_str());
-        assert_eq!(previous, expected, "{enabled:?} {build}");
+        check_previous(enabled, &[], build, expected);
     };
     check(None, "r1", None);
     check(Some("r1"), "r2", Some("r1"));
@@ -46,6 +47,46 @@ fn the_build_before_is_what_the_whole_fleet_is_on() {
     check(Some("r2 after r1"), "r2", Some("r1"));
     check(Some("r2@0 after r1"), "r1", None);
     check(Some("r2@0"), "r3", None);
+}
+
+#[test]
+fn what_has_not_arrived_everywhere_is_no_build_to_go_back_to() {
+    let there = (Phase::Serving, "r2");
+    let check = |hosts: &[(Phase, &str)], expected| {
+        check_previous(Some("r2 after r1"), hosts, "r3", Some(expected));
+    };
+    check(&[there.clone(), there.clone()], "r2");
+    check(&[there.clone(), (Phase::Restarting, "r1")], "r1");
+    check(&[there.clone(), (Phase::Failed, "r1")], "r1");
+    check_previous(Some("r2"), &[(Phase::Failed, "r1")], "r3", Some("r2"));
+}
+
+#[track_caller]
+fn check_previous(
+    enabled: Option<&str>,
+    hosts: &[(Phase, &str)],
+    build: &str,
+    expected: Option<&str>,
+) {
+    let hosts = hosts.iter().enumerate().map(|(index, (phase, serving))| {
+        let text = format!(
+            r#"{{"v":1,"host":"h{index}","service":"web","agent":"1","phase":"{phase}","target":"r2","current":"{serving}","serving":"{serving}"}}"#
+        );
+        let report = wire::decode(text.as_bytes()).unwrap();
+        let host = Host { role: Role::Fleet, alive: true, report: Some(report), report_mzxid: 1 };
+        (HostName::parse(&format!("h{index}")).unwrap(), host)
+    });
+    let state = State {
+        service: ServiceName::parse("web").unwrap(),
+        targets: Targets {
+            enabled: enabled.map(target),
+            canary: None,
+        },
+        hosts: hosts.collect(),
+    };
+    let previous = previous_of(&state, &name(build));
+    let previous = previous.as_ref().map(|previous| previous.build.as_str());
+    assert_eq!(previous, expected, "{enabled:?} {build}");
 }
 
 #[track_caller]
