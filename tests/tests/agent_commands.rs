@@ -34,7 +34,10 @@ fn processes_with(word: &str) -> Vec<String> {
 /// Returns what deployd has on disk.
 fn files(agent: &Agent) -> Vec<String> {
     let there = ["state", "srv"].map(|name| agent.path(name)).into_iter();
-    there.filter(|dir| dir.exists()).map(|dir| tree(&dir)).collect()
+    there
+        .filter(|dir| dir.exists())
+        .map(|dir| tree(&dir))
+        .collect()
 }
 
 #[test]
