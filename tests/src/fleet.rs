@@ -18,7 +18,7 @@ use crate::eventually::eventually;
 use crate::missing;
 
 /// How long a rollout may take, on a machine with other things to do.
-pub const ROLLOUT_MAX: Duration = Duration::from_secs(60);
+pub const ROLLOUT_MAX: Duration = Duration::from_secs(120);
 /// The ports of the instances of `hello`, on each host.
 pub const PORTS: [u16; 2] = [8001, 8002];
 
@@ -33,6 +33,10 @@ pub struct Fleet {
     program: PathBuf,
     state: Value,
 }
+
+/// A request that is under way until it is finished: it keeps a drain waiting.
+#[derive(Debug)]
+pub struct Held(TcpStream);
 
 /// How a command ended, and what it said.
 #[derive(Debug)]
@@ -82,10 +86,15 @@ impl Fleet {
         fleet
             .ask(&["up", &hosts.to_string(), "--owner", &owner])
             .well();
-        let dir = target().join("fleet/runs").join(&fleet.name);
-        let state = fs::read_to_string(dir.join("fleet.json")).expect("a fleet has a state");
+        let state = fleet.dir().join("fleet.json");
+        let state = fs::read_to_string(state).expect("a fleet has a state");
         fleet.state = serde_json::from_str(&state).expect("it is JSON");
         Some(fleet)
+    }
+
+    /// Returns the directory of the fleet.
+    pub fn dir(&self) -> PathBuf {
+        target().join("fleet/runs").join(&self.name)
     }
 
     /// Returns the names of the hosts.
@@ -137,7 +146,7 @@ impl Fleet {
 
     /// Deploys a build, and waits for the outcome.
     pub fn deploy(&self, build: &str) -> Said {
-        self.ctl(&format!("deploy hello {build} --force --timeout 60s"))
+        self.ctl(&format!("deploy hello {build} --force --timeout 120s"))
     }
 
     /// Begins to deploy a build.
@@ -230,6 +239,22 @@ impl Fleet {
         asked.join().expect("asking does not panic")
     }
 
+    /// Begins a request, and lets the instance wait for its end.
+    ///
+    /// # Panics
+    /// If the instance can't be reached.
+    pub fn hold(&self, network: &str, to: (&str, u16)) -> Held {
+        let address = self.address(to);
+        let begun = self.within(network, move || {
+            let mut stream = TcpStream::connect_timeout(&address, ANSWER_MAX)?;
+            stream.set_read_timeout(Some(ANSWER_MAX))?;
+            stream.write_all(b"GET / HTTP/1.1\r\n")?;
+            Ok::<_, std::io::Error>(Held(stream))
+        });
+        let begun = begun.join().expect("asking does not panic");
+        begun.expect("the instance can be reached")
+    }
+
     /// Returns the address of an instance.
     ///
     /// # Panics
@@ -259,6 +284,18 @@ impl Drop for Fleet {
         if said.code != 0 {
             eprintln!("{said}");
         }
+    }
+}
+
+impl Held {
+    /// Sends the rest, and returns the body of a good answer, or what went wrong.
+    ///
+    /// # Errors
+    /// Where the connection breaks, or the answer is not 200.
+    pub fn finish(mut self) -> Result<String, String> {
+        let sent = self.0.write_all(b"Host: hello\r\n\r\n");
+        sent.map_err(|error| error.to_string())?;
+        read(self.0)
     }
 }
 
@@ -307,13 +344,14 @@ pub fn get(address: SocketAddr, path: &str) -> Result<String, String> {
     let told = |error: std::io::Error| error.to_string();
     let mut stream = TcpStream::connect_timeout(&address, CONNECT_MAX).map_err(told)?;
     stream.set_read_timeout(Some(ANSWER_MAX)).map_err(told)?;
-    write!(
-        stream,
-        "GET {path} HTTP/1.1\r\nHost: hello\r\nConnection: close\r\n\r\n"
-    )
-    .map_err(told)?;
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: hello\r\n\r\n").map_err(told)?;
+    read(stream)
+}
+
+fn read(mut stream: TcpStream) -> Result<String, String> {
     let mut answer = String::new();
-    stream.read_to_string(&mut answer).map_err(told)?;
+    let received = stream.read_to_string(&mut answer);
+    received.map_err(|error| error.to_string())?;
     match answer.split_once("\r\n\r\n") {
         Some((head, body)) if head.starts_with("HTTP/1.1 200 ") => Ok(body.trim().to_owned()),
         _ => Err(format!("answered {answer:?}")),

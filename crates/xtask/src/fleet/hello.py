@@ -13,7 +13,7 @@ KIND = open("kind").read().strip()
 
 def answer(client):
     with client:
-        client.settimeout(10)
+        client.settimeout(120)
         head = b""
         while b"\r\n\r\n" not in head:
             received = client.recv(4096)
@@ -24,8 +24,6 @@ def answer(client):
         status = "200 OK"
         if path == "/healthz" and KIND == "sick":
             status = "500 Internal Server Error"
-        if path.startswith("/slow/"):
-            time.sleep(float(path[len("/slow/"):]))
         body = f"{BUILD} {PORT} {os.uname().nodename}\n"
         client.sendall(
             f"HTTP/1.1 {status}\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n{body}".encode()

@@ -73,7 +73,7 @@ fn config() -> String {
     format!(
         r#"[zookeeper]
 hosts = ["{HUB_ADDRESS}:{ZOOKEEPER_PORT}"]
-session_timeout_s = 4
+session_timeout_s = 8
 
 [builds]
 sources = ["http://{HUB_ADDRESS}:{BUILDS_PORT}/"]
@@ -92,14 +92,14 @@ instances = [{instances}]
 
   [service.drain]
   method = "iptables"
-  timeout_s = 5
+  timeout_s = 60
   settle_s = 1
 
   [service.probe]
   http = "http://127.0.0.1:{{port}}/healthz"
   interval_s = 0.2
   successes = 2
-  timeout_s = 4
+  timeout_s = 6
 "#
     )
 }
