@@ -162,7 +162,7 @@ impl Service<'_> {
             .expect("a plain name");
         let path = self.agent.path(&format!("state/status/{name}.json"));
         let last = || {
-            let data = std::fs::read(&path).ok()?;
+            let data = fs::read(&path).ok()?;
             Some(Box::new(
                 wire::decode::<Report>(&data).expect("the status file is a report"),
             ))

@@ -43,7 +43,7 @@ pub(crate) fn run(own_program: &Path) -> Result<ExitCode> {
         },
         Part {
             name: "test",
-            run: &|| run_tests(&[]),
+            run: &|| run_tests(&[], "zookeeper"),
         },
         Part {
             name: "demo",
@@ -68,7 +68,14 @@ pub(crate) fn run(own_program: &Path) -> Result<ExitCode> {
 
 /// Installs what is missing, then builds the programs and runs every test, whichever fail.
 pub(crate) fn test(args: &[String]) -> Result<ExitCode> {
-    run_tests(args)?;
+    run_tests(args, "zookeeper")?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Like [`test`], and those that need a fleet are not skipped.
+pub(crate) fn test_with_fleet(args: &[String]) -> Result<ExitCode> {
+    debian::install(debian::FOR_FLEET)?;
+    run_tests(args, "zookeeper,fleet")?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -89,12 +96,12 @@ fn doc() -> Result<()> {
     succeed(cargo(args).env("RUSTDOCFLAGS", "-D warnings"))
 }
 
-fn run_tests(args: &[String]) -> Result<()> {
+fn run_tests(args: &[String], required: &str) -> Result<()> {
     debian::install(debian::FOR_TESTS)?;
     // The end-to-end tests start them.
     build_programs(Profile::Debug)?;
     let mut tests = cargo(["test", "--workspace", "--no-fail-fast"]);
-    tests.args(args).env("DEPLOY_TEST_REQUIRE", "zookeeper");
+    tests.args(args).env("DEPLOY_TEST_REQUIRE", required);
     if let Some(dir) = memory_dir() {
         tests.env("TMPDIR", dir);
     }

@@ -41,9 +41,20 @@ const IPROUTE: Package = Package {
     name: "iproute2",
     shown_by: Sign::Program("ip"),
 };
+const SYSTEMD_CONTAINER: Package = Package {
+    name: "systemd-container",
+    shown_by: Sign::Program("systemd-nspawn"),
+};
+const DEBOOTSTRAP: Package = Package {
+    name: "debootstrap",
+    shown_by: Sign::Program("debootstrap"),
+};
 
 /// What `cargo demo` needs.
 pub(crate) const FOR_DEMO: &[Package] = &[JAVA, ZOOKEEPER];
+/// What `cargo xtask fleet` needs.
+pub(crate) const FOR_FLEET: &[Package] =
+    &[JAVA, ZOOKEEPER, IPROUTE, SYSTEMD_CONTAINER, DEBOOTSTRAP];
 /// What `cargo xtask test` needs.
 pub(crate) const FOR_TESTS: &[Package] = &[JAVA, ZOOKEEPER, IPTABLES, IPROUTE];
 

@@ -19,7 +19,7 @@ mod builds;
 mod claims;
 mod farm;
 mod host;
-mod http;
+pub(crate) mod http;
 pub(crate) mod launch;
 mod ports;
 mod processes;
@@ -31,7 +31,7 @@ mod supervisor;
 pub(crate) mod sweep;
 mod typed;
 pub(crate) mod web;
-mod zookeeper;
+pub(crate) mod zookeeper;
 
 use std::path::Path;
 use std::process::ExitCode;

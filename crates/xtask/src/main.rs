@@ -1,4 +1,4 @@
-//! The developer's commands: `cargo xtask demo | test | ci | tidy`.
+//! The developer's commands: `cargo xtask demo | fleet | test | ci | tidy`.
 //!
 //! Nothing here is needed to run `deployd` or `deployctl`. What the demo starts, this program
 //! also is: the hidden subcommands are the processes of the demo.
@@ -6,6 +6,7 @@
 mod ci;
 mod debian;
 mod demo;
+mod fleet;
 mod tidy;
 mod tool;
 
@@ -26,8 +27,13 @@ use crate::demo::web::Web;
 enum Task {
     /// See deployd at work: ZooKeeper, three agents and a day's deployments on this machine
     Demo(demo::Options),
+    /// Boot real hosts on this machine, with deployd as a systemd service, and break them
+    Fleet(fleet::Fleet),
     /// Build the programs and run every test; what is missing is installed first
     Test {
+        /// Those on real hosts too, see docs/fleet.md: they need root, and take minutes
+        #[arg(long)]
+        fleet: bool,
         /// Passed on to `cargo test --workspace`, such as `plan -- --nocapture`
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
@@ -62,7 +68,9 @@ fn main() -> ExitCode {
 fn run(task: Task) -> Result<ExitCode> {
     match task {
         Task::Demo(options) => demo::run(&options, &own_program()?),
-        Task::Test { args } => ci::test(&args),
+        Task::Fleet(fleet) => fleet::run(&fleet, &own_program()?),
+        Task::Test { fleet: false, args } => ci::test(&args),
+        Task::Test { fleet: true, args } => ci::test_with_fleet(&args),
         Task::Ci => ci::run(&own_program()?),
         Task::Tidy => tidy::run(),
         Task::DemoLaunch(launch) => launch.exec(),

@@ -69,7 +69,7 @@ fn config_text(dir: &Path, port: u16) -> String {
     )
 }
 
-fn class_path() -> Result<String> {
+pub(crate) fn class_path() -> Result<String> {
     let mut jars: Vec<PathBuf> = JAR_NAMES
         .iter()
         .chain(&MORE_JAR_NAMES)

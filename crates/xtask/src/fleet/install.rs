@@ -1,0 +1,105 @@
+//! What is installed on every host: deployd as a package would, and the units of the service.
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::Path;
+
+use anyhow::{Context, Result};
+
+use super::place::{BUILDS_PORT, HUB_ADDRESS, Place, ZOOKEEPER_PORT};
+use super::root_fs::SERVICE_USER;
+use crate::tool;
+
+/// The ports of the instances, on every host.
+pub(crate) const PORTS: [u16; 2] = [8001, 8002];
+
+/// The unit of an instance. It is enabled, and the condition is for hosts without a build.
+const SERVICE_UNIT: &str = "\
+[Unit]
+Description=Hello on port %i
+ConditionPathExists=/srv/hello/current
+
+[Service]
+Type=notify
+NotifyAccess=main
+User=hello
+WorkingDirectory=/srv/hello/current
+ExecStart=/usr/bin/python3 -S bin/hello %i
+Restart=on-failure
+RestartSec=100ms
+TimeoutStartSec=10s
+TimeoutStopSec=3s
+
+[Install]
+WantedBy=multi-user.target
+";
+
+/// Makes the layer that lies over the shared file system of all hosts of a fleet.
+pub(crate) fn install(place: &Place) -> Result<()> {
+    let root = place.installed();
+    let units = root.join("etc/systemd/system");
+    let wanted = units.join("multi-user.target.wants");
+    for dir in [&root.join("usr/bin"), &root.join("etc/deployd"), &wanted] {
+        fs::create_dir_all(dir).with_context(|| format!("failed to make {}", dir.display()))?;
+    }
+    let deployd = root.join("usr/bin/deployd");
+    fs::copy(place.programs.join("deployd"), &deployd)
+        .context("failed to copy deployd: run `cargo build -p deployd -p deployctl`")?;
+    fs::set_permissions(&deployd, fs::Permissions::from_mode(0o755))
+        .context("failed to make deployd executable")?;
+    let unit = fs::read_to_string(tool::root().join("systemd/deployd.service"))
+        .context("failed to read the unit of deployd")?;
+    write(&root.join("usr/lib/systemd/system/deployd.service"), &unit)?;
+    write(&root.join("etc/deployd/deployd.toml"), &config())?;
+    write(&units.join("hello@.service"), SERVICE_UNIT)?;
+    for port in PORTS {
+        let link = wanted.join(format!("hello@{port}.service"));
+        symlink("../hello@.service", &link)
+            .with_context(|| format!("failed to make {}", link.display()))?;
+    }
+    Ok(())
+}
+
+fn write(path: &Path, text: &str) -> Result<()> {
+    let dir = path.parent().context("a file is in a directory")?;
+    fs::create_dir_all(dir).with_context(|| format!("failed to make {}", dir.display()))?;
+    fs::write(path, text).with_context(|| format!("failed to write {}", path.display()))
+}
+
+fn config() -> String {
+    let instances = PORTS
+        .map(|port| format!("{{ unit = \"hello@{port}.service\", port = {port} }}"))
+        .join(", ");
+    format!(
+        r#"[zookeeper]
+hosts = ["{HUB_ADDRESS}:{ZOOKEEPER_PORT}"]
+session_timeout_s = 8
+
+[builds]
+sources = ["http://{HUB_ADDRESS}:{BUILDS_PORT}/"]
+allow_http = true
+min_free_bytes = 1048576
+
+[[service]]
+name = "hello"
+dir = "/srv/hello"
+user = "{SERVICE_USER}"
+instances = [{instances}]
+
+  [service.restart]
+  method = "systemd"
+  timeout_s = 10
+
+  [service.drain]
+  method = "iptables"
+  timeout_s = 60
+  settle_s = 1
+
+  [service.probe]
+  http = "http://127.0.0.1:{{port}}/healthz"
+  interval_s = 0.2
+  successes = 2
+  timeout_s = 6
+"#
+    )
+}

@@ -1,0 +1,67 @@
+//! The network of a fleet: a bridge in a namespace of its own, and a cable to each host.
+
+use std::process::Command;
+
+use anyhow::Result;
+
+use super::place::{HUB, HUB_ADDRESS, Place, host_address, host_number};
+use crate::tool;
+
+/// The states of a bridge's port: what the link reports to the host stays the same.
+const PORT_DISABLED: &str = "0";
+const PORT_FORWARDING: &str = "3";
+
+/// Makes the bridge, in a namespace of its own.
+pub(crate) fn make_hub(place: &Place) -> Result<()> {
+    let hub = place.netns(HUB);
+    ip(&["netns", "add", &hub])?;
+    ip(&["-n", &hub, "link", "set", "lo", "up"])?;
+    ip(&["-n", &hub, "link", "add", "fleet", "type", "bridge"])?;
+    let address = format!("{HUB_ADDRESS}/24");
+    ip(&["-n", &hub, "addr", "add", &address, "dev", "fleet"])?;
+    ip(&["-n", &hub, "link", "set", "fleet", "up"])
+}
+
+/// Makes the namespace of a host, which has no packet filter rules, and its cable.
+pub(crate) fn make_host(place: &Place, host: &str) -> Result<()> {
+    let (hub, own) = (place.netns(HUB), place.netns(host));
+    let address = format!("{}/24", host_address(host_number(host)?));
+    ip(&["netns", "add", &own])?;
+    ip(&[
+        "-n", &hub, "link", "add", host, "type", "veth", "peer", "name", "eth0", "netns", &own,
+    ])?;
+    ip(&["-n", &hub, "link", "set", host, "master", "fleet", "up"])?;
+    ip(&["-n", &own, "addr", "add", &address, "dev", "eth0"])?;
+    ip(&["-n", &own, "link", "set", "lo", "up"])?;
+    ip(&["-n", &own, "link", "set", "eth0", "up"])
+}
+
+/// Takes a namespace away, if it is there, and with it the cable.
+pub(crate) fn remove(place: &Place, host: &str) -> Result<()> {
+    if !place.netns_file(host).exists() {
+        return Ok(());
+    }
+    ip(&["netns", "delete", &place.netns(host)])
+}
+
+/// Lets nothing through from or to a host; it sees no cable pulled.
+pub(crate) fn partition(place: &Place, host: &str) -> Result<()> {
+    set_port(place, host, PORT_DISABLED)
+}
+
+/// Undoes [`partition`].
+pub(crate) fn heal(place: &Place, host: &str) -> Result<()> {
+    set_port(place, host, PORT_FORWARDING)
+}
+
+fn set_port(place: &Place, host: &str, state: &str) -> Result<()> {
+    place.check_host(host)?;
+    let hub = place.netns(HUB);
+    tool::succeed(
+        Command::new("bridge").args(["-n", &hub, "link", "set", "dev", host, "state", state]),
+    )
+}
+
+fn ip(arguments: &[&str]) -> Result<()> {
+    tool::succeed(Command::new("ip").args(arguments))
+}

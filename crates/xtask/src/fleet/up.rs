@@ -1,0 +1,85 @@
+//! Making a fleet.
+
+use std::fs;
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail};
+use serde_json::json;
+
+use super::install::PORTS;
+use super::place::{BUILDS_PORT, HUB, HUB_ADDRESS, Place, ZOOKEEPER_PORT, host_address, host_name};
+use super::{cgroup, down, host, hub, install, network, root_fs};
+use crate::debian;
+
+/// Boots hosts. Where that fails, nothing of it is left.
+pub(crate) fn up(place: &Place, hosts: u8, owner: Option<u32>) -> Result<()> {
+    if place.dir().exists() {
+        bail!(
+            "there is a fleet `{name}`: cargo xtask fleet --name {name} down",
+            name = place.name
+        );
+    }
+    debian::install(debian::FOR_FLEET)?;
+    root_fs::make(place)?;
+    let started = Instant::now();
+    let made = make(place, hosts, owner);
+    if made.is_err() {
+        // What was wrong first is what matters.
+        let _ = down::remove(place);
+    }
+    made?;
+    let seconds = started.elapsed().as_secs_f64();
+    tell(place, hosts, seconds);
+    Ok(())
+}
+
+fn make(place: &Place, hosts: u8, owner: Option<u32>) -> Result<()> {
+    fs::create_dir_all(place.dir()).context("failed to make the directory of the fleet")?;
+    write_state(place, hosts, owner)?;
+    cgroup::make(&place.cgroup()?.join(HUB))?;
+    network::make_hub(place)?;
+    hub::start(place)?;
+    install::install(place)?;
+    let names: Vec<String> = (1..=hosts).map(host_name).collect();
+    for name in &names {
+        host::make(place, name)?;
+        host::start(place, name)?;
+    }
+    for name in &names {
+        host::wait_until_up(place, name)?;
+    }
+    hub::wait_until_ready(place)
+}
+
+fn write_state(place: &Place, hosts: u8, owner: Option<u32>) -> Result<()> {
+    let owner = owner.map(|id| json!({"process": id, "started": down::started(id)}));
+    let hosts: Vec<_> = (1..=hosts)
+        .map(|number| json!({"name": host_name(number), "address": host_address(number)}))
+        .collect();
+    let state = json!({
+        "name": place.name,
+        "owner": owner,
+        "network": place.netns_file(HUB),
+        "zookeeper": format!("{HUB_ADDRESS}:{ZOOKEEPER_PORT}"),
+        "builds": format!("http://{HUB_ADDRESS}:{BUILDS_PORT}/"),
+        "ports": PORTS,
+        "hosts": hosts,
+    });
+    let text = serde_json::to_string_pretty(&state).context("failed to write JSON")?;
+    fs::write(place.state_file(), text).context("failed to write fleet.json")
+}
+
+fn tell(place: &Place, hosts: u8, seconds: f64) {
+    let name = match place.name.as_str() {
+        "main" => String::new(),
+        name => format!(" --name {name}"),
+    };
+    println!(
+        "{hosts} hosts are up after {seconds:.1} s\n\n  \
+         cargo xtask fleet{name} build v1\n  \
+         cargo xtask fleet{name} exec h1 systemctl start deployd\n  \
+         cargo xtask fleet{name} ctl deploy hello v1\n  \
+         cargo xtask fleet{name} exec hub curl http://10.77.0.11:8001/\n  \
+         cargo xtask fleet{name} down"
+    );
+}

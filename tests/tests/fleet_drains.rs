@@ -1,0 +1,126 @@
+//! The packet filter of real hosts: who is refused, and that no port stays so.
+
+use std::time::Duration;
+
+use tests::eventually::eventually;
+use tests::fleet::{Fleet, Held, PORTS};
+
+/// `ExecStopPost` takes 0.1 s, and `RestartSec` is 2 s.
+const OPEN_MAX: Duration = Duration::from_secs(2);
+/// `TimeoutStopSec` is 90 s.
+const STOP_MAX: Duration = Duration::from_secs(80);
+const SOON: Duration = Duration::from_secs(20);
+
+#[test]
+fn a_drained_port_refuses_other_hosts_and_answers_the_probe() {
+    let Some(fleet) = Fleet::start("drain", 2) else {
+        return;
+    };
+    let held = begin_to_drain(&fleet, "v2");
+    refuses(&fleet);
+    // Our own probe, and the other instance, go through.
+    let probe = "python3 -c 'import socket; \
+                 socket.create_connection((\"127.0.0.1\", 8001), 2, (\"127.0.0.66\", 0))'";
+    fleet.on("h1", probe).well();
+    assert_eq!(
+        fleet.get("h2", ("h1", 8002), "/"),
+        Ok("v1 8002 h1".to_owned())
+    );
+
+    // Somebody reloads the packet filter.
+    fleet.on("h1", "iptables -F; ip6tables -F").well();
+    refuses(&fleet);
+    // The request that was there before was not cut.
+    assert_eq!(held.finish(), Ok("v1 8001 h1".to_owned()));
+    is_deployed(&fleet, "v2");
+}
+
+#[test]
+fn deployd_is_killed_while_a_port_is_drained() {
+    let Some(fleet) = Fleet::start("drain-kill", 2) else {
+        return;
+    };
+    let held = begin_to_drain(&fleet, "v2");
+    refuses(&fleet);
+    fleet.ask(&["kill9", "h1"]).well();
+    // Long before deployd is back: ExecStopPost.
+    eventually("the port is open again", OPEN_MAX, || {
+        fleet.get("h2", ("h1", 8001), "/")
+    });
+    assert_eq!(held.finish(), Ok("v1 8001 h1".to_owned()));
+    is_deployed(&fleet, "v2");
+}
+
+#[test]
+fn deployd_is_stopped_while_a_port_is_drained() {
+    let Some(fleet) = Fleet::start("drain-stop", 2) else {
+        return;
+    };
+    let held = begin_to_drain(&fleet, "v2");
+    refuses(&fleet);
+    fleet.on("h1", "systemctl stop deployd --no-block").well();
+    // Whether it waits for the end of the request or not is its choice.
+    eventually("deployd is stopping", SOON, || {
+        match fleet.property("h1", "deployd", "ActiveState").as_str() {
+            "active" => Err("it is active"),
+            _ => Ok(()),
+        }
+    });
+    assert_eq!(held.finish(), Ok("v1 8001 h1".to_owned()));
+    eventually("deployd has ended", STOP_MAX, || {
+        match fleet.property("h1", "deployd", "ActiveState").as_str() {
+            "inactive" => Ok(()),
+            other => Err(other.to_owned()),
+        }
+    });
+    no_rules(&fleet);
+    for port in PORTS {
+        fleet
+            .get("h2", ("h1", port), "/")
+            .expect("the service is up");
+    }
+    assert_eq!(fleet.property("h1", "deployd", "Result"), "success");
+    fleet.on("h1", "systemctl start deployd").well();
+    is_deployed(&fleet, "v2");
+}
+
+/// Deploys v1 everywhere, and another build as far as the first drain of h1, which waits for the
+/// end of a request.
+fn begin_to_drain(fleet: &Fleet, build: &str) -> Held {
+    fleet.builds(&["v1", build]);
+    fleet.deploy("v1").well();
+    let held = fleet.hold("h2", ("h1", 8001));
+    fleet.on("h2", "systemctl stop deployd").well();
+    fleet.begin(build);
+    held
+}
+
+#[track_caller]
+fn refuses(fleet: &Fleet) {
+    eventually("h1 refuses h2 on 8001", SOON, || {
+        match fleet.get("h2", ("h1", 8001), "/") {
+            Err(error) if error.contains("refused") => Ok(()),
+            other => Err(other),
+        }
+    });
+}
+
+#[track_caller]
+fn is_deployed(fleet: &Fleet, build: &str) {
+    fleet.serves("h1", build);
+    for port in PORTS {
+        let answer = fleet.get("h2", ("h1", port), "/");
+        assert_eq!(answer, Ok(format!("{build} {port} h1")));
+    }
+    no_rules(fleet);
+    eventually("the lease is given back", SOON, || match fleet.leases() {
+        leases if leases.is_empty() => Ok(()),
+        leases => Err(leases),
+    });
+}
+
+#[track_caller]
+fn no_rules(fleet: &Fleet) {
+    let rules = fleet.on("h1", "iptables -S; ip6tables -S").well().stdout;
+    assert!(!rules.contains("--dport"), "{rules}");
+}
