@@ -36,11 +36,12 @@ const AGAIN_TIME: Duration = Duration::from_secs(300);
 /// Publishes what comes until the sender is dropped.
 pub(crate) async fn publish(zk: Zk, places: Places, mut reports: watch::Receiver<Option<Report>>) {
     let mut published: Option<(Report, Instant)> = None;
+    let mut written: Option<Report> = None;
     loop {
-        let fresh = reports.has_changed().unwrap_or(false);
         let now = reports.borrow_and_update().clone();
-        if let Some(report) = now.as_ref().filter(|_| fresh) {
+        if let Some(report) = now.as_ref().filter(|now| written.as_ref() != Some(now)) {
             write_file(&places, report);
+            written.clone_from(&now);
         }
         if let Some(report) = &now
             && is_due(published.as_ref(), report)
