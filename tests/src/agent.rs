@@ -32,7 +32,7 @@ use crate::zookeeper::Server;
 use crate::{ports, spawn_tied};
 
 /// How long anything may take on a loaded machine, where nothing has to be waited out.
-pub const LIMIT: Duration = Duration::from_secs(30);
+pub const LIMIT: Duration = Duration::from_secs(60);
 
 /// Returns the ZooKeeper of this test binary, which lives as long as one of its tests uses it;
 /// `None`, aloud, where there is none.
