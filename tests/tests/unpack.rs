@@ -150,6 +150,37 @@ fn removes_what_a_killed_run_left() {
 }
 
 #[test]
+fn what_a_killed_run_left_is_not_removed_across_a_mount() {
+    let place = Place::new();
+    let mount = place.path("releases/.r1.partial/a/mount");
+    fs::create_dir_all(&mount).expect("fresh");
+    fs::write(place.path("archive"), build()).expect("space");
+    // A bind mount of the same file system, which ends with the namespace.
+    let output = Command::new("unshare")
+        .args([
+            "-m",
+            "sh",
+            "-c",
+            "mount --bind \"$0\" \"$1\" || exit 77; shift; exec \"$@\"",
+        ])
+        .args([place.path("outside"), mount])
+        .arg(program("deployd"))
+        .arg("unpack")
+        .args([place.path("archive"), place.path("releases/r1")])
+        .output()
+        .expect("unshare starts");
+    let why = String::from_utf8_lossy(&output.stderr).into_owned();
+    if why.starts_with("unshare:") || output.status.code() == Some(77) {
+        eprintln!("skipped: no mount namespaces");
+        return;
+    }
+    assert!(why.contains("failed to remove \"mount\""), "{why}");
+    assert_eq!(tree(&place.path("outside")), "f644 victim 8\n");
+    assert_eq!(names(&place.path("releases")), [".r1.partial"]);
+    assert_eq!(place.outcome(&place.unpack(&build(), &[])), BUILD);
+}
+
+#[test]
 fn does_not_disturb_another_run() {
     let place = Place::new();
     let busy = place.path("releases/.r1.partial");
@@ -288,33 +319,34 @@ fn an_ordinary_user_can_unpack_and_clean_up() {
     );
 }
 
-#[test]
-fn a_stopped_run_cleans_up() {
-    // A thousand files, then bytes that nobody finishes at once.
-    let place = Place::new();
+/// Starts to unpack a build that nobody unpacks at once, and waits until it is at it.
+fn start_slow(place: &Place) -> std::process::Child {
     let mut tar = Tar::new();
     for number in 0..1000 {
         tar = tar.file(&format!("d/{number}"), b"x");
     }
-    let huge = vec![0; 400 << 20];
-    let tar = tar.entry(Header::new(b'0', b"huge"), &huge);
+    let tar = tar.entry(Header::new(b'0', b"huge"), &vec![0; 400 << 20]);
     fs::write(place.path("archive"), gzip(&tar.end())).expect("space");
+    let mut child = place
+        .command(&[])
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("deployd starts");
+    let limit = Instant::now() + Duration::from_secs(60);
+    while !place.path("releases/.r1.partial/huge").exists() {
+        let ended = child.try_wait().expect("it is ours");
+        assert!(ended.is_none(), "it ended too early");
+        assert!(Instant::now() < limit, "it never got to the file");
+        std::thread::yield_now();
+    }
+    child
+}
+
+#[test]
+fn a_stopped_run_cleans_up() {
     for signal in ["TERM", "INT"] {
-        let mut child = place
-            .command(&[])
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("deployd starts");
-        let partial = place.path("releases/.r1.partial/huge");
-        let limit = Instant::now() + Duration::from_secs(30);
-        while !partial.exists() {
-            assert!(
-                child.try_wait().expect("ours").is_none(),
-                "it ended too early"
-            );
-            assert!(Instant::now() < limit, "it never got to the file");
-            std::thread::yield_now();
-        }
+        let place = Place::new();
+        let child = start_slow(&place);
         let kill = Command::new("kill")
             .args([format!("-{signal}"), child.id().to_string()])
             .status();
@@ -323,6 +355,33 @@ fn a_stopped_run_cleans_up() {
         let outcome = place.outcome(&output);
         assert_eq!(outcome, "refused: stopped before the archive was unpacked");
     }
+}
+
+#[test]
+fn a_killed_run_leaves_no_release() {
+    let place = Place::new();
+    let mut child = start_slow(&place);
+    child.kill().expect("it is ours");
+    child.wait().expect("it ends");
+    assert_eq!(names(&place.path("releases")), [".r1.partial"]);
+    let mode = fs::metadata(place.path("releases/.r1.partial")).expect("it is there");
+    assert_eq!(mode.mode() & 0o7777, 0o700, "nobody looks in");
+    assert_eq!(place.outcome(&place.unpack(&build(), &[])), BUILD);
+}
+
+#[test]
+fn what_appears_meanwhile_is_left_alone() {
+    let place = Place::new();
+    let child = start_slow(&place);
+    fs::create_dir(place.path("releases/r1")).expect("fresh");
+    let output = child.wait_with_output().expect("it ends");
+    assert_eq!(output.status.code(), Some(1));
+    let why = stderr(&output);
+    assert!(
+        why.ends_with("exists already; it was left alone\n"),
+        "{why}"
+    );
+    assert_eq!(tree(&place.path("releases")), "d755 r1\n");
 }
 
 #[test]

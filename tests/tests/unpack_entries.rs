@@ -39,6 +39,23 @@ fn an_ordinary_build() {
 }
 
 #[test]
+fn directories_in_any_order() {
+    check_tar(
+        Tar::new()
+            .file("a/b/f", b"")
+            .directory("c")
+            .file("a/b/c/g", b"")
+            .file("c/h", b"")
+            .directory("a/b")
+            .file("b/i", b"")
+            .file("a/j", b"")
+            .file("a/b/c/k", b""),
+        "d755 a\nd755 a/b\nd755 a/b/c\nf644 a/b/c/g 0\nf644 a/b/c/k 0\nf644 a/b/f 0\n\
+         f644 a/j 0\nd755 b\nf644 b/i 0\nd755 c\nf644 c/h 0",
+    );
+}
+
+#[test]
 fn names_that_lead_outside() {
     for name in [
         "../outside/victim",

@@ -247,6 +247,16 @@ fn bytes_that_are_no_files_have_a_budget_too() {
 }
 
 #[test]
+fn many_small_entries_are_no_bomb() {
+    let mut tar = Tar::new().file("f", b"x");
+    for _ in 0..10_000 {
+        tar = tar.directory("d");
+    }
+    let archive = gzip(&tar.end());
+    check_with(&archive, &["--max-bytes", "1"], "d755 d\nf644 f 1");
+}
+
+#[test]
 fn directories_that_no_entry_names_have_a_budget_too() {
     let mut tar = Tar::new();
     for number in 0..30 {

@@ -317,14 +317,19 @@ impl Planner<'_> {
         let (shape, observed) = (self.shape, self.observed);
         let service = &observed.journal.service;
         let current = observed.current.as_ref() == Some(to);
-        let batches = self.batches(to);
-        if current && batches.is_empty() && *service == InService::At(to.clone()) {
+        let (down, up) = self.batches(to);
+        let nothing_to_restart = down.is_empty() && up.is_empty();
+        if current && nothing_to_restart && *service == InService::At(to.clone()) {
             return Vec::new();
         }
-        let disrupts = !current || batches.iter().any(|step| matches!(step, Step::Restart(_)));
+        let restarts = |steps: &[Step]| steps.iter().any(|step| matches!(step, Step::Restart(_)));
+        let half = observed.half_restarted();
         let mut steps = Vec::new();
-        if self.course.way == Way::Forward && disrupts && !observed.half_restarted() {
-            steps.extend(self.permission());
+        if self.course.way == Way::Forward
+            && !half
+            && (!current || restarts(&down) || restarts(&up))
+        {
+            steps.extend(self.permission(&self.wanted.gate));
         }
         if !current {
             steps.push(Step::Activate(to.clone()));
@@ -334,7 +339,16 @@ impl Planner<'_> {
         if shape.post_install && !installed {
             steps.push(Step::PostInstall(to.clone()));
         }
-        steps.extend(batches);
+        steps.extend(down);
+        // A host that lost its lease brings back what is out of service, and takes nothing more
+        // down before it has one again. A hold is no reason to stay half restarted.
+        if half && self.course.way != Way::Back && restarts(&up) {
+            steps.extend(self.permission(match self.wanted.gate {
+                Gate::Cut => &Gate::Cut,
+                Gate::Open | Gate::Held(_) => &Gate::Open,
+            }));
+        }
+        steps.extend(up);
         // What has passed here before is not watched again: going back must be quick.
         let watched = [
             observed.last_verified(),
@@ -347,10 +361,12 @@ impl Planner<'_> {
         steps
     }
 
-    /// What has to be waited for before anything is disturbed.
-    fn permission(&self) -> Vec<Step> {
-        match (&self.wanted.gate, self.observed.lease) {
+    /// What has to be waited for before anything is disturbed. Who holds a lease goes on without
+    /// ZooKeeper only with what it had begun.
+    fn permission(&self, gate: &Gate) -> Vec<Step> {
+        match (gate, self.observed.lease) {
             (Gate::Held(_), _) => vec![Step::Wait(WaitFor::Unhold)],
+            (Gate::Cut, Lease::Held) if self.observed.half_restarted() => Vec::new(),
             (Gate::Cut, _) => vec![Step::Wait(WaitFor::ZooKeeper)],
             (Gate::Open, Lease::None) => vec![Step::AcquireLease],
             (Gate::Open, Lease::Queued) => vec![Step::Wait(WaitFor::Lease)],
@@ -358,17 +374,19 @@ impl Planner<'_> {
         }
     }
 
-    /// The restarts, a batch at a time. Who is out of service already comes first: taking another
-    /// one down before would make it worse.
-    fn batches(&self, to: &BuildName) -> Vec<Step> {
+    /// The restarts, a batch at a time: first of who is out of service already, since taking
+    /// another one down before would make it worse, then of the others.
+    fn batches(&self, to: &BuildName) -> (Vec<Step>, Vec<Step>) {
         let instances: Vec<_> = self.observed.instances.iter().enumerate().collect();
         let (down, up): (Vec<_>, Vec<_>) = instances
             .into_iter()
             .filter(|(_, instance)| self.concerns(instance, to))
             .partition(|(_, instance)| instance.out_of_service());
-        let batch = self.shape.batch.max(1);
-        let batches = down.chunks(batch).chain(up.chunks(batch));
-        batches.flat_map(|batch| self.batch(batch, to)).collect()
+        let steps = |instances: &[(usize, &Instance)]| {
+            let batches = instances.chunks(self.shape.batch.max(1));
+            batches.flat_map(|batch| self.batch(batch, to)).collect()
+        };
+        (steps(&down), steps(&up))
     }
 
     fn batch(&self, batch: &[(usize, &Instance)], to: &BuildName) -> Vec<Step> {

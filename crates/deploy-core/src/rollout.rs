@@ -170,6 +170,3 @@ fn serves(report: &Report, build: &BuildName) -> bool {
     };
     what.as_ref() == Some(build)
 }
-
-#[cfg(test)]
-mod tests;

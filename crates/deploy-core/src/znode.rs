@@ -102,7 +102,7 @@ impl ServiceTree {
     pub fn build(&self, build: &BuildName) -> String {
         format!("{}/builds/{build}", self.0)
     }
-    /// Parent of the history; a rollout is a sequential child with an empty prefix.
+    /// Parent of the history; a child's name is the number of its rollout, in ten digits.
     pub fn history(&self) -> String {
         format!("{}/history", self.0)
     }

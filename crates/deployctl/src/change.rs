@@ -84,11 +84,19 @@ pub(crate) async fn take_number(
     for number in first..first + CONTENDERS_MAX {
         let path = tree.rollout(number);
         match swap(context, &path, None, &data).await? {
-            Swapped::Written => return Ok(Numbered { number, at: at.unwrap_or_default(), path }),
+            Swapped::Written => {
+                return Ok(Numbered {
+                    number,
+                    at: at.unwrap_or_default(),
+                    path,
+                });
+            }
             Swapped::Lost(_) => {}
         }
     }
-    Err(Problem::refused(format!("{CONTENDERS_MAX} others change it at the same moment")))
+    Err(Problem::refused(format!(
+        "{CONTENDERS_MAX} others change it at the same moment"
+    )))
 }
 
 async fn newest_wanted(context: &Context, tree: &ServiceTree) -> Result<Option<u64>, Problem> {

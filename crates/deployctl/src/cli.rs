@@ -24,9 +24,8 @@ const TOP_TEMPLATE: &str = "{about-with-newline}\n{before-help}{usage-heading} {
                             Options:\n{options}{after-help}";
 
 /// The verbs by what they are for. `tests` check that it names each of them.
-const TOP_HELP: &str = "\
-  deployctl build add web r2431 --url https://builds.internal/web/r2431.tar.gz --file r2431.tar.gz
-  deployctl canary web r2431 -m \"checkout fix\"     the canary hosts get it; waits until they serve it
+const TOP_HELP: &str = "  deployctl build add web r2431 --url https://builds.internal/web/r2431.tar.gz --file r2431.tar.gz
+  deployctl canary web r2431 -m \"checkout fix\"     the canary hosts get it
   deployctl promote web                            every host gets it
   deployctl rollback web                           back to the last good build, whatever happened
 
@@ -52,6 +51,7 @@ Other   completions  print the completions of a shell
 ";
 
 const TOP_AFTER: &str = "
+A change waits for its outcome; --detach returns at once.
 Exit codes: 0 done and healthy, 2 usage, 3 failed or rolled back, 4 timed out waiting, 5 refused,
   6 not found, 7 ZooKeeper not reachable, 8 superseded, 130 detached.
 ";
@@ -71,18 +71,25 @@ pub(crate) struct Cli {
 #[command(next_help_heading = "Global options")]
 pub(crate) struct Globals {
     /// ZooKeeper servers and the root: zk1,zk2:2182/deploy [default port 2181, root /deploy]
-    #[arg(long, global = true, env = "DEPLOYCTL_ZK", value_name = "HOSTS[/ROOT]", value_parser = Address::parse)]
+    #[arg(long, global = true, env = "DEPLOYCTL_ZK", hide_env_values = true, value_name = "HOSTS[/ROOT]", value_parser = Address::parse)]
     pub(crate) zk: Option<Address>,
     /// File with one line, user:password, for ZooKeeper's digest authentication
-    #[arg(long, global = true, env = "DEPLOYCTL_AUTH_FILE", value_name = "FILE")]
+    #[arg(
+        long,
+        global = true,
+        env = "DEPLOYCTL_AUTH_FILE",
+        hide_env_values = true,
+        value_name = "FILE"
+    )]
     pub(crate) auth_file: Option<PathBuf>,
-    /// Form of the data on stdout
+    /// Form of the data on stdout: text, json, or jsonl
     #[arg(
         short,
         long,
         global = true,
         value_name = "FORMAT",
-        default_value = "text"
+        default_value = "text",
+        hide_possible_values = true
     )]
     pub(crate) output: Format,
     /// Answer every question with yes
@@ -94,8 +101,14 @@ pub(crate) struct Globals {
     /// Say each step of each host
     #[arg(short, long, global = true)]
     pub(crate) verbose: bool,
-    /// When to use colours; NO_COLOR is honoured
-    #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
+    /// When to use colours: auto, always, or never; NO_COLOR is honoured
+    #[arg(
+        long,
+        global = true,
+        value_name = "WHEN",
+        default_value = "auto",
+        hide_possible_values = true
+    )]
     pub(crate) color: Color,
 }
 

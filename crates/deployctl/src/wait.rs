@@ -22,6 +22,7 @@ pub(crate) mod end;
 mod events;
 mod lines;
 pub(crate) mod record;
+mod successor;
 mod tell;
 
 use self::end::{End, Ending};
@@ -162,7 +163,7 @@ impl Wait<'_> {
                 () = async { watches.changed().await; sleep(LOOK_PAUSE).await } => Woken::News,
             };
             match woken {
-                Woken::News => heartbeat = heartbeat.max(Instant::now()),
+                Woken::News => {}
                 Woken::Heartbeat => {
                     heartbeat = Instant::now() + HEARTBEAT;
                     self.tell(&[self.teller.progress()]);
@@ -189,8 +190,11 @@ impl Wait<'_> {
             Look::Refused(error) => return Err(error.into()),
         };
         let judgement = judge(&sight.state, &self.rollout.goal);
-        let events = self.teller.update(&sight, &judgement);
-        self.tell(&events);
+        // What is not wanted any more is about no host; the end says what took its place.
+        if judgement.verdict != Verdict::Superseded {
+            let events = self.teller.update(&sight, &judgement);
+            self.tell(&events);
+        }
         let ending = match judgement.verdict {
             Verdict::Going => None,
             Verdict::Done => Some(Ending::Done),

@@ -9,31 +9,33 @@
 //!
 //! Nothing is kept between two rounds but the pause after a failure.
 
-use std::pin::pin;
 use std::time::Duration;
 
-use deploy_core::name::BuildName;
+use deploy_core::name::{HostName, ServiceName};
 use deploy_core::observed::Probes;
-use deploy_core::plan::{Plan, Rest, Shape, plan};
-use deploy_core::step::{Interruption, Step, WaitFor};
-use deploy_core::verdict::{self, Begin, Failure, Verdict};
-use deploy_core::wanted::{Gate, Reader, Wanted, WantedTarget, wanted};
-use deploy_core::wire::record::Rejection;
-use deploy_core::wire::report::{ErrorReport, Report};
+use deploy_core::plan::{Plan, Rest, Shape, Way, plan};
+use deploy_core::step::{Step, WaitFor};
+use deploy_core::wanted::{Gate, Problem, Reader, Wanted, WantedTarget, wanted};
+use deploy_core::wire::report::Report;
 use deploy_zk::link::Link;
 use jiff::Timestamp;
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::Instant;
 
+use self::wait::Woken;
 use crate::chain::Chain;
 use crate::config::{DrainMethod, RestartMethod, Service};
 use crate::inputs::Inputs;
 use crate::observe::{Known, Sight, observe};
-use crate::perform::{Order, Performer, Progress, StepError};
+use crate::perform::{Order, Performer, StepError};
 use crate::report::{self, Scene};
 
-/// How often a host that has nothing to do looks at itself: somebody may have changed it.
-const LOOK_TIME: Duration = Duration::from_secs(30);
+mod judge;
+mod step;
+mod wait;
+
+/// How long a run that is to end waits for ZooKeeper.
+const ONCE_TIME: Duration = Duration::from_secs(20);
 /// How long after a stop a host that is out of service may take to come back.
 const STOP_TIME: Duration = Duration::from_secs(75);
 
@@ -78,6 +80,8 @@ pub(crate) enum End {
     Converged,
     /// It was to run until nothing is left to do, and the target failed or can't be reached.
     NotConverged,
+    /// It was to run until nothing is left to do, and ZooKeeper could not be reached.
+    NoZooKeeper,
 }
 
 /// How long an agent runs.
@@ -94,13 +98,9 @@ impl Agent {
     pub(crate) async fn run(mut self, run: Run) -> End {
         let mut pause: Option<Pause> = None;
         let mut stopped_at: Option<Instant> = None;
+        let begun = Instant::now();
         loop {
-            let Some(round) = self.look().await else {
-                if self.wait(None).await == Woken::ToStop {
-                    return End::Stopped;
-                }
-                continue;
-            };
+            let round = self.look().await;
             if *self.stop.borrow() {
                 let since = *stopped_at.get_or_insert_with(Instant::now);
                 if !round.sight.observed.half_restarted() || since.elapsed() > STOP_TIME {
@@ -110,12 +110,16 @@ impl Agent {
             let step = round.plan.steps.first().cloned();
             pause = pause.filter(|pause| Some(&pause.step) == step.as_ref());
             self.report(&round, pause.as_ref());
+            if run == Run::Once && !self.link.borrow().is_up() && begun.elapsed() > ONCE_TIME {
+                return End::NoZooKeeper;
+            }
             match step {
                 Some(Step::Wait(_)) | None => {
                     if let Some(end) = once(run, &round.plan) {
                         return end;
                     }
-                    self.wait(self.hold_ends(&round.wanted)).await;
+                    let deadline = (run == Run::Once).then_some(begun + ONCE_TIME);
+                    self.wait(self.hold_ends(&round.wanted).or(deadline)).await;
                 }
                 Some(_)
                     if pause
@@ -138,13 +142,14 @@ impl Agent {
     }
 
     /// Observes and plans.
-    async fn look(&mut self) -> Option<Round> {
+    async fn look(&mut self) -> Round {
         if self.link.borrow().is_up()
             && let Err(error) = self.performer.lease.look().await
         {
             tracing::warn!(error = %Chain(&error), "the restart queue can't be read");
         }
-        let wanted = self.wanted();
+        let names = (&self.performer.service.name, &self.performer.host);
+        let wanted = read_wanted(&mut self.inputs, &self.link, names);
         let known = Known {
             record: self.performer.journal.record(),
             fetched: self.performer.fetched.as_ref().map(|(build, _)| build),
@@ -152,211 +157,28 @@ impl Agent {
         };
         match observe(&self.performer.service, known).await {
             Ok(sight) => {
-                let plan = plan(&wanted, &shape(&self.performer), &sight.observed);
-                Some(Round {
+                let mut plan = plan(&wanted, &shape(&self.performer), &sight.observed);
+                if let Some(found) = &sight.foreign {
+                    // Nothing is begun that could not be finished, least of all with a lease.
+                    let message =
+                        format!("current is {found}, not a symlink into releases; move it away");
+                    plan = blocked(("current", message));
+                }
+                Round {
                     wanted,
                     sight,
                     plan,
-                })
+                }
             }
             Err(error) => {
-                tracing::error!(error = %Chain(&error), "the service can't be looked at");
-                None
-            }
-        }
-    }
-
-    fn wanted(&mut self) -> Wanted {
-        let znodes = self.inputs.read();
-        let performer = &self.performer;
-        let reader = Reader {
-            service: &performer.service.name,
-            host: &performer.host,
-            now: Timestamp::now(),
-        };
-        let mut wanted = wanted(&znodes, &reader);
-        if !self.link.borrow().is_up() {
-            wanted.gate = Gate::Cut;
-        }
-        wanted
-    }
-
-    /// Performs a step; `None` where it was dropped because something else is wanted.
-    async fn perform(&mut self, step: &Step, round: &Round) -> Option<Result<(), StepError>> {
-        if let Err(error) = self.begin(step, round) {
-            return Some(Err(error));
-        }
-        let order = order(&round.wanted);
-        let progress = self.performer.progress.subscribe();
-        let since = Timestamp::now();
-        let shape = shape(&self.performer);
-        let host = self.performer.host.clone();
-        let service = self.performer.service.clone();
-        let scene = |progress: Progress| Scene {
-            wanted: &round.wanted,
-            plan: &round.plan,
-            sight: &round.sight,
-            step: Some((step, progress, since)),
-            failures: 0,
-            error: None,
-        };
-        self.reports.send_replace(Some(report::render(
-            &scene(Progress::default()),
-            (&host, &service, self.trust),
-        )));
-        tracing::info!(service = %service.name, step = %step, "step begun");
-        let Agent {
-            inputs,
-            performer,
-            link,
-            reports,
-            stop,
-            trust,
-            ..
-        } = self;
-        let again = |inputs: &mut Inputs, link: &watch::Receiver<Link>| {
-            let reader = Reader {
-                service: &service.name,
-                host: &host,
-                now: Timestamp::now(),
-            };
-            let mut wanted = wanted(&inputs.read(), &reader);
-            if !link.borrow().is_up() {
-                wanted.gate = Gate::Cut;
-            }
-            plan(&wanted, &shape, &round.sight.observed).steps.first() == Some(step)
-        };
-        let harmless = step.interruption() == Interruption::Harmless;
-        let performing = performer.perform(step, &order);
-        let watching = watch_progress(progress, |progress| {
-            let report = report::render(&scene(progress), (&host, &service, trust));
-            reports.send_replace(Some(report));
-        });
-        let mut performing = pin!(performing);
-        let mut watching = pin!(watching);
-        loop {
-            // All arms are cancel-safe: what is performed and watched is kept, the others only
-            // wait for a version of a watch.
-            tokio::select! {
-                result = &mut performing => return Some(result),
-                () = &mut watching => {}
-                () = inputs.changed() => {
-                    if !again(inputs, link) && harmless {
-                        tracing::info!(service = %service.name, step = %step, "step dropped: something else is wanted");
-                        return None;
-                    }
+                let message = Chain(&error).to_string();
+                tracing::error!(service = %self.performer.service.name, error = %message, "the service can't be looked at");
+                Round {
+                    wanted,
+                    sight: Sight::default(),
+                    plan: blocked(("observe", message)),
                 }
-                () = told(stop), if harmless => return None,
             }
-        }
-    }
-
-    /// Counts the begin of a step, and refuses what was begun too often.
-    fn begin(&mut self, step: &Step, round: &Round) -> Result<(), StepError> {
-        // These change nothing that could take us down.
-        if matches!(
-            step,
-            Step::AcquireLease | Step::ReleaseLease | Step::Fetch(_)
-        ) {
-            return Ok(());
-        }
-        let mut count = 0;
-        self.performer.write(|record| count = record.begin(step))?;
-        let Some(goal) = &round.plan.goal else {
-            return Ok(());
-        };
-        match verdict::begin(count, goal, &round.sight.observed) {
-            Begin::Go => Ok(()),
-            Begin::TooOften => Err(StepError {
-                failure: Failure::OfTheBuild,
-                message: format!("{step}: begun {count} times, and it never held"),
-                log: Vec::new(),
-            }),
-        }
-    }
-
-    /// Draws the consequence of a failed step.
-    fn judge(
-        &mut self,
-        (step, error): (&Step, StepError),
-        round: &Round,
-        pause: Option<Pause>,
-    ) -> Option<Pause> {
-        let service = self.performer.service.name.clone();
-        let observed = &round.sight.observed;
-        let goal = round.plan.goal.clone().or_else(|| step_build(step));
-        let verdict = match &goal {
-            Some(goal) => verdict::verdict(step, error.failure, goal, observed),
-            None => Verdict::TryAgain,
-        };
-        match verdict {
-            Verdict::Reject(build) => {
-                tracing::error!(%service, step = %step, %build, error = %error.message, "build rejected");
-                self.reject(&build, (step, error), round)
-                    .map(|error| Pause {
-                        step: step.clone(),
-                        until: Instant::now() + verdict::PAUSE_MIN,
-                        failures: 1,
-                        error,
-                    })
-            }
-            Verdict::GoOn => {
-                tracing::warn!(%service, step = %step, error = %error.message, "step failed, and is passed over");
-                self.pass_over(step);
-                None
-            }
-            Verdict::TryAgain => {
-                let failures = pause.map_or(0, |pause| pause.failures) + 1;
-                let most = verdict::pause_max(failures);
-                // Half of it at least, so that nothing is hammered; the rest spreads the hosts.
-                let wait = most.mul_f64(0.5 + fastrand::f64() / 2.0);
-                tracing::warn!(%service, step = %step, error = %error.message, wait_s = wait.as_secs_f64(), "step failed, and is tried again");
-                Some(Pause {
-                    step: step.clone(),
-                    error,
-                    failures,
-                    until: Instant::now() + wait,
-                })
-            }
-        }
-    }
-
-    /// Writes down that a build failed here; returns why that can't be written.
-    fn reject(
-        &mut self,
-        build: &BuildName,
-        (step, error): (&Step, StepError),
-        round: &Round,
-    ) -> Option<StepError> {
-        let (rollout, retry) = match &round.wanted.target {
-            WantedTarget::Build(goal) => (goal.rollout, goal.retry),
-            _ => (None, 0),
-        };
-        let error = ErrorReport {
-            step: step.name().to_owned(),
-            kind: "rejected".to_owned(),
-            message: error.message,
-            log: error.log,
-        };
-        let rejection = Rejection {
-            rollout,
-            retry,
-            error,
-        };
-        self.performer
-            .write(|record| record.reject(build, rejection))
-            .err()
-    }
-
-    /// A hook that failed and is not waited for counts as run.
-    fn pass_over(&mut self, step: &Step) {
-        let written = self.performer.write(|record| match step {
-            Step::PostInstall(build) => record.install(build),
-            Step::PostRestart(build) => record.finish(build),
-            _ => {}
-        });
-        if let Err(error) = written {
-            tracing::error!(error = %error.message, "the journal can't be written");
         }
     }
 
@@ -374,56 +196,29 @@ impl Agent {
         self.reports
             .send_replace(Some(report::render(&scene, place)));
     }
-
-    /// Waits until there is something to look at.
-    async fn wait(&mut self, until: Option<Instant>) -> Woken {
-        let look = Instant::now() + LOOK_TIME.mul_f64(0.75 + fastrand::f64() / 2.0);
-        let until = until.map_or(look, |until| until.min(look));
-        // Cancel-safe: they only wait for a version of a watch, or for a time.
-        tokio::select! {
-            () = told(&mut self.stop) => {
-                // Once it is told, this is always ready: a pause, so that nothing spins.
-                sleep(Duration::from_millis(50)).await;
-                Woken::ToStop
-            }
-            () = self.inputs.changed() => Woken::ByZooKeeper,
-            () = self.performer.lease.changed() => Woken::ByZooKeeper,
-            changed = self.link.changed() => {
-                if changed.is_err() {
-                    sleep(LOOK_TIME).await;
-                }
-                Woken::ByZooKeeper
-            }
-            () = sleep_until(until) => Woken::ByTime,
-        }
-    }
-
-    /// When the hold that is waited for ends by itself.
-    fn hold_ends(&self, wanted: &Wanted) -> Option<Instant> {
-        let Gate::Held(hold) = &wanted.gate else {
-            return None;
-        };
-        let left = hold.ends()?.duration_since(Timestamp::now());
-        Some(Instant::now() + Duration::try_from(left).unwrap_or_default())
-    }
 }
 
-/// Completes when deployd is to end. Cancel-safe.
-async fn told(stop: &mut watch::Receiver<bool>) {
-    if stop.wait_for(|stop| *stop).await.is_err() {
-        std::future::pending().await
+/// Reads what is wanted.
+fn read_wanted(
+    inputs: &mut Inputs,
+    link: &watch::Receiver<Link>,
+    (service, host): (&ServiceName, &HostName),
+) -> Wanted {
+    let mut wanted = wanted(
+        &inputs.read(),
+        &Reader {
+            service,
+            host,
+            now: Timestamp::now(),
+        },
+    );
+    if !link.borrow().is_up() {
+        wanted.gate = Gate::Cut;
     }
+    wanted
 }
 
-/// What has ended a wait.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Woken {
-    ByZooKeeper,
-    ByTime,
-    ToStop,
-}
-
-/// Whether an agent that runs once is done.
+/// Whether an agent that runs once is done. It waits for its lease, and for nothing else.
 fn once(run: Run, plan: &Plan) -> Option<End> {
     match (run, plan.steps.first(), &plan.rest) {
         (Run::On, _, _)
@@ -434,21 +229,18 @@ fn once(run: Run, plan: &Plan) -> Option<End> {
     }
 }
 
-fn step_build(step: &Step) -> Option<BuildName> {
-    match step {
-        Step::Fetch(build) | Step::Extract(build) | Step::Prepare(build) => Some(build.clone()),
-        _ => None,
+/// The plan of a host that nothing can be done with.
+fn blocked((object, message): (&str, String)) -> Plan {
+    let problem = Problem {
+        object: object.to_owned(),
+        message,
+    };
+    Plan {
+        goal: None,
+        way: Way::Forward,
+        steps: Vec::new(),
+        rest: Rest::Blocked(problem),
     }
-}
-
-/// Tells of progress, a few times a second.
-async fn watch_progress(mut progress: watch::Receiver<Progress>, mut tell: impl FnMut(Progress)) {
-    while progress.changed().await.is_ok() {
-        let now = *progress.borrow_and_update();
-        tell(now);
-        sleep(Duration::from_millis(200)).await;
-    }
-    std::future::pending().await
 }
 
 /// How the service is deployed here, as far as it decides which steps there are.

@@ -14,7 +14,7 @@ use crate::host::systemd;
 use crate::host::tree::{Current, Tree, TreeError};
 
 /// What was seen of a service.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Sight {
     /// What decides.
     pub(crate) observed: Observed,
@@ -229,7 +229,10 @@ fn look_at_port(
     releases: &Path,
     remembered: Option<&UnitRecord>,
 ) -> Seen {
-    let listeners = instance.port.map(proc::listeners).unwrap_or_default();
+    let listeners = instance
+        .port
+        .map(|port| proc::listeners(port, releases))
+        .unwrap_or_default();
     let told = listeners
         .iter()
         .find_map(|process| Some((process, proc::release_of(process.pid, releases)?)));

@@ -29,42 +29,33 @@ pub(crate) struct Places {
     pub(crate) file: PathBuf,
 }
 
+/// How often a report is written though nothing has changed: somebody may have deleted it, and its
+/// time tells that this host still looks at itself.
+const AGAIN_TIME: Duration = Duration::from_secs(300);
+
 /// Publishes what comes until the sender is dropped.
 pub(crate) async fn publish(zk: Zk, places: Places, mut reports: watch::Receiver<Option<Report>>) {
-    let mut published: Option<Report> = None;
-    let mut next = Instant::now();
-    let mut link = zk.link();
-    while reports.changed().await.is_ok() {
-        let Some(report) = reports.borrow_and_update().clone() else {
-            continue;
-        };
-        let urgent = published
-            .as_ref()
-            .is_none_or(|last| is_urgent(last, &report));
-        if !urgent && Instant::now() < next {
-            // Cancel-safe: nothing is lost, the newest report is looked at again.
-            tokio::select! {
-                () = sleep_until(next) => {}
-                changed = reports.changed() => if changed.is_err() { break },
-            }
-            reports.mark_changed();
-            continue;
+    let mut published: Option<(Report, Instant)> = None;
+    loop {
+        let fresh = reports.has_changed().unwrap_or(false);
+        let now = reports.borrow_and_update().clone();
+        if let Some(report) = now.as_ref().filter(|_| fresh) {
+            write_file(&places, report);
         }
-        write_file(&places, &report);
-        while let Err(error) = write(&zk, &places.znode, &report).await {
-            tracing::debug!(znode = %places.znode, %error, "the report waits");
-            // A newer report, or the link, or a while.
-            tokio::select! {
-                changed = reports.changed() => if changed.is_err() { return },
-                changed = link.changed() => if changed.is_err() { return },
-                () = sleep_until(Instant::now() + PROGRESS_TIME * 5) => {}
-            }
-            if reports.has_changed().unwrap_or(false) {
-                break;
-            }
+        if let Some(report) = &now
+            && is_due(published.as_ref(), report)
+        {
+            published = match write(&zk, &places.znode, report).await {
+                Ok(()) => Some((report.clone(), Instant::now())),
+                Err(error) => {
+                    tracing::debug!(znode = %places.znode, %error, "the report waits");
+                    None
+                }
+            };
         }
-        published = Some(report);
-        next = Instant::now() + PROGRESS_TIME;
+        if !changes(&zk, &mut reports, (published.as_ref(), now.as_ref())).await {
+            break;
+        }
     }
     let Some(last) = reports.borrow().clone() else {
         return;
@@ -73,12 +64,64 @@ pub(crate) async fn publish(zk: Zk, places: Places, mut reports: watch::Receiver
     let _ = timeout(LAST_TIME, write(&zk, &places.znode, &last)).await;
 }
 
-/// Everything but how far a step is, and the time.
-fn is_urgent(last: &Report, now: &Report) -> bool {
-    let plain = |report: &Report| {
-        let mut report = report.clone();
-        report.at = None;
-        report.disk_free = None;
+fn is_due(published: Option<&(Report, Instant)>, report: &Report) -> bool {
+    let Some((last, at)) = published else {
+        return true;
+    };
+    match difference(last, report) {
+        Difference::Phase => true,
+        Difference::Progress => at.elapsed() >= PROGRESS_TIME,
+        Difference::Time => at.elapsed() >= AGAIN_TIME,
+    }
+}
+
+/// Waits until there may be something to publish; false when there will be nothing any more.
+async fn changes(
+    zk: &Zk,
+    reports: &mut watch::Receiver<Option<Report>>,
+    (published, now): (Option<&(Report, Instant)>, Option<&Report>),
+) -> bool {
+    let mut link = zk.link();
+    link.mark_unchanged();
+    let due = match (published, now) {
+        (Some((last, at)), Some(now)) => match difference(last, now) {
+            Difference::Phase | Difference::Progress => *at + PROGRESS_TIME,
+            Difference::Time => *at + AGAIN_TIME.mul_f64(0.75 + fastrand::f64() / 2.0),
+        },
+        // It could not be written: when the link is back, or after a while.
+        (None, Some(_)) => Instant::now() + PROGRESS_TIME * 5,
+        (_, None) => Instant::now() + AGAIN_TIME,
+    };
+    // Cancel-safe: they only wait for a version of a watch, or for a time.
+    tokio::select! {
+        changed = reports.changed() => changed.is_ok(),
+        changed = link.changed() => changed.is_ok(),
+        () = sleep_until(due) => true,
+    }
+}
+
+/// In what two reports differ.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Difference {
+    /// In what matters at once.
+    Phase,
+    /// In how far a step is.
+    Progress,
+    /// In the time, and the room on the disk.
+    Time,
+}
+
+fn difference(last: &Report, now: &Report) -> Difference {
+    let timeless = |report: &Report| Report {
+        at: None,
+        disk_free: None,
+        ..report.clone()
+    };
+    let (last, now) = (timeless(last), timeless(now));
+    if last == now {
+        return Difference::Time;
+    }
+    let plain = |mut report: Report| {
         if let Some(step) = &mut report.step {
             step.done = None;
         }
@@ -88,11 +131,15 @@ fn is_urgent(last: &Report, now: &Report) -> bool {
             .for_each(|instance| instance.connections = None);
         report
     };
-    plain(last) != plain(now)
+    if plain(last) == plain(now) {
+        Difference::Progress
+    } else {
+        Difference::Phase
+    }
 }
 
 fn write_file(places: &Places, report: &Report) {
-    if let Err(error) = files::replace(&places.file, &wire::encode(report)) {
+    if let Err(error) = files::swap(&places.file, &wire::encode(report)) {
         tracing::warn!(path = %places.file.display(), %error, "the status file can't be written");
     }
 }

@@ -80,12 +80,6 @@ fn error(scene: &Scene<'_>) -> Option<ErrorReport> {
             log: error.log.clone(),
         });
     }
-    if let Some(found) = &scene.sight.foreign {
-        return Some(blocked(
-            "current",
-            format!("current is {found}, not a symlink into releases"),
-        ));
-    }
     match (&scene.plan.rest, &scene.wanted.target) {
         (Rest::Blocked(problem), _) => Some(blocked(&problem.object, problem.message.clone())),
         (Rest::Failed, WantedTarget::Build(goal)) => {

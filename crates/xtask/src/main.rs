@@ -1,3 +1,79 @@
-//! xtask.
+//! The developer's commands: `cargo xtask demo | test | ci | tidy`.
+//!
+//! Nothing here is needed to run `deployd` or `deployctl`. What the demo starts, this program
+//! also is: the hidden subcommands are the processes of the demo.
 
-fn main() {}
+mod ci;
+mod debian;
+mod demo;
+mod tidy;
+mod tool;
+
+use std::env;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use clap::Parser;
+
+use crate::demo::launch::Launch;
+use crate::demo::restart::Ask;
+use crate::demo::sweep::Sweep;
+use crate::demo::web::Web;
+
+#[derive(Debug, Parser)]
+#[command(bin_name = "cargo xtask", version, about = "The developer's commands")]
+enum Task {
+    /// See deployd at work: ZooKeeper, three agents and a day's deployments on this machine
+    Demo(demo::Options),
+    /// Build the programs and run every test; what is missing is installed first
+    Test {
+        /// Passed on to `cargo test --workspace`, such as `plan -- --nocapture`
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
+    /// Everything that must be green before a push: fmt, clippy, doc, tidy, test, demo
+    Ci,
+    /// Check the rules of docs/architecture.md
+    Tidy,
+    #[command(hide = true)]
+    DemoLaunch(Launch),
+    #[command(hide = true)]
+    DemoRestart(Ask),
+    #[command(hide = true)]
+    DemoSweep(Sweep),
+    #[command(hide = true)]
+    DemoWeb(Web),
+}
+
+fn main() -> ExitCode {
+    match run(Task::parse()) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error}");
+            for cause in error.chain().skip(1) {
+                eprintln!("  caused by: {cause}");
+            }
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(task: Task) -> Result<ExitCode> {
+    match task {
+        Task::Demo(options) => demo::run(&options, &own_program()?),
+        Task::Test { args } => ci::test(&args),
+        Task::Ci => ci::run(&own_program()?),
+        Task::Tidy => tidy::run(),
+        Task::DemoLaunch(launch) => launch.exec(),
+        Task::DemoRestart(ask) => ask.run(),
+        Task::DemoSweep(sweep) => sweep.run(),
+        Task::DemoWeb(web) => web.run(),
+    }
+}
+
+/// Returns the path of this program. Asked at the start: a later build may replace the file, and
+/// from then on the system calls the running one deleted.
+fn own_program() -> Result<PathBuf> {
+    env::current_exe().context("failed to find the path of this program")
+}

@@ -75,7 +75,12 @@ impl Rig {
         config.op_timeout = HANG;
         let zk = Zk::start(config);
         let root = Root::parse(&format!("/{name}/deploy")).expect("names of tests are plain");
-        let rig = Rig { server, zk, root, dir: tempfile::tempdir().expect("a directory can be made") };
+        let rig = Rig {
+            server,
+            zk,
+            root,
+            dir: tempfile::tempdir().expect("a directory can be made"),
+        };
         rig.ctl("init").await.is(0);
         Some(rig)
     }
@@ -110,12 +115,21 @@ impl Rig {
         let tree = self.root.service(&service);
         if role == Role::Canary {
             let path = tree.role(&host);
-            self.zk.create_parents(&path).await.expect("ZooKeeper is healthy");
+            self.zk
+                .create_parents(&path)
+                .await
+                .expect("ZooKeeper is healthy");
             let data = wire::encode(&Assignment { role });
             let write = self.zk.update(&path, |_| Change::Write(data.clone()));
             write.await.expect("ZooKeeper is healthy");
         }
-        let mut agent = Agent { zk: self.zk.clone(), tree, service, host, alive: None };
+        let mut agent = Agent {
+            zk: self.zk.clone(),
+            tree,
+            service,
+            host,
+            alive: None,
+        };
         agent.come().await;
         agent
     }
@@ -134,7 +148,10 @@ impl Rig {
 
     /// Starts a deployctl.
     pub fn spawn(&self, line: &str) -> Running {
-        let mut child = self.command(line).spawn().expect("deployctl can be started");
+        let mut child = self
+            .command(line)
+            .spawn()
+            .expect("deployctl can be started");
         let stdout = child.stdout.take().expect("its stdout is a pipe");
         Running {
             line: line.to_owned(),
@@ -145,7 +162,8 @@ impl Rig {
     }
 
     pub fn tree(&self, service: &str) -> ServiceTree {
-        self.root.service(&ServiceName::parse(service).expect("services of tests are names"))
+        self.root
+            .service(&ServiceName::parse(service).expect("services of tests are names"))
     }
 
     /// Returns the file name of a file with this content.
@@ -163,12 +181,19 @@ impl Rig {
     }
 
     pub async fn exists(&self, path: &str) -> bool {
-        self.zk.get(path).await.expect("ZooKeeper is healthy").is_some()
+        self.zk
+            .get(path)
+            .await
+            .expect("ZooKeeper is healthy")
+            .is_some()
     }
 
     /// Writes a znode, whatever is there.
     pub async fn write(&self, path: &str, data: &[u8]) {
-        self.zk.create_parents(path).await.expect("ZooKeeper is healthy");
+        self.zk
+            .create_parents(path)
+            .await
+            .expect("ZooKeeper is healthy");
         self.zk
             .update(path, |_| Change::Write(data.to_vec()))
             .await
@@ -178,7 +203,11 @@ impl Rig {
     /// Returns the numbers and entries of the history, oldest first.
     pub async fn history(&self, service: &str) -> Vec<(u64, Entry)> {
         let tree = self.tree(service);
-        let names = self.zk.children(&tree.history()).await.expect("ZooKeeper is healthy");
+        let names = self
+            .zk
+            .children(&tree.history())
+            .await
+            .expect("ZooKeeper is healthy");
         let mut entries = Vec::new();
         for name in names.unwrap_or_default() {
             let path = format!("{}/{name}", tree.history());
@@ -192,7 +221,10 @@ impl Rig {
 
     fn command(&self, line: &str) -> Command {
         let mut command = bare_command(line);
-        command.env("DEPLOYCTL_ZK", format!("{}{}", self.server.address(), self.root.path()));
+        command.env(
+            "DEPLOYCTL_ZK",
+            format!("{}{}", self.server.address(), self.root.path()),
+        );
         command
     }
 }
@@ -293,7 +325,10 @@ impl Running {
                     if let (Some(pipe), Ok(_)) = (&mut self.child.stderr, &other) {
                         let _ = pipe.read_to_string(&mut stderr).await;
                     }
-                    panic!("{}: no {part:?} ({other:?}) in\n{}{stderr}", self.line, self.seen);
+                    panic!(
+                        "{}: no {part:?} ({other:?}) in\n{}{stderr}",
+                        self.line, self.seen
+                    );
                 }
             };
             self.seen.push_str(&line);
@@ -309,6 +344,11 @@ impl Running {
         let pid = self.child.id().expect("it runs");
         let pid = nix::unistd::Pid::from_raw(i32::try_from(pid).expect("a process id fits"));
         nix::sys::signal::kill(pid, signal).expect("it runs");
+    }
+
+    /// Stops reading; its stdout goes with the second half.
+    pub fn into_child(self) -> (Child, Lines<BufReader<ChildStdout>>) {
+        (self.child, self.stdout)
     }
 
     /// Waits for its end.
@@ -329,14 +369,21 @@ impl Running {
         let status = tokio::time::timeout(HANG, both)
             .await
             .unwrap_or_else(|_| panic!("deployctl {}: hangs", self.line));
-        Ran { line: self.line, code: status.code().unwrap_or(-1), stdout, stderr }
+        Ran {
+            line: self.line,
+            code: status.code().unwrap_or(-1),
+            stdout,
+            stderr,
+        }
     }
 }
 
 impl Agent {
     /// Its session begins.
     pub async fn come(&mut self) {
-        let alive = self.zk.ephemeral(&self.tree.alive(&self.host), br#"{"v":1,"agent":"0.1.0"}"#);
+        let alive = self
+            .zk
+            .ephemeral(&self.tree.alive(&self.host), br#"{"v":1,"agent":"0.1.0"}"#);
         let what = format!("{} is alive", self.host);
         eventually_in(&what, HANG, &mut alive.status(), |status| *status).await;
         self.alive = Some(alive);
@@ -357,13 +404,17 @@ impl Agent {
 
     /// Returns the target that it follows, once it has number `rollout`.
     pub async fn target(&self, rollout: u64) -> Target {
-        eventually_async(&format!("{} has target #{rollout}", self.host), HANG, || async {
-            let target = self.followed().await;
-            match target {
-                Some(target) if target.rollout == Some(rollout) => Ok(target),
-                other => Err(other),
-            }
-        })
+        eventually_async(
+            &format!("{} has target #{rollout}", self.host),
+            HANG,
+            || async {
+                let target = self.followed().await;
+                match target {
+                    Some(target) if target.rollout == Some(rollout) => Ok(target),
+                    other => Err(other),
+                }
+            },
+        )
         .await
     }
 
@@ -388,7 +439,10 @@ impl Agent {
             step: "probe".to_owned(),
             kind: "rejected".to_owned(),
             message: "127.0.0.1:8001/healthz -> 500".to_owned(),
-            log: vec!["19:41:44 ERROR KeyError: 'PAYMENTS_URL'".to_owned(), "exit\u{1b}[31m 3".to_owned()],
+            log: vec![
+                "19:41:44 ERROR KeyError: 'PAYMENTS_URL'".to_owned(),
+                "exit\u{1b}[31m 3".to_owned(),
+            ],
         });
         self.writes(&report).await;
     }
@@ -403,7 +457,9 @@ impl Agent {
             ];
             loop {
                 if let Some(target) = self.followed().await {
-                    let is_in = target.percent.includes(&self.service, &target.build, &self.host);
+                    let is_in = target
+                        .percent
+                        .includes(&self.service, &target.build, &self.host);
                     let phase = if is_in { Phase::Serving } else { Phase::Staged };
                     self.writes(&self.report(phase, &target)).await;
                 }
@@ -420,8 +476,15 @@ impl Agent {
     /// Returns the report of a phase.
     pub fn report(&self, phase: Phase, target: &Target) -> Report {
         let serves = phase == Phase::Serving;
-        let before = target.previous.as_ref().map(|previous| previous.build.clone());
-        let serving = if serves { Some(target.build.clone()) } else { before };
+        let before = target
+            .previous
+            .as_ref()
+            .map(|previous| previous.build.clone());
+        let serving = if serves {
+            Some(target.build.clone())
+        } else {
+            before
+        };
         Report {
             host: self.host.clone(),
             service: self.service.clone(),
@@ -463,7 +526,11 @@ impl Agent {
             let znode = self.zk.get(&path).await.expect("ZooKeeper is healthy");
             znode.and_then(|znode| Target::read(&znode.data).ok().flatten())
         };
-        let role = self.zk.get(&self.tree.role(&self.host)).await.expect("ZooKeeper is healthy");
+        let role = self
+            .zk
+            .get(&self.tree.role(&self.host))
+            .await
+            .expect("ZooKeeper is healthy");
         let role = role.and_then(|znode| wire::decode::<Assignment>(&znode.data).ok());
         if role.is_some_and(|assignment| assignment.role == Role::Canary)
             && let Some(target) = read(self.tree.canary()).await
@@ -481,7 +548,9 @@ pub fn build(name: &str) -> BuildName {
 
 /// Deletes a znode, whatever it is.
 pub async fn delete(zk: &Zk, path: &str) {
-    zk.delete(path, Expect::Any).await.expect("ZooKeeper is healthy");
+    zk.delete(path, Expect::Any)
+        .await
+        .expect("ZooKeeper is healthy");
 }
 
 /// The server lives as long as some test has it, so that it is killed at the end.
@@ -498,9 +567,16 @@ fn shared_server() -> Option<Arc<Server>> {
 
 fn program() -> PathBuf {
     let test = std::env::current_exe().expect("a process knows its program");
-    let profile = test.parent().and_then(|deps| deps.parent()).expect("it is in target/<profile>/deps");
+    let profile = test
+        .parent()
+        .and_then(|deps| deps.parent())
+        .expect("it is in target/<profile>/deps");
     let program = profile.join("deployctl");
-    assert!(program.exists(), "{} is missing: cargo build -p deployctl", program.display());
+    assert!(
+        program.exists(),
+        "{} is missing: cargo build -p deployctl",
+        program.display()
+    );
     program
 }
 

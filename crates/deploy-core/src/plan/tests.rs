@@ -184,6 +184,22 @@ fn going_back_does_not_finish_first() {
 }
 
 #[test]
+fn a_host_that_lost_its_lease_takes_nothing_more_down() {
+    let host = "on 1 2, prepared 2, installed 2, current 2, left, verified 1, runs 2du,1";
+    check(
+        "2",
+        host,
+        "probing: probe 1, undrain 1, ask for a lease, drain 2, restart 2, probe 2, undrain 2, verify 2",
+    );
+    check(
+        "2, cut",
+        host,
+        "probing: probe 1, undrain 1, wait for ZooKeeper, drain 2, restart 2, probe 2, undrain 2, \
+         verify 2",
+    );
+}
+
+#[test]
 fn who_is_out_of_service_comes_first() {
     check(
         "2",

@@ -2,30 +2,48 @@
 
 use std::collections::BTreeMap;
 
+use super::State;
+use super::judge::{Goal, Verdict, judge};
 use crate::name::BuildName;
 use crate::percent::Percent;
 use crate::wire::build::Build;
 use crate::wire::history::Entry;
 use crate::wire::target::{Previous, Target};
 
-/// Returns what hosts outside the percent of a new target for `build` stay on: the build that the
-/// whole fleet is on before the change.
+/// Returns what hosts outside the percent of a new target for `build` stay on, and what a rollback
+/// goes to: the build that the whole fleet was on last.
 ///
-/// While `enabled` has a percent below 100, that is the build before `enabled`. For the build that
-/// is wanted already, it stays what it was.
-pub fn previous_of(enabled: Option<&Target>, build: &BuildName) -> Option<Previous> {
-    let enabled = enabled?;
+/// That is the build of `enabled` where every live host is there. While it has a percent below 100,
+/// is still on its way or has failed somewhere, it is the build before it: nobody stays on, or goes
+/// back to, what has not worked everywhere. For the build that is wanted already, it stays what it
+/// was.
+pub fn previous_of(state: &State, build: &BuildName) -> Option<Previous> {
+    let enabled = state.targets.enabled.as_ref()?;
+    // Never the build itself, as when going back to the build before halfway.
+    let before = enabled
+        .previous
+        .clone()
+        .filter(|previous| previous.build != *build);
     if enabled.build == *build || enabled.percent < Percent::ALL {
-        // Never the build itself, as when going back to the build before halfway.
-        return enabled
-            .previous
-            .clone()
-            .filter(|previous| previous.build != *build);
+        return before;
     }
-    Some(Previous {
+    let goal = Goal::Target {
+        rollout: enabled.rollout,
+        build: enabled.build.clone(),
+    };
+    let arrived = match judge(state, &goal).verdict {
+        Verdict::Done | Verdict::NobodyLive | Verdict::Superseded => true,
+        Verdict::Going | Verdict::Failed => false,
+    };
+    let whole = Previous {
         build: enabled.build.clone(),
         artifact: enabled.artifact.clone(),
-    })
+    };
+    if arrived {
+        Some(whole)
+    } else {
+        before.or(Some(whole))
+    }
 }
 
 /// Returns the build that a rollback of the fleet goes to: the last good one.

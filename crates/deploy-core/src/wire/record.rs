@@ -94,8 +94,12 @@ impl Stored for Record {
 }
 
 impl Record {
-    /// Counts the begin of a step, and returns how often it was begun; written before it.
+    /// Counts the begin of a step, and returns how often it was begun; written before it. Steps
+    /// that can't take us down are not counted: each count is a durable write.
     pub fn begin(&mut self, step: &Step) -> u64 {
+        if !counts(step) {
+            return 1;
+        }
         let count = self.begun.entry(step.to_string()).or_default();
         *count = count.saturating_add(1);
         *count
@@ -213,6 +217,18 @@ impl Record {
             self.rejected.pop_first();
         }
     }
+}
+
+/// Unpacking, and what runs programs of others.
+fn counts(step: &Step) -> bool {
+    matches!(
+        step,
+        Step::Extract(_)
+            | Step::Prepare(_)
+            | Step::PostInstall(_)
+            | Step::Restart(_)
+            | Step::PostRestart(_)
+    )
 }
 
 /// Rejections that are remembered: of a build that is wanted again years later, it doesn't matter.

@@ -65,7 +65,7 @@ pub(crate) async fn run(args: &CanaryArgs, context: &Context) -> Result<Exit, Pr
     };
     let target = Target {
         artifact: Some(build.artifact),
-        previous: previous_of(targets.enabled.as_ref(), name),
+        previous: previous_of(&fleet.state, name),
         ..Target::of_build(name.clone())
     };
     let numbered = write_target(context, &fleet, Place::Canary, (&intent, &target)).await?;

@@ -98,7 +98,7 @@ pub(crate) async fn deploy(context: &Context, wish: &Deployment<'_>) -> Result<E
     let target = Target {
         artifact: Some(build.artifact),
         percent: wish.percent,
-        previous: previous_of(enabled, name),
+        previous: previous_of(&fleet.state, name),
         // A restart asked for before is not asked for again.
         restart: enabled
             .filter(|target| target.build == *name)

@@ -58,8 +58,8 @@ pub(crate) struct RoleArgs {
     /// The service
     #[arg(value_name = "SERVICE", value_parser = ServiceName::parse)]
     service: ServiceName,
-    /// The role
-    #[arg(value_name = "ROLE", value_enum)]
+    /// The role: canary or fleet
+    #[arg(value_name = "ROLE", value_enum, hide_possible_values = true)]
     role: RoleWord,
 }
 

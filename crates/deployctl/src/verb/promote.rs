@@ -66,7 +66,7 @@ pub(crate) async fn run(args: &PromoteArgs, context: &Context) -> Result<Exit, P
     let target = Target {
         artifact: Some(artifact),
         percent: Percent::ALL,
-        previous: previous_of(enabled, build),
+        previous: previous_of(&fleet.state, build),
         restart: canary.restart,
         ..Target::of_build(build.clone())
     };

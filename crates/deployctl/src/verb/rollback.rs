@@ -13,7 +13,7 @@ use deploy_core::wire::build::{Bad, Build};
 use deploy_core::wire::history::Outcome;
 use deploy_core::wire::target::Target;
 use deploy_core::wire::{self};
-use deploy_zk::znode::Change;
+use deploy_zk::znode::{Change, Updated};
 
 use super::gate::{self, Flag, Force};
 use crate::change::{
@@ -63,31 +63,56 @@ enum Way {
 
 /// Goes back, and waits.
 pub(crate) async fn run(args: &RollbackArgs, context: &Context) -> Result<Exit, Problem> {
+    let fleet = Fleet::read(context, &args.of.service).await?;
+    gate::not_moved(&fleet, args.guard.if_rollout)?;
+    if let Some(hold) = &fleet.hold {
+        let (by, why) = (
+            text::by(hold.by.as_deref()),
+            text::because(hold.why.as_deref()),
+        );
+        let service = &fleet.service;
+        context.out.warn(&format!(
+            "{service} is held{by}{why}: no host goes back before it ends"
+        ));
+        context.out.tip(&format!("deployctl unhold {service}"));
+    }
+    let rollout = match way(args, context, &fleet).await? {
+        Way::Already => {
+            let enabled = fleet.state.targets.enabled.as_ref();
+            gate::already(
+                context,
+                &fleet,
+                ("rollback", enabled.ok_or_else(|| gate::no_target(&fleet))?),
+            )
+        }
+        Way::Canary => {
+            let rollout = leave_canary(args, context, &fleet).await?;
+            unless_promoted(args, context, rollout).await?
+        }
+        Way::Fleet(target) => leave_build(args, context, (&fleet, &target)).await?,
+    };
+    outcome(context, &rollout, args.waits.patience(), Lines::Stderr).await
+}
+
+/// Where somebody promoted the canary while it was taken away, the fleet goes back as well. Only
+/// then: the build that the fleet had before is a good one.
+async fn unless_promoted(
+    args: &RollbackArgs,
+    context: &Context,
+    rollout: Rollout,
+) -> Result<Rollout, Problem> {
     for _ in 0..ROUNDS_MAX {
         let fleet = Fleet::read(context, &args.of.service).await?;
-        gate::not_moved(&fleet, args.guard.if_rollout)?;
-        if let Some(hold) = &fleet.hold {
-            let (by, why) = (
-                text::by(hold.by.as_deref()),
-                text::because(hold.why.as_deref()),
-            );
-            let service = &fleet.service;
-            context.out.warn(&format!(
-                "{service} is held{by}{why}: no host goes back before it ends"
-            ));
-            context.out.tip(&format!("deployctl unhold {service}"));
-        }
-        let begun = match way(args, context, &fleet).await? {
-            Way::Already => {
-                let enabled = fleet.state.targets.enabled.as_ref();
-                let enabled = enabled.ok_or_else(|| gate::no_target(&fleet))?;
-                Some(gate::already(context, &fleet, ("rollback", enabled)))
-            }
-            Way::Canary => leave_canary(args, context, &fleet).await?,
-            Way::Fleet(target) => Some(leave_build(args, context, (&fleet, &target)).await?),
+        let enabled = fleet.state.targets.enabled.as_ref();
+        let Some(enabled) = enabled.filter(|target| rollout.from.as_ref() == Some(&target.build))
+        else {
+            return Ok(rollout);
         };
-        if let Some(rollout) = begun {
-            return outcome(context, &rollout, args.waits.patience(), Lines::Stderr).await;
+        let target = back_from(context, &fleet, enabled).await?;
+        match leave_build(args, context, (&fleet, &target)).await {
+            // Somebody was faster, perhaps by putting it back: look again.
+            Err(problem) if problem.exit == Exit::Refused => {}
+            left => return left,
         }
     }
     Err(Problem::refused(format!(
@@ -164,17 +189,13 @@ async fn back_from(context: &Context, fleet: &Fleet, enabled: &Target) -> Result
     })
 }
 
-/// Takes the canary away. Returns nothing where somebody promoted it meanwhile: then the fleet must
-/// go back.
+/// Takes the canary away. One that somebody else took away at the same moment is left as well.
 async fn leave_canary(
     args: &RollbackArgs,
     context: &Context,
     fleet: &Fleet,
-) -> Result<Option<Rollout>, Problem> {
+) -> Result<Rollout, Problem> {
     let targets = &fleet.state.targets;
-    let Some(before) = &fleet.canary.znode else {
-        return Ok(None);
-    };
     let from = targets.canary.as_ref().map(|canary| canary.build.clone());
     let to = targets
         .enabled
@@ -188,32 +209,32 @@ async fn leave_canary(
         why,
     };
     let numbered = take_number(context, &fleet.tree, &intent).await?;
-    match remove(context, &fleet.tree.canary(), before).await {
-        Ok(Swapped::Written) => {}
-        Ok(Swapped::Lost(None)) => {
+    let removed = match &fleet.canary.znode {
+        Some(before) => remove(context, &fleet.tree.canary(), before).await?,
+        None => Swapped::Lost(None),
+    };
+    let mut number = Some(numbered.number);
+    match removed {
+        Swapped::Written => note_left(context, fleet, targets.canary.as_ref()).await,
+        Swapped::Lost(None) => {
             numbered.withdraw(context).await;
-            return Ok(None);
+            number = None;
+            context
+                .out
+                .say("somebody else took the canary away at the same moment");
         }
-        Ok(Swapped::Lost(now)) => {
+        Swapped::Lost(now) => {
             numbered.withdraw(context).await;
             return Err(somebody_was_faster(&fleet.service, now.as_ref()));
         }
-        Err(error) => return Err(error.into()),
     }
     if let Some(from) = &from {
         mark_bad(context, fleet, (from, args.why.why.as_deref())).await;
     }
-    note_left(context, fleet, targets.canary.as_ref()).await;
-    // Promoted between our look and our removal: the fleet is on its way to the build to leave.
-    let enabled = context.zk.get(&fleet.tree.enabled()).await?;
-    let enabled = crate::fleet::Slot::new(enabled).wanted();
-    if from.is_some() && enabled.map(|target| target.build) == from {
-        return Ok(None);
-    }
-    Ok(Some(Rollout {
+    Ok(Rollout {
         service: fleet.service.clone(),
         tree: fleet.tree.clone(),
-        number: Some(numbered.number),
+        number,
         kind: intent.kind.to_owned(),
         from,
         to: to.clone(),
@@ -221,7 +242,7 @@ async fn leave_canary(
         at: Some(numbered.at.clone()),
         why: intent.why,
         goal: Goal::Returned { to },
-    }))
+    })
 }
 
 /// Gives the fleet another build, and takes a canary away.
@@ -298,10 +319,11 @@ async fn mark_bad(context: &Context, fleet: &Fleet, (name, why): (&BuildName, Op
         }
     });
     match marking.await {
-        Ok(_) => context.out.say(&format!(
+        Ok(Updated::Written(_)) => context.out.say(&format!(
             "{name} is marked bad; to take that back: deployctl build bad {} {name} --undo",
             fleet.service
         )),
+        Ok(Updated::Deleted | Updated::Left) => {}
         Err(error) => context
             .out
             .warn(&format!("{name} could not be marked bad: {error}")),

@@ -66,14 +66,19 @@ async fn numbered(context: &Context, fleet: &Fleet, number: u64) -> Result<Rollo
     Ok(of_entry(fleet, (number, &entry)))
 }
 
-/// The newest change of a target decides: that is also a canary that was taken away.
+/// The newest change of a target decides. That may also be a canary that was taken away, which is in
+/// no target; unless the fleet's target was written by hand since.
 fn newest(fleet: &Fleet) -> Result<Rollout, Problem> {
-    let in_targets = fleet.state.targets.newest_rollout();
-    match fleet.last_change() {
-        Some((number, entry)) if Some(*number) > in_targets => {
-            Ok(of_entry(fleet, (*number, entry)))
-        }
-        _ => of_target(fleet, in_targets).ok_or_else(|| gate::no_target(fleet)),
+    let targets = &fleet.state.targets;
+    let in_targets = targets.newest_rollout();
+    let fleet_build = targets.enabled.as_ref().map(|target| &target.build);
+    let canary_left = fleet.last_change().filter(|(number, entry)| {
+        let is_newest = Some(*number) > in_targets && targets.canary.is_none();
+        is_newest && entry.kind == "rollback" && entry.to.as_ref() == fleet_build
+    });
+    match canary_left {
+        Some((number, entry)) => Ok(of_entry(fleet, (*number, entry))),
+        None => of_target(fleet, in_targets).ok_or_else(|| gate::no_target(fleet)),
     }
 }
 

@@ -10,11 +10,11 @@ use deploy_core::wire::time;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
+use super::successor::{successor, superseded, undoes};
 use super::tell::Tally;
 use super::{Rollout, events, lines};
 use crate::context::Context;
 use crate::exit::Exit;
-use crate::fleet::history;
 use crate::out::Format;
 use crate::problem::Problem;
 use crate::text::{self, clean, count};
@@ -24,8 +24,6 @@ use crate::watches::Sight;
 const LOG_LINES_MAX: usize = 5;
 /// Failed hosts that are shown with their output.
 const FAILED_SHOWN_MAX: usize = 3;
-/// Entries of the history that are searched for who took over.
-const SEARCHED_MAX: usize = 20;
 
 /// Why waiting ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -417,61 +415,4 @@ fn lost_sight(rollout: &Rollout, limit: Duration) -> Problem {
         rollout.service
     ))
     .tip(watch_again(rollout))
-}
-
-fn superseded(rollout: &Rollout, exit: Exit, after: Option<(u64, Entry)>) -> Problem {
-    let service = &rollout.service;
-    let what = format!("rollout {} of {service}", rollout.shown_number());
-    let by = |entry: &Entry| text::by(entry.by.as_deref());
-    let why = |entry: &Entry| text::because(entry.why.as_deref());
-    let problem = match (&after, exit) {
-        (Some((number, entry)), Exit::Failed) => Problem::new(
-            exit,
-            format!(
-                "{what} was rolled back with #{number}{}{}",
-                by(entry),
-                why(entry)
-            ),
-        ),
-        (Some((number, entry)), _) => {
-            let to = entry
-                .to
-                .as_ref()
-                .map_or_else(String::new, |to| format!(" {to}"));
-            let kind = clean(&entry.kind);
-            Problem::new(
-                exit,
-                format!(
-                    "{what} was superseded by #{number}: {kind}{to}{}{}",
-                    by(entry),
-                    why(entry)
-                ),
-            )
-        }
-        (None, _) => Problem::new(exit, format!("{what} is not wanted any more")),
-    };
-    problem.tip(format!("deployctl status {service}"))
-}
-
-/// Returns the newest change after this rollout.
-async fn successor(context: &Context, rollout: &Rollout) -> Option<(u64, Entry)> {
-    let entries = history(&context.zk, &rollout.tree, SEARCHED_MAX)
-        .await
-        .ok()?;
-    let after = |number: u64| rollout.number.is_none_or(|ours| number > ours);
-    let mut later: Vec<(u64, Entry)> = entries
-        .into_iter()
-        .filter(|(number, entry)| {
-            after(*number) && !matches!(entry.kind.as_str(), "hold" | "unhold")
-        })
-        .collect();
-    // The first that undid it says more than the newest of all.
-    match later.iter().rposition(|(_, entry)| undoes(entry, rollout)) {
-        Some(at) => Some(later.swap_remove(at)),
-        None => later.into_iter().next_back(),
-    }
-}
-
-fn undoes(entry: &Entry, rollout: &Rollout) -> bool {
-    entry.kind == "rollback" && entry.from.is_some() && entry.from == rollout.to
 }

@@ -75,11 +75,16 @@ pub(crate) async fn run(config: Config, arguments: &Arguments) -> anyhow::Result
     drop(crew);
     zk.close(CLOSE_TIME).await;
     tracing::info!("deployd ended");
-    Ok(if ends.contains(&End::NotConverged) {
-        Exit::Failed
-    } else {
-        Exit::Done
-    })
+    Ok(
+        match ends
+            .iter()
+            .find(|end| !matches!(end, End::Stopped | End::Converged))
+        {
+            Some(End::NoZooKeeper) => Exit::ZooKeeper,
+            Some(_) => Exit::Failed,
+            None => Exit::Done,
+        },
+    )
 }
 
 /// All that runs: an agent, a publisher and an alive mark for each service.

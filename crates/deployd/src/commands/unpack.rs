@@ -1,6 +1,7 @@
 //! `deployd unpack`: the agent's own extraction, by hand.
 
 use std::fs::OpenOptions;
+use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -70,7 +71,9 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
         _ = interrupt.recv() => { stop.store(true, Ordering::Relaxed); work.await }
     };
     let unpacked = unpacked.context("the unpacking thread died")??;
-    println!(
+    // Nobody reading it is no failure.
+    let _ = writeln!(
+        std::io::stdout(),
         "unpacked {} entries, {} bytes, into {}",
         unpacked.entries,
         unpacked.bytes,

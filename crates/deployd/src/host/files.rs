@@ -26,6 +26,19 @@ pub(crate) fn replace(path: &Path, data: &[u8]) -> io::Result<()> {
     sync_dir(parent(path))
 }
 
+/// Replaces a file as [`replace`] does, but without syncing: for what is of no use after a crash.
+///
+/// # Errors
+/// Those of the file system; the old content is untouched then.
+pub(crate) fn swap(path: &Path, data: &[u8]) -> io::Result<()> {
+    let beside = beside(path)?;
+    let result = fs::write(&beside, data).and_then(|()| fs::rename(&beside, path));
+    if result.is_err() {
+        let _ = fs::remove_file(&beside);
+    }
+    result
+}
+
 /// Returns a name for a temporary file or link in the directory of `path`.
 ///
 /// # Errors

@@ -1,1 +1,166 @@
-//! Tests.
+//! What is written, from what was.
+
+use std::collections::BTreeMap;
+
+use super::{last_good, previous_of};
+use crate::artifact::{Artifact, Digest};
+use crate::name::{BuildName, HostName, ServiceName};
+use crate::percent::Percent;
+use crate::rollout::{Host, State, Targets};
+use crate::wire;
+use crate::wire::build::{Bad, Build};
+use crate::wire::history::{Entry, Outcome};
+use crate::wire::report::Phase;
+use crate::wire::role::Role;
+use crate::wire::target::{Previous, Target};
+
+fn name(text: &str) -> BuildName {
+    BuildName::parse(text).unwrap()
+}
+
+/// `r2@50 after r1`.
+fn target(text: &str) -> Target {
+    let (text, before) = text
+        .split_once(" after ")
+        .map_or((text, None), |(a, b)| (a, Some(b)));
+    let (build, percent) = text.split_once('@').unwrap_or((text, "100"));
+    Target {
+        percent: Percent::new(percent.parse().unwrap()).unwrap(),
+        previous: before.map(|build| Previous {
+            build: name(build),
+            artifact: None,
+        }),
+        ..Target::of_build(name(build))
+    }
+}
+
+#[test]
+fn the_build_before_is_what_the_whole_fleet_is_on() {
+    let check = |enabled: Option<&str>, build: &str, expected: Option<&str>| {
+        check_previous(enabled, &[], build, expected);
+    };
+    check(None, "r1", None);
+    check(Some("r1"), "r2", Some("r1"));
+    check(Some("r2 after r1"), "r3", Some("r2"));
+    check(Some("r2@50 after r1"), "r3", Some("r1"));
+    check(Some("r2@50 after r1"), "r2", Some("r1"));
+    check(Some("r2 after r1"), "r2", Some("r1"));
+    check(Some("r2@0 after r1"), "r1", None);
+    check(Some("r2@0"), "r3", None);
+}
+
+#[test]
+fn what_has_not_arrived_everywhere_is_no_build_to_go_back_to() {
+    let there = (Phase::Serving, "r2");
+    let check = |hosts: &[(Phase, &str)], expected| {
+        check_previous(Some("r2 after r1"), hosts, "r3", Some(expected));
+    };
+    check(&[there.clone(), there.clone()], "r2");
+    check(&[there.clone(), (Phase::Restarting, "r1")], "r1");
+    check(&[there.clone(), (Phase::Failed, "r1")], "r1");
+    check_previous(Some("r2"), &[(Phase::Failed, "r1")], "r3", Some("r2"));
+}
+
+#[track_caller]
+fn check_previous(
+    enabled: Option<&str>,
+    hosts: &[(Phase, &str)],
+    build: &str,
+    expected: Option<&str>,
+) {
+    let hosts = hosts.iter().enumerate().map(|(index, (phase, serving))| {
+        let text = format!(
+            r#"{{"v":1,"host":"h{index}","service":"web","agent":"1","phase":"{phase}","target":"r2","current":"{serving}","serving":"{serving}"}}"#
+        );
+        let report = wire::decode(text.as_bytes()).unwrap();
+        let host = Host { role: Role::Fleet, alive: true, report: Some(report), report_mzxid: 1 };
+        (HostName::parse(&format!("h{index}")).unwrap(), host)
+    });
+    let state = State {
+        service: ServiceName::parse("web").unwrap(),
+        targets: Targets {
+            enabled: enabled.map(target),
+            canary: None,
+        },
+        hosts: hosts.collect(),
+    };
+    let previous = previous_of(&state, &name(build));
+    let previous = previous.as_ref().map(|previous| previous.build.as_str());
+    assert_eq!(previous, expected, "{enabled:?} {build}");
+}
+
+#[track_caller]
+fn check_last_good(enabled: &str, history: &[&str], builds: &[&str], expected: Option<&str>) {
+    let entries: Vec<Entry> = history.iter().map(|text| entry(text)).collect();
+    let builds: BTreeMap<BuildName, Build> = builds.iter().map(|text| build(text)).collect();
+    let found = last_good(&target(enabled), &entries, &builds);
+    assert_eq!(found.as_ref().map(|build| build.as_str()), expected);
+}
+
+/// `deploy r2` or `deploy r2 failed`.
+fn entry(text: &str) -> Entry {
+    let words: Vec<&str> = text.split(' ').collect();
+    let result = words.get(2).map(|result| (*result).to_owned());
+    Entry {
+        kind: words[0].to_owned(),
+        from: None,
+        to: words.get(1).map(|build| name(build)),
+        by: None,
+        at: None,
+        why: None,
+        nonce: None,
+        outcome: result.map(|result| Outcome {
+            result,
+            hosts: 0,
+            seconds: 0,
+        }),
+    }
+}
+
+/// `r2` or `r2!` for one that is bad.
+fn build(text: &str) -> (BuildName, Build) {
+    let artifact = Artifact {
+        url: "https://b/x".to_owned(),
+        sha256: Digest::parse(&"0".repeat(64)).unwrap(),
+        size: 1,
+    };
+    let bad = text.ends_with('!').then_some(Bad {
+        by: None,
+        at: None,
+        why: None,
+    });
+    (
+        name(text.trim_end_matches('!')),
+        Build {
+            artifact,
+            bad,
+            by: None,
+            at: None,
+            why: None,
+        },
+    )
+}
+
+#[test]
+fn a_rollback_goes_to_the_last_good_build() {
+    check_last_good("r3 after r2", &[], &["r2", "r3"], Some("r2"));
+    // It need not be registered: the target has its artifact.
+    check_last_good("r3 after r2", &[], &[], Some("r2"));
+    let history = &[
+        "deploy r3",
+        "canary r9",
+        "deploy r2 failed",
+        "promote r1",
+        "deploy r0",
+    ];
+    check_last_good(
+        "r3 after r2",
+        history,
+        &["r0", "r1", "r2!", "r3"],
+        Some("r1"),
+    );
+    check_last_good("r3", history, &["r0", "r1!", "r2", "r3"], Some("r0"));
+    check_last_good("r3", history, &["r1!", "r2", "r3", "r9"], None);
+    check_last_good("r3 after r3", &["stage r2", "hold"], &["r2", "r3"], None);
+    check_last_good("r3", &["rollback r2"], &["r2", "r3"], Some("r2"));
+}

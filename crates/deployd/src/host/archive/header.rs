@@ -1,7 +1,10 @@
 //! One header block of a tar archive.
 //!
-//! Strict where two readers could understand different things, indifferent to what is not used:
-//! owners, device numbers and a garbled time are nobody's reason to refuse a build.
+//! The `tar` crate knows which field is where; what may be in it is decided here. Its readers are
+//! made to get along with everything: they take the first digits of a garbled number, join a
+//! prefix to any name, and skip what they don't like. We are strict where two readers could
+//! understand different things, and indifferent to what is not used: owners, device numbers and a
+//! garbled time are nobody's reason to refuse a build.
 
 use super::Rule;
 use super::stream::BLOCK_BYTES;
@@ -9,8 +12,12 @@ use super::stream::BLOCK_BYTES;
 /// A header whose checksum is right.
 #[derive(Debug)]
 pub(super) struct Header<'a> {
-    block: &'a [u8; BLOCK_BYTES],
+    header: &'a tar::Header,
 }
+
+/// Where formats with a magic have it, and where they have a prefix.
+const MAGIC: std::ops::Range<usize> = 257..265;
+const PREFIX: std::ops::Range<usize> = 345..500;
 
 /// What a numeric field holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,41 +30,41 @@ enum Number {
 impl<'a> Header<'a> {
     /// Checks the checksum: the unsigned sum, as POSIX has it.
     pub(super) fn parse(block: &'a [u8; BLOCK_BYTES]) -> Result<Self, Rule> {
-        let sum: u64 = block.iter().map(|byte| u64::from(*byte)).sum();
-        let field: u64 = block[148..156].iter().map(|byte| u64::from(*byte)).sum();
-        let expected = sum - field + 8 * u64::from(b' ');
-        if number(&block[148..156]) != Number::Value(expected) {
+        let header = tar::Header::from_byte_slice(block);
+        let field = &header.as_old().cksum;
+        let total = |bytes: &[u8]| bytes.iter().map(|byte| u64::from(*byte)).sum::<u64>();
+        let expected = total(block) - total(field) + 8 * u64::from(b' ');
+        if number(field) != Number::Value(expected) {
             return Err("a header has a bad checksum".into());
         }
-        Ok(Self { block })
+        Ok(Self { header })
     }
 
     /// Returns the byte that says what the entry is. V7 has no type for directories: there, one is
     /// a file without bytes whose name ends in a slash.
     pub(super) fn kind(&self) -> u8 {
-        let v7 = self.block[257..265] == [0; 8];
+        let v7 = self.header.as_bytes()[MAGIC] == [0; 8];
         let slash = self.short_name().ends_with(b"/");
-        match self.block[156] {
-            0 if v7 && slash && self.size() == Ok(Some(0)) => b'5',
+        match self.header.as_old().linkflag[0] {
+            0 if v7 && slash && self.size() == Ok(Some(0)) => tar::EntryType::Directory.as_byte(),
             kind => kind,
         }
     }
 
     /// Returns the name without a prefix, good enough for a message.
     pub(super) fn short_name(&self) -> &[u8] {
-        until_nul(&self.block[..100])
+        until_nul(&self.header.as_old().name)
     }
 
     /// Returns the name in this header, with the prefix where the format has one.
     pub(super) fn name(&self) -> Result<Vec<u8>, Rule> {
         let name = self.short_name();
-        let prefix = until_nul(&self.block[345..500]);
-        let magic = &self.block[257..265];
-        if magic == b"ustar  \0" || prefix.is_empty() {
+        let prefix = until_nul(&self.header.as_bytes()[PREFIX]);
+        if prefix.is_empty() || self.header.as_gnu().is_some() {
             // GNU keeps times there. Without a magic (V7) there is nothing, as with short names.
             return Ok(name.to_vec());
         }
-        if magic != b"ustar\x0000" {
+        if self.header.as_ustar().is_none() {
             return Err("its header has a prefix, but is not ustar".into());
         }
         Ok([prefix, b"/", name].concat())
@@ -65,12 +72,12 @@ impl<'a> Header<'a> {
 
     /// Returns the target of a link.
     pub(super) fn link(&self) -> Vec<u8> {
-        until_nul(&self.block[157..257]).to_vec()
+        until_nul(&self.header.as_old().linkname).to_vec()
     }
 
     /// Returns the size; a blank field is none.
     pub(super) fn size(&self) -> Result<Option<u64>, Rule> {
-        match number(&self.block[124..136]) {
+        match number(&self.header.as_old().size) {
             Number::Value(size) => Ok(Some(size)),
             Number::Blank => Ok(None),
             Number::Garbled => Err("its size is not a number".into()),
@@ -79,7 +86,7 @@ impl<'a> Header<'a> {
 
     /// Returns the permission bits, and whatever else is in the field.
     pub(super) fn mode(&self) -> Result<u64, Rule> {
-        match number(&self.block[100..108]) {
+        match number(&self.header.as_old().mode) {
             Number::Value(mode) => Ok(mode),
             Number::Blank => Ok(0),
             Number::Garbled => Err("its mode is not a number".into()),
@@ -88,7 +95,7 @@ impl<'a> Header<'a> {
 
     /// Returns the seconds of the time of change, where they make sense.
     pub(super) fn modified_s(&self) -> Option<i64> {
-        match number(&self.block[136..148]) {
+        match number(&self.header.as_old().mtime) {
             Number::Value(seconds) => i64::try_from(seconds).ok(),
             Number::Blank | Number::Garbled => None,
         }

@@ -1,0 +1,120 @@
+//! `cargo xtask ci`: all that must be green before a push. And `cargo xtask test`.
+
+use std::path::Path;
+use std::process::{Command, ExitCode, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+
+use crate::tool::{Profile, build_programs, cargo, succeed};
+use crate::{debian, tidy};
+
+/// The demo takes less, building aside; slower is a bug.
+const DEMO_LIMIT: Duration = Duration::from_secs(60);
+
+/// What the tests may need in memory at a time, with a lot to spare.
+const MEMORY_ROOM_BYTES: u64 = 2 << 30;
+
+/// One thing that must succeed.
+struct Part<'a> {
+    name: &'static str,
+    run: &'a dyn Fn() -> Result<()>,
+}
+
+/// Runs the parts one after the other, says how long each took, and stops at the first failure.
+pub(crate) fn run(own_program: &Path) -> Result<ExitCode> {
+    let demo = || demo(own_program);
+    let parts = [
+        Part {
+            name: "fmt",
+            run: &|| succeed(&mut cargo(["fmt", "--all", "--check"])),
+        },
+        Part {
+            name: "clippy",
+            run: &clippy,
+        },
+        Part {
+            name: "doc",
+            run: &doc,
+        },
+        Part {
+            name: "tidy",
+            run: &|| tidy::check_all(),
+        },
+        Part {
+            name: "test",
+            run: &|| run_tests(&[]),
+        },
+        Part {
+            name: "demo",
+            run: &demo,
+        },
+    ];
+    let started = Instant::now();
+    let mut times = Vec::new();
+    for part in &parts {
+        println!("ci: {} ...", part.name);
+        let part_started = Instant::now();
+        let outcome = (part.run)();
+        let seconds = part_started.elapsed().as_secs_f64();
+        outcome.with_context(|| format!("ci stopped at {} after {seconds:.1} s", part.name))?;
+        println!("ci: {} ok in {seconds:.1} s", part.name);
+        times.push(format!("{} {seconds:.0} s", part.name));
+    }
+    let total = started.elapsed().as_secs_f64();
+    println!("ci: all ok in {total:.0} s ({})", times.join(", "));
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Installs what is missing, then builds the programs and runs every test, whichever fail.
+pub(crate) fn test(args: &[String]) -> Result<ExitCode> {
+    run_tests(args)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn clippy() -> Result<()> {
+    let args = [
+        "clippy",
+        "--workspace",
+        "--all-targets",
+        "--",
+        "-D",
+        "warnings",
+    ];
+    succeed(&mut cargo(args))
+}
+
+fn doc() -> Result<()> {
+    let args = ["doc", "--workspace", "--no-deps"];
+    succeed(cargo(args).env("RUSTDOCFLAGS", "-D warnings"))
+}
+
+fn run_tests(args: &[String]) -> Result<()> {
+    debian::install(debian::FOR_TESTS)?;
+    // The end-to-end tests start them.
+    build_programs(Profile::Debug)?;
+    let mut tests = cargo(["test", "--workspace", "--no-fail-fast"]);
+    tests.args(args).env("DEPLOY_TEST_REQUIRE", "zookeeper");
+    if let Some(dir) = memory_dir() {
+        tests.env("TMPDIR", dir);
+    }
+    succeed(&mut tests)
+}
+
+/// A place for the tests' files in memory: every release is synced once, and on a disk that others
+/// write to, that waits for what they have written.
+fn memory_dir() -> Option<&'static Path> {
+    let dir = Path::new("/dev/shm");
+    let stat = nix::sys::statvfs::statvfs(dir).ok()?;
+    let room = stat.blocks_available().saturating_mul(stat.fragment_size());
+    let runs = !stat.flags().contains(nix::sys::statvfs::FsFlags::ST_NOEXEC);
+    (runs && room >= MEMORY_ROOM_BYTES).then_some(dir)
+}
+
+fn demo(own_program: &Path) -> Result<()> {
+    let started = Instant::now();
+    succeed(Command::new(own_program).arg("demo").stdin(Stdio::null()))?;
+    let seconds = started.elapsed().as_secs();
+    anyhow::ensure!(started.elapsed() < DEMO_LIMIT, "the demo took {seconds} s");
+    Ok(())
+}

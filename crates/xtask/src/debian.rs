@@ -1,0 +1,148 @@
+//! The Debian packages that the tests and the demo need, installed where they are missing.
+
+use std::env;
+use std::io::{self, IsTerminal};
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, bail};
+use nix::unistd::Uid;
+
+use crate::tool;
+
+/// A package, and the file that shows that it, or something as good, is there.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Package {
+    name: &'static str,
+    shown_by: Sign,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Sign {
+    /// A program somewhere on the path, or where only root's path leads.
+    Program(&'static str),
+    File(&'static str),
+}
+
+const JAVA: Package = Package {
+    name: "default-jre-headless",
+    shown_by: Sign::Program("java"),
+};
+/// Not `zookeeper`: the server is in the library, and that package would start a daemon.
+const ZOOKEEPER: Package = Package {
+    name: "libzookeeper-java",
+    shown_by: Sign::File("/usr/share/java/zookeeper.jar"),
+};
+const IPTABLES: Package = Package {
+    name: "iptables",
+    shown_by: Sign::Program("iptables-restore"),
+};
+const IPROUTE: Package = Package {
+    name: "iproute2",
+    shown_by: Sign::Program("ip"),
+};
+
+/// What `cargo demo` needs.
+pub(crate) const FOR_DEMO: &[Package] = &[JAVA, ZOOKEEPER];
+/// What `cargo xtask test` needs.
+pub(crate) const FOR_TESTS: &[Package] = &[JAVA, ZOOKEEPER, IPTABLES, IPROUTE];
+
+/// Installs what is missing of these, saying so; with `sudo` where we are not root.
+pub(crate) fn install(packages: &[Package]) -> Result<()> {
+    let missing: Vec<&str> = packages
+        .iter()
+        .filter(|package| !is_there(**package))
+        .map(|package| package.name)
+        .collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let by_hand = format!(
+        "failed to install {names}; do it by hand: \
+         sudo apt-get install -y --no-install-recommends {names}",
+        names = missing.join(" ")
+    );
+    install_missing(&missing).context(by_hand)
+}
+
+fn install_missing(missing: &[&str]) -> Result<()> {
+    if !program_is_there("apt-get") {
+        bail!("there is no apt-get here");
+    }
+    let mut install = vec!["install", "-y", "--no-install-recommends"];
+    install.extend(missing);
+    // The lists may be missing, as in a container image, or be older than the archive.
+    let listed = all_listed(missing);
+    if listed && apt_get(&install).is_ok() {
+        return Ok(());
+    }
+    apt_get(&["update"])?;
+    apt_get(&install)
+}
+
+fn is_there(package: Package) -> bool {
+    match package.shown_by {
+        Sign::Program(name) => program_is_there(name),
+        Sign::File(path) => Path::new(path).exists(),
+    }
+}
+
+fn program_is_there(name: &str) -> bool {
+    let path = env::var_os("PATH").unwrap_or_default();
+    env::split_paths(&path)
+        .chain(["/usr/sbin".into(), "/sbin".into()])
+        .any(|dir| dir.join(name).exists())
+}
+
+fn all_listed(names: &[&str]) -> bool {
+    Command::new("apt-cache")
+        .arg("show")
+        .args(names)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .is_ok_and(|status| status.success())
+}
+
+fn apt_get(args: &[&str]) -> Result<()> {
+    let rights = if Uid::effective().is_root() {
+        Rights::Root
+    } else if io::stdin().is_terminal() {
+        Rights::SudoMayAsk
+    } else {
+        Rights::SudoMayNotAsk
+    };
+    let line = apt_line(args, rights);
+    eprintln!("installing: {}", line.join(" "));
+    let (program, rest) = line
+        .split_first()
+        .expect("apt_line returns at least the program");
+    tool::succeed(Command::new(program).args(rest))
+}
+
+/// How we come to install packages.
+#[derive(Debug, Clone, Copy)]
+enum Rights {
+    Root,
+    /// Somebody sits at a terminal and can type a password.
+    SudoMayAsk,
+    SudoMayNotAsk,
+}
+
+fn apt_line(args: &[&str], rights: Rights) -> Vec<String> {
+    let by: &[&str] = match rights {
+        Rights::Root => &[],
+        Rights::SudoMayAsk => &["sudo"],
+        Rights::SudoMayNotAsk => &["sudo", "-n"],
+    };
+    let apt = ["env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-q"];
+    by.iter()
+        .chain(&apt)
+        .chain(args)
+        .map(|word| (*word).to_owned())
+        .collect()
+}
+
+#[cfg(test)]
+mod tests;

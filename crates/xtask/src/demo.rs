@@ -1,0 +1,101 @@
+//! `cargo demo`: deployd at work on this machine, with everything real but the servers.
+//!
+//! A real ZooKeeper, three real agents that each run a small web service, and `deployctl`
+//! driving them; every claim that is printed was checked.
+//!
+//! ```text
+//! <temporary directory>/deployd-demo-XXXXXX/
+//!     zookeeper/                  its configuration, data and log
+//!     builds/hello-v1.tar.gz      what the build server serves
+//!     host-1/deployd.toml
+//!     host-1/deployd.log
+//!     host-1/state/               state_dir
+//!     host-1/srv/                 dir of the service: releases, current
+//!     host-1/supervisor.sock      where the agent asks for restarts
+//!     host-1/hello@20001.service.log
+//! ```
+
+mod builds;
+mod claims;
+mod farm;
+mod host;
+mod http;
+pub(crate) mod launch;
+mod ports;
+mod processes;
+pub(crate) mod restart;
+mod sandbox;
+mod screen;
+mod story;
+mod supervisor;
+pub(crate) mod sweep;
+mod typed;
+pub(crate) mod web;
+mod zookeeper;
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::Result;
+use clap::Args;
+
+use self::farm::Farm;
+use self::sandbox::Sandbox;
+use self::screen::Screen;
+use crate::debian;
+use crate::tool::{self, Profile};
+
+/// A claim did not hold.
+const NOT_AS_CLAIMED: u8 = 3;
+
+/// What the demo can be told.
+#[derive(Debug, Args)]
+pub(crate) struct Options {
+    /// Leave everything running until Ctrl-C, to play on
+    #[arg(long)]
+    keep: bool,
+}
+
+/// Runs the demo. Nothing is left of it, however it ends.
+pub(crate) fn run(options: &Options, own_program: &Path) -> Result<ExitCode> {
+    debian::install(debian::FOR_DEMO)?;
+    let programs = farm::program_dir(own_program)?;
+    // Into the directory that this program is in.
+    let is_release = programs.ends_with("release");
+    tool::build_programs(if is_release {
+        Profile::Release
+    } else {
+        Profile::Debug
+    })?;
+
+    let sandbox = Sandbox::open(own_program)?;
+    let screen = Arc::new(Screen::start());
+    screen.line(&format!(
+        "deployd {} at work in {}; nothing of it stays\n",
+        env!("CARGO_PKG_VERSION"),
+        sandbox.dir().display()
+    ));
+    let farm = Farm::start(&sandbox, &screen, &programs)?;
+    let tally = match story::tell(&farm) {
+        Ok(tally) => tally,
+        Err(error) => {
+            sandbox.defer_to_signal();
+            screen.fails(&format!("{error:#}"));
+            farm.print_logs();
+            screen.line("\nthe demo stopped: a claim did not hold");
+            return Ok(ExitCode::from(NOT_AS_CLAIMED));
+        }
+    };
+    screen.line(&format!(
+        "\n{} commands, {} claims checked, all held, in {:.0} s",
+        tally.commands,
+        tally.claims,
+        screen.seconds()
+    ));
+    if options.keep {
+        farm.invite();
+        sandbox.stay();
+    }
+    Ok(ExitCode::SUCCESS)
+}

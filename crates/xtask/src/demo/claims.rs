@@ -1,0 +1,210 @@
+//! What the demo claims, looked up where it shows: over HTTP, on disk, and in ZooKeeper.
+
+use std::fs;
+
+use anyhow::{Context, Result, bail, ensure};
+use serde_json::Value;
+
+use super::builds::Build;
+use super::farm::Farm;
+use super::host::Host;
+use super::http;
+
+/// Checks that each host serves its build, and says so: its instances over HTTP, its `current`,
+/// its report. Returns the claim.
+pub(crate) fn served(farm: &Farm, builds: [Build; 3]) -> Result<String> {
+    for (host, build) in farm.hosts.iter().zip(builds) {
+        on_disk(host, build)?;
+        over_http(host, build)?;
+        reported(farm, host, build)?;
+    }
+    let words: Vec<String> = farm
+        .hosts
+        .iter()
+        .zip(builds)
+        .map(|(host, build)| format!("{} {}", host.name, build.name))
+        .collect();
+    Ok(format!(
+        "over HTTP, on disk and in the reports: {}",
+        words.join(", ")
+    ))
+}
+
+fn on_disk(host: &Host, build: Build) -> Result<()> {
+    let current = host.service_dir().join("current");
+    let release = fs::canonicalize(&current)
+        .with_context(|| format!("failed to follow {}", current.display()))?;
+    let name = release.file_name().unwrap_or_default().to_string_lossy();
+    ensure!(
+        name == build.name,
+        "{} is at {name}, not {}",
+        current.display(),
+        build.name
+    );
+    let prepared = release.join("prepared.txt");
+    ensure!(
+        prepared.exists(),
+        "the post_extract hook did not write {}",
+        prepared.display()
+    );
+    Ok(())
+}
+
+fn over_http(host: &Host, build: Build) -> Result<()> {
+    for port in &host.ports {
+        let answer = http::fetch(*port, "/")?;
+        let greeting = String::from_utf8_lossy(&answer.body);
+        ensure!(
+            answer.status == 200 && greeting == build.greeting,
+            "{} port {port} answers {} {greeting:?}, not {:?}",
+            host.name,
+            answer.status,
+            build.greeting
+        );
+        let health = http::fetch(*port, "/healthz")?.status;
+        ensure!(
+            health == 200,
+            "{} port {port} answers {health} at /healthz",
+            host.name
+        );
+    }
+    Ok(())
+}
+
+fn reported(farm: &Farm, host: &Host, build: Build) -> Result<()> {
+    let report = report(farm, host)?;
+    for key in ["current", "serving"] {
+        let found = &report[key];
+        ensure!(
+            found == build.name,
+            "{} reports {key} {found}, not {}",
+            host.name,
+            build.name
+        );
+    }
+    Ok(())
+}
+
+/// Checks that each host reports this phase. Returns the claim.
+pub(crate) fn phases(farm: &Farm, phases: [&str; 3]) -> Result<String> {
+    for (host, phase) in farm.hosts.iter().zip(phases) {
+        let found = report(farm, host)?["phase"].clone();
+        ensure!(
+            found == phase,
+            "{} reports the phase {found}, not {phase}",
+            host.name
+        );
+    }
+    let words: Vec<String> = farm
+        .hosts
+        .iter()
+        .zip(phases)
+        .map(|(host, phase)| format!("{} {phase}", host.name))
+        .collect();
+    Ok(words.join(", "))
+}
+
+/// Checks that the build is unpacked and prepared on every host. Returns the claim.
+pub(crate) fn prepared(farm: &Farm, build: Build) -> Result<String> {
+    for host in &farm.hosts {
+        let prepared = host
+            .service_dir()
+            .join("releases")
+            .join(build.name)
+            .join("prepared.txt");
+        ensure!(prepared.exists(), "{} is missing", prepared.display());
+    }
+    Ok(format!(
+        "{} is unpacked and prepared on every host",
+        build.name
+    ))
+}
+
+/// Checks why the host's deployment failed. Returns the claim.
+pub(crate) fn failed_because(farm: &Farm, host: &Host, word: &str) -> Result<String> {
+    let error = report(farm, host)?["error"].clone();
+    let told = error.to_string();
+    ensure!(
+        told.contains(word),
+        "{} does not tell of {word}: {told}",
+        host.name
+    );
+    let step = error["step"].as_str().unwrap_or("?");
+    Ok(format!("{} says why: {step}, {word}", host.name))
+}
+
+/// Checks what an instance of the host logged before it was stopped. Returns the claim.
+pub(crate) fn logged(host: &Host, word: &str) -> Result<String> {
+    for path in host.instance_logs() {
+        let text = fs::read_to_string(&path)
+            .with_context(|| format!("failed to read {}", path.display()))?;
+        if let Some(line) = text.lines().find(|line| line.contains(word)) {
+            return Ok(format!("its log has the cause: {line}"));
+        }
+    }
+    bail!("no instance of {} logged {word}", host.name)
+}
+
+/// What ZooKeeper has of the service: the targets, and who holds a lease.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Stored<'a> {
+    pub(crate) fleet: Build,
+    pub(crate) canary: Option<Build>,
+    pub(crate) leases: &'a [&'a str],
+}
+
+/// Checks the znodes. Returns the claim.
+pub(crate) fn stored(farm: &Farm, expected: Stored) -> Result<String> {
+    let found = farm.terminal.ask(&["inspect", "hello"])?;
+    let znodes = found["znodes"]
+        .as_array()
+        .context("inspect shows no znodes")?;
+    let below = |znode: &Value| {
+        let path = znode["path"].as_str().unwrap_or_default();
+        path.split_once("/hello/")
+            .map(|(_, below)| below.to_owned())
+    };
+    let target = |name: &str| {
+        let znode = znodes
+            .iter()
+            .find(|znode| below(znode).as_deref() == Some(name))?;
+        znode["data"]["build"].as_str()
+    };
+    let (fleet, canary) = (target("enabled"), target("enabled/canary"));
+    ensure!(fleet == Some(expected.fleet.name), "enabled is {fleet:?}");
+    ensure!(
+        canary == expected.canary.map(|build| build.name),
+        "enabled/canary is {canary:?}"
+    );
+    let is_lease = |znode: &&Value| below(znode).is_some_and(|path| path.starts_with("leases/"));
+    let leases: Vec<&str> = znodes
+        .iter()
+        .filter(is_lease)
+        .map(|znode| znode["data"]["host"].as_str().unwrap_or("?"))
+        .collect();
+    ensure!(
+        leases == expected.leases,
+        "{leases:?} hold leases, not {:?}",
+        expected.leases
+    );
+    let canary = canary.map_or_else(String::new, |build| format!(", enabled/canary {build}"));
+    let leases = if leases.is_empty() {
+        "none".to_owned()
+    } else {
+        leases.join(", ")
+    };
+    Ok(format!(
+        "in ZooKeeper: enabled {}{canary}, leases: {leases}",
+        expected.fleet.name
+    ))
+}
+
+fn report(farm: &Farm, host: &Host) -> Result<Value> {
+    let found = farm.terminal.ask(&["host", "show", &host.name])?;
+    let services = found["services"].as_array().into_iter().flatten();
+    let mut of_hello = services.filter(|service| service["service"] == "hello");
+    match of_hello.next() {
+        Some(service) if service["alive"] == true => Ok(service["report"].clone()),
+        _ => bail!("{} has no agent that runs hello: {found}", host.name),
+    }
+}

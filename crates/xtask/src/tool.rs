@@ -1,0 +1,82 @@
+//! Running the tools of the toolchain, from the root of the repository.
+
+use std::env;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, bail};
+
+/// Returns the root of the repository.
+pub(crate) fn root() -> PathBuf {
+    let crate_dir = Path::new(env!("CARGO_MANIFEST_DIR"));
+    crate_dir
+        .ancestors()
+        .nth(2)
+        .expect("the crate is two levels below the root")
+        .to_owned()
+}
+
+/// Returns a `cargo` to run from the root: the one that runs us, else the one on the path.
+pub(crate) fn cargo<const N: usize>(args: [&str; N]) -> Command {
+    let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.args(args).current_dir(root()).stdin(Stdio::null());
+    command
+}
+
+/// How programs are built.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Profile {
+    Debug,
+    Release,
+}
+
+/// Builds every program. The demo and the tests build the same set: with another, dependencies
+/// would have other features, and be built again.
+pub(crate) fn build_programs(profile: Profile) -> Result<()> {
+    let mut command = cargo(["build", "--workspace", "--bins"]);
+    if matches!(profile, Profile::Release) {
+        command.arg("--release");
+    }
+    succeed(&mut command)
+}
+
+/// Runs a command, its output going where ours goes. An exit code other than 0 is an error.
+pub(crate) fn succeed(command: &mut Command) -> Result<()> {
+    let line = line_of(command);
+    let status = command
+        .status()
+        .with_context(|| format!("failed to start `{line}`"))?;
+    if !status.success() {
+        bail!("`{line}` failed: {status}");
+    }
+    Ok(())
+}
+
+/// Runs a command and returns what it wrote to its standard output.
+pub(crate) fn output(command: &mut Command) -> Result<String> {
+    let line = line_of(command);
+    let output = command
+        .stderr(Stdio::inherit())
+        .output()
+        .with_context(|| format!("failed to start `{line}`"))?;
+    if !output.status.success() {
+        bail!("`{line}` failed: {}", output.status);
+    }
+    String::from_utf8(output.stdout).with_context(|| format!("`{line}` wrote something odd"))
+}
+
+fn line_of(command: &Command) -> String {
+    let program = Path::new(command.get_program());
+    let name = program
+        .file_name()
+        .unwrap_or(program.as_os_str())
+        .to_string_lossy()
+        .into_owned();
+    let args = command
+        .get_args()
+        .map(|arg| arg.to_string_lossy().into_owned());
+    std::iter::once(name)
+        .chain(args)
+        .collect::<Vec<_>>()
+        .join(" ")
+}
