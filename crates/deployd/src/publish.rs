@@ -94,7 +94,11 @@ async fn changes(
     };
     // Cancel-safe: they only wait for a version of a watch, or for a time.
     tokio::select! {
-        changed = reports.changed() => changed.is_ok(),
+        changed = reports.changed() => {
+            // It was only waited for: who asks next whether there is a new one is told.
+            reports.mark_changed();
+            changed.is_ok()
+        }
         changed = link.changed() => changed.is_ok(),
         () = sleep_until(due) => true,
     }
