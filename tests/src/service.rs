@@ -151,23 +151,14 @@ impl Service<'_> {
         })
     }
 
-    /// Makes the agent look at everything again, and waits until it has said what it saw.
+    /// Makes the agent look at everything again, and returns what it saw: its own file tells of
+    /// each look, ZooKeeper of changes only.
     #[track_caller]
     pub fn looks_again(&self) -> Report {
-        // The report in ZooKeeper is left alone while nothing changes; the one on disk is not.
-        let name = self
-            .dir
-            .file_name()
-            .and_then(|name| name.to_str())
-            .expect("a plain name");
-        let path = self.agent.path(&format!("state/status/{name}.json"));
-        let last = || {
-            let data = fs::read(&path).ok()?;
-            Some(Box::new(
-                wire::decode::<Report>(&data).expect("the status file is a report"),
-            ))
-        };
-        let at = last().and_then(|report| report.at);
+        let name = self.dir.file_name().expect("it has one").to_string_lossy();
+        let path = self.agent.path("state/status").join(format!("{name}.json"));
+        let status = || -> Option<Report> { wire::decode(&fs::read(&path).ok()?).ok() };
+        let at = status().and_then(|report| report.at);
         let enabled = self.znodes.enabled();
         let target = self.agent.znodes.get(&enabled).map(|znode| znode.data);
         let target = target.unwrap_or_default();
@@ -178,9 +169,9 @@ impl Service<'_> {
                 self.put(&enabled, &target);
                 written = Some(Instant::now());
             }
-            match last() {
-                Some(report) if report.at > at => Ok(*report),
-                report => Err(report),
+            match status() {
+                Some(report) if report.at > at => Ok(report),
+                report => Err(format!("{report:?}")),
             }
         })
     }

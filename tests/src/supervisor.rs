@@ -22,6 +22,8 @@ use crate::spawn_tied;
 pub enum Answer {
     /// It fails, and says this.
     Fail(String),
+    /// It fails, and says this; the next one doesn't.
+    FailOnce(String),
     /// It succeeds, and nothing was done.
     Pretend,
     /// It waits, before anything is done, until the rule is gone.
@@ -176,7 +178,7 @@ impl Shared {
             self.hold(&line);
         }
         let result = match rule.clone() {
-            Some(Answer::Fail(why)) => Err(why),
+            Some(Answer::Fail(why) | Answer::FailOnce(why)) => Err(why),
             Some(Answer::Pretend) => Ok(()),
             _ => self.obey(&line),
         };
@@ -190,12 +192,15 @@ impl Shared {
     }
 
     fn rule(&self, line: &str) -> Option<Answer> {
-        let state = self.lock();
-        let rule = state
-            .rules
+        let rules = &mut self.lock().rules;
+        let found = rules
             .iter()
-            .find(|(prefix, _)| line.starts_with(prefix));
-        rule.map(|(_, answer)| answer.clone())
+            .position(|(prefix, _)| line.starts_with(prefix))?;
+        let answer = rules[found].1.clone();
+        if matches!(answer, Answer::FailOnce(_)) {
+            rules.remove(found);
+        }
+        Some(answer)
     }
 
     fn hold(&self, line: &str) {

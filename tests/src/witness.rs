@@ -88,7 +88,7 @@ impl Seen {
             }
             self.looks.fetch_add(1, Ordering::Relaxed);
             // Hot enough to see a gap of a rename, and others need the processor too.
-            std::thread::sleep(Duration::from_micros(50));
+            std::thread::sleep(Duration::from_micros(500));
         }
     }
 

@@ -1,0 +1,60 @@
+//! Something in the way on the disk: it is told what, it is left alone, and the host goes on by
+//! itself when it is gone.
+
+use std::fs;
+use std::time::Duration;
+
+use deploy_core::wire::report::{Phase, Report};
+use tests::agent::Agent;
+
+/// How long a host may take to notice that a cause is gone that it isn't told of: the longest
+/// pause between two tries, and a deployment.
+const NOTICE_MAX: Duration = Duration::from_secs(90);
+
+#[test]
+fn a_file_in_the_place_of_releases() {
+    let Some(server) = tests::agent::zookeeper() else {
+        return;
+    };
+    let agent = Agent::prepare(server, |_| {});
+    let web = agent.web();
+    fs::create_dir(&web.dir).expect("the directory above is there");
+    fs::write(web.dir.join("releases"), "in the way").expect("space");
+    agent.run();
+    web.deploy("r1", 1);
+    web.until("blocked", |report| told(report, "releases"));
+    fs::remove_file(web.dir.join("releases")).expect("it is there");
+    web.serves_within("r1", NOTICE_MAX);
+}
+
+fn told(report: &Report, word: &str) -> bool {
+    report.phase == Phase::Blocked
+        && report
+            .error
+            .as_ref()
+            .is_some_and(|error| error.message.contains(word))
+}
+
+#[test]
+fn a_directory_in_the_place_of_current() {
+    let Some(server) = tests::agent::zookeeper() else {
+        return;
+    };
+    let agent = Agent::prepare(server, |_| {});
+    let web = agent.web();
+    fs::create_dir_all(web.dir.join("current")).expect("the directory above is there");
+    fs::write(web.dir.join("current/precious"), "data").expect("space");
+    agent.run();
+    web.deploy("r1", 1);
+    let report = web.until("blocked", |report| told(report, "current"));
+    assert!(
+        report
+            .error
+            .expect("it was there")
+            .message
+            .contains("a directory")
+    );
+    assert!(web.dir.join("current/precious").exists());
+    fs::remove_dir_all(web.dir.join("current")).expect("it is there");
+    web.serves_within("r1", NOTICE_MAX);
+}

@@ -1,0 +1,227 @@
+//! What fails is undone, at once and by itself, and says why.
+
+use deploy_core::wire::report::Report;
+use serde_json::json;
+use tests::agent::{Agent, Settings};
+use tests::builds::Health;
+use tests::service::{Service, named};
+use tests::supervisor::Answer;
+use tests::witness::{Promise, Witness};
+
+fn hooked(settings: &mut Settings) {
+    settings.services[0].hooks = &["post_extract", "post_install"];
+    settings.services[0].probe_timeout_s = 2.0;
+}
+
+/// Asserts that the report of a failure says this, and that the host keeps its lease.
+#[track_caller]
+fn says(web: &Service<'_>, report: &Report, (step, words): (&str, &[&str])) {
+    let error = report.error.as_ref().expect("a failure has a reason");
+    assert_eq!(
+        (error.step.as_str(), error.kind.as_str()),
+        (step, "rejected")
+    );
+    for word in words {
+        let said = error.message.contains(word) || error.log.iter().any(|line| line.contains(word));
+        assert!(said, "{word} is not in {error:?}");
+    }
+    let log = web.agent.log();
+    let rejected = log
+        .lines()
+        .filter(|line| line.contains("build rejected"))
+        .collect::<Vec<_>>();
+    assert_eq!(rejected.len(), 1, "{rejected:?}");
+}
+
+#[test]
+fn a_failed_post_extract_never_flips() {
+    let Some(agent) = Agent::start_with(hooked) else {
+        return;
+    };
+    let web = agent.web();
+    web.deploy("r1", 1);
+    web.serves("r1");
+    let witness = Witness::start(&web, Promise::AllServe);
+    let pids = web.pids();
+    agent.supervisor.on(
+        "hook web post_extract r2",
+        Answer::Fail("pip: no such package".into()),
+    );
+    web.deploy("r2", 2);
+    let report = web.failed("r2", "r1");
+    says(
+        &web,
+        &report,
+        (
+            "post_extract",
+            &["exit 7", "build r2", "pip: no such package"],
+        ),
+    );
+    witness.finish();
+    assert_eq!(web.pids(), pids);
+    assert_eq!(agent.supervisor.asked("hook web post_install r2"), [""; 0]);
+    // What failed before the host left service holds nobody else up.
+    assert_eq!((report.lease, web.leases().len()), (false, 0));
+    // The release of a failed hook is not kept: a new try starts from the archive.
+    web.until("the release is gone", |report| {
+        report.releases == [named("r1").expect("a name")]
+    });
+}
+
+#[test]
+fn a_failed_post_install_goes_back() {
+    let Some(agent) = Agent::start_with(hooked) else {
+        return;
+    };
+    let web = agent.web();
+    web.deploy("r1", 1);
+    web.serves("r1");
+    let witness = Witness::start(&web, Promise::AllServe);
+    let pids = web.pids();
+    agent.supervisor.on(
+        "hook web post_install r2",
+        Answer::Fail("disk of the database is full".into()),
+    );
+    web.deploy("r2", 2);
+    let report = web.failed("r2", "r1");
+    says(
+        &web,
+        &report,
+        ("post_install", &["exit 7", "disk of the database is full"]),
+    );
+    witness.finish();
+    assert_eq!(web.pids(), pids, "nobody had left r1");
+    assert_eq!((report.lease, web.leases().len()), (true, 1));
+}
+
+#[test]
+fn a_failed_restart_goes_back() {
+    let Some(agent) = Agent::start_with(hooked) else {
+        return;
+    };
+    let web = agent.web();
+    web.deploy("r1", 1);
+    web.serves("r1");
+    let witness = Witness::start(&web, Promise::OneServes);
+    let pids = web.pids();
+    agent
+        .supervisor
+        .on("restart web-1", Answer::FailOnce("unit is masked".into()));
+    web.deploy("r2", 2);
+    let report = web.failed("r2", "r1");
+    says(
+        &web,
+        &report,
+        ("restart", &["web-1", "exit 7", "unit is masked"]),
+    );
+    witness.finish();
+    assert_eq!(web.pids()[1], pids[1], "the other one was never touched");
+    assert_eq!((report.lease, web.leases().len()), (true, 1));
+}
+
+#[test]
+fn a_sick_build_goes_back() {
+    goes_back(
+        Health::Sick,
+        &[
+            "web-1",
+            "did not pass its probe in 2 s",
+            "status 500, expected 200",
+        ],
+    );
+}
+
+#[test]
+fn a_build_that_dies_at_start_goes_back() {
+    goes_back(Health::Dies, &["web-1", "did not pass its probe in 2 s"]);
+}
+
+fn goes_back(health: Health, words: &[&str]) {
+    let Some(agent) = Agent::start_with(hooked) else {
+        return;
+    };
+    let web = agent.web();
+    web.deploy("r1", 1);
+    web.serves("r1");
+    let witness = Witness::start(&web, Promise::OneServes);
+    let pids = web.pids();
+    web.deploy_with("r2", 2, health);
+    let report = web.failed("r2", "r1");
+    says(&web, &report, ("probe", words));
+    witness.finish();
+    assert_eq!(web.pids()[1], pids[1], "the other one was never touched");
+    assert_ne!(web.pids()[0], pids[0]);
+    assert_eq!((report.lease, web.leases().len()), (true, 1));
+    assert_eq!(report.previous, None);
+    // It is not tried again, and a good build finds the way out.
+    web.looks_again();
+    assert_eq!(agent.supervisor.asked("restart web-1").len(), 3);
+    web.deploy("r3", 3);
+    web.serves("r3");
+    assert_eq!(web.leases(), [""; 0]);
+}
+
+#[test]
+fn an_instance_that_dies_in_the_burn_in_goes_back() {
+    let agent = Agent::start_with(|settings| settings.services[0].burn_in_s = 2.0);
+    let Some(agent) = agent else { return };
+    let web = agent.web();
+    web.deploy("r1", 1);
+    web.serves("r1");
+    web.deploy("r2", 2);
+    web.until("the burn-in has begun", |report| {
+        report
+            .step
+            .as_ref()
+            .is_some_and(|step| step.name == "burn_in")
+            && report.current == named("r2")
+    });
+    agent.supervisor.kill("web-2");
+    let report = web.failed("r2", "r1");
+    says(&web, &report, ("burn_in", &["web-2"]));
+}
+
+#[test]
+fn a_first_build_that_fails_has_nowhere_to_go() {
+    let Some(agent) = Agent::start_with(hooked) else {
+        return;
+    };
+    let web = agent.web();
+    web.deploy_with("r1", 1, Health::Sick);
+    let report = web.until("failed", |report| report.phase.as_str() == "failed");
+    says(&web, &report, ("probe", &["web-1", "status 500"]));
+    assert_eq!(
+        (report.current.clone(), report.previous.clone()),
+        (named("r1"), None)
+    );
+    assert_eq!((report.lease, web.leases().len()), (true, 1));
+    let restarts = agent.supervisor.asked("restart").len();
+    web.looks_again();
+    assert_eq!(agent.supervisor.asked("restart").len(), restarts);
+    web.deploy("r2", 2);
+    web.serves("r2");
+}
+
+#[test]
+fn a_failed_host_restarted_finds_that_it_has_failed() {
+    let Some(agent) = Agent::start_with(hooked) else {
+        return;
+    };
+    let web = agent.web();
+    let first = web.deploy("r1", 1);
+    web.serves("r1");
+    web.deploy_with("r2", 2, Health::Sick);
+    let before = web.failed("r2", "r1");
+    let restarts = agent.supervisor.asked("restart").len();
+    agent.kill();
+    agent.run();
+    web.looks_again();
+    let after = web.failed("r2", "r1");
+    assert_eq!((after.error, after.lease), (before.error, true));
+    assert_eq!(agent.supervisor.asked("restart").len(), restarts);
+    // Rolled back for the service: nothing to do but to give the lease back.
+    web.enable(&json!({ "v": 1, "build": "r1", "rollout": 3, "artifact": first }));
+    web.serves("r1");
+    assert_eq!(agent.supervisor.asked("restart").len(), restarts);
+    assert_eq!(web.leases(), [""; 0]);
+}
