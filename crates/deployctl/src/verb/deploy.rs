@@ -91,7 +91,11 @@ pub(crate) async fn deploy(context: &Context, wish: &Deployment<'_>) -> Result<E
     }
     let intent = Intent {
         kind: wish.kind,
-        from: enabled.map(|target| target.build.clone()),
+        // A build that was staged is on its way from the one before it.
+        from: enabled.map(|target| match &target.previous {
+            Some(previous) if target.build == *name => previous.build.clone(),
+            _ => target.build.clone(),
+        }),
         to: Some(name.clone()),
         why: wish.why.why.clone(),
     };

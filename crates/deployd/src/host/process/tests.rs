@@ -88,7 +88,10 @@ async fn a_child_that_keeps_the_output_open_does_not_keep_us() {
 #[tokio::test]
 async fn what_may_live_lives() {
     let marker = format!("DEPLOYD_TEST_LIVE={}", std::process::id());
-    let arguments = sh(&format!("export {marker}; sleep 600 & echo started"));
+    // It has its environment once it is a program of its own.
+    let arguments = sh(&format!(
+        "export {marker}; sleep 600 & until grep -q sleep /proc/$!/comm; do :; done; echo started"
+    ));
     let ended = run(&job(&arguments, LONG, Leftovers::Live)).await.unwrap();
     assert_eq!(
         (ended.how, ended.tail),
