@@ -241,6 +241,12 @@ struct Planner<'a> {
 
 impl Planner<'_> {
     fn steps(&self) -> Result<Vec<Step>, Problem> {
+        if self.course.way == Way::Forward {
+            let builds = self.course.stage.iter().chain(&self.course.to);
+            builds
+                .into_iter()
+                .try_for_each(|build| self.same_archive(build))?;
+        }
         let stage = match &self.course.stage {
             Some(stage) if self.course.to.as_ref() != Some(stage) => self.ready(stage)?,
             _ => Vec::new(),
@@ -263,6 +269,25 @@ impl Planner<'_> {
         Ok([ready, before, entering, after].concat())
     }
 
+    /// A build of the same name from another archive is another build, and would never be noticed.
+    fn same_archive(&self, build: &BuildName) -> Result<(), Problem> {
+        let here = self.observed.journal.digests.get(build);
+        let here = here.filter(|_| self.observed.releases.contains(build));
+        match (here, self.artifact(build)) {
+            (Some(here), Ok(wanted)) if *here != wanted.sha256 => {
+                let message = format!(
+                    "build {build} is on this host from an archive with SHA-256 {here}, and \
+                     another archive of that name is wanted: a build needs a new name"
+                );
+                Err(Problem {
+                    object: format!("builds/{build}"),
+                    message,
+                })
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// The steps that put a release on disk.
     fn ready(&self, build: &BuildName) -> Result<Vec<Step>, Problem> {
         let mut steps = Vec::new();
@@ -274,17 +299,6 @@ impl Planner<'_> {
                 steps.push(Step::Fetch(build.clone()));
             }
             steps.push(Step::Extract(build.clone()));
-        } else if let (Some(here), Ok(wanted)) = (journal.digests.get(build), self.artifact(build))
-            && *here != wanted.sha256
-        {
-            let message = format!(
-                "build {build} is on this host from an archive with SHA-256 {here}, and another \
-                 archive of that name is wanted: a build needs a new name"
-            );
-            return Err(Problem {
-                object: format!("builds/{build}"),
-                message,
-            });
         }
         let as_found =
             self.observed.current.as_ref() == Some(build) && journal.service == InService::AsFound;

@@ -36,7 +36,8 @@ pub fn verdict(step: &Step, failure: Failure, goal: &BuildName, observed: &Obser
         (Step::PostRestart(_), _) | (Step::PostInstall(_), Failure::OfTheBuild) if way_back => {
             Verdict::GoOn
         }
-        (Step::PostRestart(_) | Step::Prune(_), _) => Verdict::GoOn,
+        (Step::PostRestart(_), _) => Verdict::GoOn,
+        (Step::Prune(_), _) => Verdict::TryAgain,
         (Step::Fetch(build) | Step::Extract(build) | Step::Prepare(build), Failure::OfTheBuild) => {
             Verdict::Reject(build.clone())
         }

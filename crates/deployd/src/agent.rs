@@ -7,14 +7,16 @@
 //!     └───────────────────────────────────────────────┘
 //! ```
 //!
-//! Nothing is kept between two rounds but the pause after a failure.
+//! Nothing is kept between two rounds but the pause after a failure, and a count of what was done.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use deploy_core::name::{HostName, ServiceName};
 use deploy_core::observed::Probes;
 use deploy_core::plan::{Plan, Rest, Shape, Way, plan};
 use deploy_core::step::{Step, WaitFor};
+use deploy_core::verdict::Failure;
 use deploy_core::wanted::{Gate, Problem, Reader, Wanted, WantedTarget, wanted};
 use deploy_core::wire::report::Report;
 use deploy_zk::link::Link;
@@ -64,6 +66,52 @@ struct Pause {
     until: Instant,
 }
 
+/// How often a step may succeed, and be to do again, before nothing is left to do.
+const DONE_MAX: u32 = 3;
+
+/// What is kept between two rounds, as long as the same is wanted.
+#[derive(Default)]
+struct Memory {
+    target: Option<WantedTarget>,
+    pause: Option<Pause>,
+    /// How often each step was done.
+    done: BTreeMap<String, u32>,
+}
+
+impl Memory {
+    /// Forgets everything where something else is wanted: the cause may be gone with it.
+    fn keep_for(&mut self, target: &WantedTarget) {
+        if self.target.as_ref() != Some(target) {
+            *self = Memory {
+                target: Some(target.clone()),
+                ..Memory::default()
+            };
+        }
+    }
+
+    /// Until when nothing is tried.
+    fn paused_until(&self) -> Option<Instant> {
+        let pause = self.pause.as_ref()?;
+        (Instant::now() < pause.until).then_some(pause.until)
+    }
+
+    /// Notes a step that was done. Somebody who undoes it each time, as a hook that deletes its own
+    /// release, must not make us do it for ever.
+    fn done(&mut self, step: &Step) -> Result<(), StepError> {
+        self.pause.take_if(|pause| pause.step == *step);
+        let count = self.done.entry(step.to_string()).or_default();
+        *count += 1;
+        if *count <= DONE_MAX {
+            return Ok(());
+        }
+        Err(StepError {
+            failure: Failure::OfTheBuild,
+            message: format!("{step}: done {count} times, and something undoes it each time"),
+            log: Vec::new(),
+        })
+    }
+}
+
 /// What was wanted and seen in one round, and what follows.
 struct Round {
     wanted: Wanted,
@@ -96,7 +144,7 @@ pub(crate) enum Run {
 impl Agent {
     /// Runs until it is stopped. A host that is out of service comes back first, in bounded time.
     pub(crate) async fn run(mut self, run: Run) -> End {
-        let mut pause: Option<Pause> = None;
+        let mut memory = Memory::default();
         let mut stopped_at: Option<Instant> = None;
         let begun = Instant::now();
         loop {
@@ -107,36 +155,39 @@ impl Agent {
                     return End::Stopped;
                 }
             }
-            let step = round.plan.steps.first().cloned();
-            pause = pause.filter(|pause| Some(&pause.step) == step.as_ref());
-            self.report(&round, pause.as_ref());
+            memory.keep_for(&round.wanted.target);
+            self.report(&round, memory.pause.as_ref());
             if run == Run::Once && !self.link.borrow().is_up() && begun.elapsed() > ONCE_TIME {
                 return End::NoZooKeeper;
             }
-            match step {
-                Some(Step::Wait(_)) | None => {
+            let step = round.plan.steps.first().cloned();
+            match (step, memory.paused_until()) {
+                (Some(Step::Wait(_)) | None, _) => {
+                    memory = Memory {
+                        target: memory.target,
+                        ..Memory::default()
+                    };
                     if let Some(end) = once(run, &round.plan) {
                         return end;
                     }
                     let deadline = (run == Run::Once).then_some(begun + ONCE_TIME);
                     self.wait(self.hold_ends(&round.wanted).or(deadline)).await;
                 }
-                Some(_)
-                    if pause
-                        .as_ref()
-                        .is_some_and(|pause| Instant::now() < pause.until) =>
-                {
-                    if self.wait(pause.as_ref().map(|pause| pause.until)).await
-                        == Woken::ByZooKeeper
-                    {
-                        // What is wanted may have changed, and the cause be gone with it.
-                        pause = None;
+                (Some(_), Some(_)) if run == Run::Once => return End::NotConverged,
+                (Some(_), Some(until)) => {
+                    if self.wait(Some(until)).await == Woken::ByLink {
+                        // The cause may be gone with it.
+                        memory.pause = None;
                     }
                 }
-                Some(step) => match self.perform(&step, &round).await {
-                    Some(Err(error)) => pause = self.judge((&step, error), &round, pause),
-                    Some(Ok(())) | None => pause = None,
-                },
+                (Some(step), None) => {
+                    let result = self.perform(&step, &round).await;
+                    let result = result.map(|result| result.and_then(|()| memory.done(&step)));
+                    if let Some(Err(error)) = result {
+                        memory.done.clear();
+                        memory.pause = self.judge((&step, error), &round, memory.pause.take());
+                    }
+                }
             }
         }
     }

@@ -259,6 +259,15 @@ fn the_same_name_with_other_bytes_blocks() {
 }
 
 #[test]
+fn the_same_name_with_other_bytes_is_not_serving() {
+    check(
+        "2",
+        "on 2, digest 2 other, current 2, at 2, verified 2, finished 2, runs 2,2",
+        "blocked (builds/2):",
+    );
+}
+
+#[test]
 fn without_a_target_nothing_is_touched() {
     for (target, expected) in [
         ("nothing", "idle:"),

@@ -33,12 +33,12 @@ impl Concurrency {
     /// Parses `2` or `10%`.
     ///
     /// # Errors
-    /// Zero hosts, a share outside 0 to 100, or anything else; the text says what is wanted.
+    /// Zero hosts, a share outside 0 to 100 (0 % of the hosts is 1, too), or anything else; the text says what is wanted.
     pub fn parse(text: &str) -> Result<Self, String> {
         let wanted = || format!("`{text}` is not a restart concurrency: `2` or `10%` is wanted");
         match text.trim().strip_suffix('%') {
             Some(share) => match share.trim().parse::<f64>() {
-                Ok(share) if share > 0.0 && share <= 100.0 => Ok(Self::Share(share)),
+                Ok(share) if (0.0..=100.0).contains(&share) => Ok(Self::Share(share)),
                 _ => Err(wanted()),
             },
             None => match text.trim().parse::<u64>() {

@@ -131,7 +131,7 @@ fn policies() {
     assert_eq!(hosts(r#"{"v":1,"restart_concurrency":2}"#, 9), Ok(2));
     assert_eq!(hosts(r#"{"v":1,"restart_concurrency":"2"}"#, 9), Ok(2));
     for bad in [
-        "0", "\"0%\"", "\"101%\"", "\"x\"", "-1", "null", "[]", "1.5",
+        "0", "\"-1%\"", "\"101%\"", "\"x\"", "-1", "null", "[]", "1.5",
     ] {
         assert!(
             hosts(&format!(r#"{{"v":1,"restart_concurrency":{bad}}}"#), 9).is_err(),

@@ -30,7 +30,7 @@ impl Agent {
                 if changed.is_err() {
                     sleep(LOOK_TIME).await;
                 }
-                Woken::ByZooKeeper
+                Woken::ByLink
             }
             () = sleep_until(until) => Woken::ByTime,
         }
@@ -57,6 +57,7 @@ pub(super) async fn told(stop: &mut watch::Receiver<bool>) {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Woken {
     ByZooKeeper,
+    ByLink,
     ByTime,
     ToStop,
 }

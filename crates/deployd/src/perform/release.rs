@@ -92,6 +92,14 @@ impl Performer {
     /// directory that is synced once and then renamed. After a crash the partial directory is
     /// removed and the download done anew.
     pub(super) async fn extract(&mut self, build: &BuildName) -> Result<(), StepError> {
+        let tree = self.tree();
+        tree.prepare().map_err(|error| passing(&error))?;
+        // Before the download is let go: it is not made again for want of room.
+        let size = self
+            .fetched
+            .as_ref()
+            .map_or(0, |(_, fetched)| fetched.artifact.size);
+        self.room(&tree, size)?;
         let fetched = self.fetched.take().filter(|(name, _)| name == build);
         let Some((_, Fetched { file, artifact })) = fetched else {
             let message = format!("the archive of build {build} is not here any more");
@@ -101,9 +109,6 @@ impl Performer {
                 log: Vec::new(),
             });
         };
-        let tree = self.tree();
-        tree.prepare().map_err(|error| passing(&error))?;
-        self.room(&tree, artifact.size)?;
         let owner = match &self.service.user {
             Some(_) => {
                 let user = self.user()?;
