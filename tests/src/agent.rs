@@ -13,7 +13,7 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, PoisonError, Weak, mpsc};
 use std::time::Duration;
 
 use deploy_core::name::{HostName, ServiceName};
@@ -32,7 +32,7 @@ use crate::zookeeper::Server;
 use crate::{ports, spawn_tied};
 
 /// How long anything may take on a loaded machine, where nothing has to be waited out.
-pub const LIMIT: Duration = Duration::from_secs(30);
+pub const LIMIT: Duration = Duration::from_secs(60);
 
 /// Returns the ZooKeeper of this test binary, which lives as long as one of its tests uses it;
 /// `None`, aloud, where there is none.
@@ -212,11 +212,21 @@ impl Agent {
     /// Runs a command of deployd to its end, and returns what it said.
     ///
     /// # Panics
-    /// If it can't be started.
+    /// If it can't be started, or doesn't end.
+    #[track_caller]
     pub fn output(&self, arguments: &[&str]) -> Output {
         let mut command = self.command(arguments);
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
-        let output = spawn_tied(command).wait_with_output();
+        let child = spawn_tied(command);
+        let pid = i32::try_from(child.id()).expect("a process id fits");
+        let (sender, output) = mpsc::channel();
+        std::thread::spawn(move || sender.send(child.wait_with_output()));
+        let output = output.recv_timeout(LIMIT);
+        if output.is_err() {
+            // Fails only if it has just ended.
+            let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+        }
+        let output = output.unwrap_or_else(|_| panic!("deployd {arguments:?} doesn't end"));
         output.expect("a child can be waited for")
     }
 

@@ -97,7 +97,7 @@ impl Service<'_> {
     ) -> Report {
         eventually(what, limit, || match self.report() {
             Some(report) if wanted(&report) => Ok(report),
-            report => Err(report),
+            report => Err(Box::new(report)),
         })
     }
 
@@ -154,18 +154,34 @@ impl Service<'_> {
     /// Makes the agent look at everything again, and waits until it has said what it saw.
     #[track_caller]
     pub fn looks_again(&self) -> Report {
-        let at = self.report().and_then(|report| report.at);
+        // The report in ZooKeeper is left alone while nothing changes; the one on disk is not.
+        let name = self
+            .dir
+            .file_name()
+            .and_then(|name| name.to_str())
+            .expect("a plain name");
+        let path = self.agent.path(&format!("state/status/{name}.json"));
+        let last = || {
+            let data = fs::read(&path).ok()?;
+            Some(Box::new(
+                wire::decode::<Report>(&data).expect("the status file is a report"),
+            ))
+        };
+        let at = last().and_then(|report| report.at);
         let enabled = self.znodes.enabled();
         let target = self.agent.znodes.get(&enabled).map(|znode| znode.data);
         let target = target.unwrap_or_default();
         let mut written: Option<Instant> = None;
-        self.until("a report of a later look", |report| {
+        eventually("a report of a later look", LIMIT, || {
             // Reports have whole seconds: one look may not be seen.
             if written.is_none_or(|at| at.elapsed() > Duration::from_secs(1)) {
                 self.put(&enabled, &target);
                 written = Some(Instant::now());
             }
-            report.at > at
+            match last() {
+                Some(report) if report.at > at => Ok(*report),
+                report => Err(report),
+            }
         })
     }
 

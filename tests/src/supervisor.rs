@@ -144,7 +144,7 @@ impl Supervisor {
 }
 
 /// How long anything may take on a loaded machine.
-const LIMIT: Duration = Duration::from_secs(30);
+const LIMIT: Duration = Duration::from_secs(60);
 
 impl Drop for Supervisor {
     fn drop(&mut self) {

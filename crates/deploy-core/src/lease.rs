@@ -4,8 +4,9 @@
 //! below the restart concurrency. A list that is old is safe: it holds every lower number, and a
 //! deletion that was not seen yet only makes a host wait.
 
+use std::collections::BTreeSet;
+
 use crate::name::HostName;
-use crate::observed::Lease;
 use crate::znode::sequence;
 
 /// Returns the names of the leases of `host` among the children of `leases`, lowest first.
@@ -18,22 +19,50 @@ pub fn of_host<'a>(host: &HostName, children: &'a [String]) -> Vec<&'a String> {
     own
 }
 
-/// Says where the lease called `own` stands when `limit` hosts may be out of service.
-pub fn standing(own: Option<&str>, children: &[String], limit: u64) -> Lease {
-    let Some(number) = own.and_then(sequence) else {
-        return Lease::None;
-    };
-    if !children.iter().any(|name| Some(name.as_str()) == own) {
-        return Lease::None;
+/// Returns how many leases are before the one called `own`, and which, first come first; `None`
+/// where it is not among them. Those in `lapsed` count no more.
+pub fn before<'a>(
+    own: &str,
+    children: &'a [String],
+    lapsed: &BTreeSet<String>,
+) -> Option<Vec<&'a String>> {
+    let number = sequence(own)?;
+    if !children.iter().any(|name| name == own) {
+        return None;
     }
-    let before = children
-        .iter()
-        .filter_map(|name| sequence(name))
-        .filter(|other| *other < number);
-    if (before.count() as u64) < limit {
-        Lease::Held
+    let counts = |name: &&String| {
+        sequence(name).is_some_and(|other| other < number) && !lapsed.contains(*name)
+    };
+    let mut before: Vec<_> = children.iter().filter(counts).collect();
+    before.sort_by_key(|name| sequence(name));
+    Some(before)
+}
+
+/// Waiting hosts that are woken by each change of the queue. The others wait for one that is so
+/// many places before them: so one lease that is given back wakes few, however many wait.
+pub const NEAR: usize = 8;
+
+/// What a host has to follow to learn when its turn comes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Follow {
+    /// Its own lease: it holds it, until somebody takes it away.
+    Own,
+    /// The whole queue: its turn is near.
+    Queue,
+    /// This lease, that of a host further to the front.
+    Ahead(String),
+}
+
+/// Says what a host follows that has these leases before it, when `limit` hosts may be out of
+/// service.
+pub fn follow(before: &[&String], limit: u64) -> Follow {
+    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+    if before.len() < limit {
+        Follow::Own
+    } else if before.len() < limit.saturating_add(NEAR) {
+        Follow::Queue
     } else {
-        Lease::Queued
+        Follow::Ahead(before[before.len() - NEAR].clone())
     }
 }
 

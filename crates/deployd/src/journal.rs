@@ -63,12 +63,7 @@ impl Journal {
     /// Where it can't be read, is not a journal, or was written by a newer deployd. Starting
     /// afresh then would forget which builds have failed.
     pub(crate) fn open(state_dir: &Path, service: &ServiceName) -> Result<Journal, JournalError> {
-        let dir = state_dir.join("journal");
-        let path = dir.join(format!("{service}.json"));
-        fs::create_dir_all(&dir).map_err(|source| JournalError::Read {
-            path: dir.clone(),
-            source,
-        })?;
+        let path = state_dir.join("journal").join(format!("{service}.json"));
         let record = match fs::read(&path) {
             Ok(data) => wire::decode(&data).map_err(|source| JournalError::Decode {
                 path: path.clone(),

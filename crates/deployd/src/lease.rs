@@ -3,7 +3,10 @@
 //! A lease is a persistent znode that belongs to the host, not to a session: it outlives a crash
 //! and a lost session, and is found again at start. Who has no lease watches nothing.
 
-use deploy_core::lease::{of_host, standing};
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use deploy_core::lease::{self, Follow, of_host};
 use deploy_core::name::HostName;
 use deploy_core::observed::Lease;
 use deploy_core::wire::lease::LeaseClaim;
@@ -16,18 +19,35 @@ use deploy_zk::zk::Zk;
 use deploy_zk::znode::{Expect, Znode};
 use jiff::Timestamp;
 use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until};
+
+/// How often a host that waits far behind looks at the queue all the same: the one that it waits
+/// for may have failed, and keep its lease for ever.
+const LOOK_TIME: Duration = Duration::from_secs(20);
 
 /// This host's place in the restart queue of a service.
 pub(crate) struct LeaseQueue {
     zk: Zk,
     tree: ServiceTree,
     host: HostName,
-    /// The name of our lease, and the queue that it stands in.
-    own: Option<(String, watch::Receiver<Seen<Vec<String>>>)>,
+    /// The name of our lease.
+    own: Option<String>,
+    /// What tells that our turn may have come.
+    followed: Followed,
     policy: watch::Receiver<Seen<Znode>>,
     state: Lease,
+    /// Since when other hosts with a lease were seen dead.
+    dead: BTreeMap<String, Instant>,
     /// Whether the queue was looked at for a lease of an earlier run.
     searched: bool,
+}
+
+/// What is followed in ZooKeeper.
+enum Followed {
+    Nothing,
+    Queue(watch::Receiver<Seen<Vec<String>>>),
+    /// Our own lease, or one ahead; and when the queue was read.
+    One(String, watch::Receiver<Seen<Znode>>, Instant),
 }
 
 /// Why a place in the queue can't be had, kept or told.
@@ -50,8 +70,10 @@ impl LeaseQueue {
             tree,
             host,
             own: None,
+            followed: Followed::Nothing,
             policy,
             state: Lease::None,
+            dead: BTreeMap::new(),
             searched: false,
         }
     }
@@ -97,7 +119,7 @@ impl LeaseQueue {
     /// Where ZooKeeper says no, or nothing.
     pub(crate) async fn give_back(&mut self) -> Result<(), LeaseError> {
         self.search().await?;
-        let Some((name, _)) = &self.own else {
+        let Some(name) = &self.own else {
             return Ok(());
         };
         let path = format!("{}/{name}", self.tree.leases());
@@ -106,8 +128,7 @@ impl LeaseQueue {
             Err(error) => return Err(error.into()),
         }
         tracing::info!(lease = %path, "gave the lease back");
-        self.own = None;
-        self.state = Lease::None;
+        self.drop_own();
         Ok(())
     }
 
@@ -117,47 +138,152 @@ impl LeaseQueue {
     /// Where ZooKeeper says no, or the policy can't be read: then nobody is granted anything new.
     pub(crate) async fn look(&mut self) -> Result<(), LeaseError> {
         self.search().await?;
-        let Some((name, queue)) = &mut self.own else {
+        let Some(name) = self.own.clone() else {
             self.state = Lease::None;
             return Ok(());
         };
-        let seen = queue.borrow_and_update().clone();
-        let children = match seen.view {
-            View::Present(children) => children,
-            View::Absent => Vec::new(),
-            View::Unknown => return Ok(()),
-        };
-        let name = name.clone();
-        // Held once is held: a smaller policy takes nothing away from who is out of service.
-        if self.state == Lease::Held && children.contains(&name) {
+        let Some(children) = self.queue().await? else {
             return Ok(());
-        }
-        if standing(Some(&name), &children, u64::MAX) == Lease::None {
+        };
+        let policy = self.policy()?;
+        let lapsed = self.lapsed(&children, policy.lease_reclaim_s).await?;
+        let Some(before) = lease::before(&name, &children, &lapsed) else {
             tracing::warn!(lease = %name, "the lease was broken by somebody");
-            self.own = None;
-            self.state = Lease::None;
+            self.drop_own();
             return Ok(());
-        }
-        let limit = self.limit().await?;
-        self.state = standing(Some(&name), &children, limit);
+        };
+        // Held once is held: a smaller policy takes nothing away from who is out of service.
+        let limit = match self.state {
+            Lease::Held => u64::MAX,
+            Lease::None | Lease::Queued => self.limit(&policy, before.len()).await?,
+        };
+        let follow = lease::follow(&before, limit);
+        self.state = if follow == Follow::Own {
+            Lease::Held
+        } else {
+            Lease::Queued
+        };
+        self.follow(follow, name);
         Ok(())
+    }
+
+    /// Returns the queue, where there is something new in it.
+    async fn queue(&mut self) -> Result<Option<Vec<String>>, Error> {
+        match &mut self.followed {
+            Followed::Queue(queue) => Ok(match queue.borrow_and_update().view.clone() {
+                View::Present(children) => Some(children),
+                View::Absent => Some(Vec::new()),
+                View::Unknown => None,
+            }),
+            Followed::One(_, one, read) => {
+                let gone = matches!(one.borrow_and_update().view, View::Absent);
+                let patient = self.state == Lease::Held || read.elapsed() < LOOK_TIME;
+                if patient && !gone {
+                    Ok(None)
+                } else {
+                    self.children().await.map(Some)
+                }
+            }
+            Followed::Nothing => self.children().await.map(Some),
+        }
+    }
+
+    async fn children(&self) -> Result<Vec<String>, Error> {
+        Ok(self
+            .zk
+            .children(&self.tree.leases())
+            .await?
+            .unwrap_or_default())
+    }
+
+    fn follow(&mut self, follow: Follow, own: String) {
+        let name = match follow {
+            Follow::Queue => {
+                if !matches!(self.followed, Followed::Queue(_)) {
+                    let queue = self.zk.watch_children(&self.tree.leases());
+                    self.followed = Followed::Queue(queue);
+                }
+                return;
+            }
+            Follow::Own => own,
+            Follow::Ahead(name) => name,
+        };
+        match &mut self.followed {
+            Followed::One(followed, _, read) if *followed == name => *read = Instant::now(),
+            _ => {
+                let one = self.zk.watch(&format!("{}/{name}", self.tree.leases()));
+                self.followed = Followed::One(name, one, Instant::now());
+            }
+        }
+    }
+
+    fn drop_own(&mut self) {
+        self.own = None;
+        self.followed = Followed::Nothing;
+        self.state = Lease::None;
+        self.dead.clear();
     }
 
     /// Completes when our standing may have changed. Never, where we have no lease.
     pub(crate) async fn changed(&mut self) {
-        let LeaseQueue { own, policy, .. } = self;
-        let Some((_, queue)) = own else {
+        let LeaseQueue {
+            own,
+            followed,
+            policy,
+            ..
+        } = self;
+        if own.is_none() {
             return std::future::pending().await;
-        };
-        // Cancel-safe: both only wait for a version of a watch.
-        let result = tokio::select! {
-            result = queue.changed() => result,
-            result = policy.changed() => result,
+        }
+        // Cancel-safe: all only wait for a version of a watch, or for a time.
+        let result = match followed {
+            Followed::Nothing => return,
+            Followed::Queue(queue) => tokio::select! {
+                result = queue.changed() => result,
+                result = policy.changed() => result,
+            },
+            Followed::One(_, one, read) => {
+                let look = *read + LOOK_TIME;
+                tokio::select! {
+                    result = one.changed() => result,
+                    result = policy.changed() => result,
+                    () = sleep_until(look), if self.state == Lease::Queued => return,
+                }
+            }
         };
         if result.is_err() {
             // The session is closed: nothing will change any more.
             std::future::pending().await
         }
+    }
+
+    /// Leases that count no more, because their hosts are dead for as long as the policy says:
+    /// counted from when we saw them dead. Without that, a lease counts until it is broken.
+    async fn lapsed(
+        &mut self,
+        children: &[String],
+        reclaim_s: Option<u64>,
+    ) -> Result<BTreeSet<String>, Error> {
+        let Some(seconds) = reclaim_s.filter(|_| self.state != Lease::Held) else {
+            return Ok(BTreeSet::new());
+        };
+        self.dead.retain(|name, _| children.contains(name));
+        for name in children
+            .iter()
+            .filter(|name| Some(*name) != self.own.as_ref())
+        {
+            let Some(Ok(host)) = lease::host_of(name).map(HostName::parse) else {
+                continue;
+            };
+            if self.zk.get(&self.tree.alive(&host)).await?.is_some() {
+                self.dead.remove(name);
+            } else {
+                self.dead.entry(name.clone()).or_insert_with(Instant::now);
+            }
+        }
+        let lapsed = |since: &Instant| since.elapsed() >= Duration::from_secs(seconds);
+        let dead = self.dead.iter().filter(|(_, since)| lapsed(since));
+        Ok(dead.map(|(name, _)| name.clone()).collect())
     }
 
     /// Finds the lease of an earlier run, once.
@@ -179,22 +305,38 @@ impl LeaseQueue {
     }
 
     fn take(&mut self, path: &str) {
-        let name = path.rsplit('/').next().unwrap_or(path).to_owned();
-        self.own = Some((name, self.zk.watch_children(&self.tree.leases())));
+        self.own = Some(path.rsplit('/').next().unwrap_or(path).to_owned());
+        self.followed = Followed::Nothing;
     }
 
-    /// How many hosts may be out of service.
-    async fn limit(&mut self) -> Result<u64, LeaseError> {
-        let policy = match &self.policy.borrow_and_update().view {
-            View::Present(znode) => wire::decode::<Policy>(&znode.data)?,
-            View::Absent => Policy::default(),
+    fn policy(&mut self) -> Result<Policy, WireError> {
+        match &self.policy.borrow_and_update().view {
+            View::Present(znode) => wire::decode::<Policy>(&znode.data),
             // Not read yet: the least that any policy allows.
-            View::Unknown => return Ok(1),
-        };
-        match policy.restart_concurrency {
-            Concurrency::Hosts(hosts) => Ok(hosts),
-            share @ Concurrency::Share(_) => Ok(share.hosts(self.alive().await?)),
+            View::Unknown => Ok(Policy {
+                restart_concurrency: Concurrency::Hosts(1),
+                lease_reclaim_s: None,
+            }),
+            View::Absent => Ok(Policy::default()),
         }
+    }
+
+    /// How many hosts may be out of service. The alive are counted only by who may be among them.
+    async fn limit(&self, policy: &Policy, before: usize) -> Result<u64, Error> {
+        let concurrency = policy.restart_concurrency;
+        if let Concurrency::Hosts(hosts) = concurrency {
+            return Ok(hosts);
+        }
+        let known = self
+            .zk
+            .children(&self.tree.hosts())
+            .await?
+            .unwrap_or_default();
+        let most = concurrency.hosts(known.len() as u64);
+        if before as u64 >= most {
+            return Ok(most);
+        }
+        Ok(concurrency.hosts(self.alive().await?))
     }
 
     /// Hosts of the service that are alive.

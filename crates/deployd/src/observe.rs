@@ -229,7 +229,10 @@ fn look_at_port(
     releases: &Path,
     remembered: Option<&UnitRecord>,
 ) -> Seen {
-    let listeners = instance.port.map(proc::listeners).unwrap_or_default();
+    let listeners = instance
+        .port
+        .map(|port| proc::listeners(port, releases))
+        .unwrap_or_default();
     let told = listeners
         .iter()
         .find_map(|process| Some((process, proc::release_of(process.pid, releases)?)));

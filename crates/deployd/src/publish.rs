@@ -36,12 +36,16 @@ const AGAIN_TIME: Duration = Duration::from_secs(300);
 /// Publishes what comes until the sender is dropped.
 pub(crate) async fn publish(zk: Zk, places: Places, mut reports: watch::Receiver<Option<Report>>) {
     let mut published: Option<(Report, Instant)> = None;
+    let mut written: Option<Report> = None;
     loop {
         let now = reports.borrow_and_update().clone();
+        if let Some(report) = now.as_ref().filter(|now| written.as_ref() != Some(now)) {
+            write_file(&places, report);
+            written.clone_from(&now);
+        }
         if let Some(report) = &now
             && is_due(published.as_ref(), report)
         {
-            write_file(&places, report);
             published = match write(&zk, &places.znode, report).await {
                 Ok(()) => Some((report.clone(), Instant::now())),
                 Err(error) => {

@@ -12,6 +12,9 @@ use crate::{debian, tidy};
 /// The demo takes less, building aside; slower is a bug.
 const DEMO_LIMIT: Duration = Duration::from_secs(60);
 
+/// What the tests may need in memory at a time, with a lot to spare.
+const MEMORY_ROOM_BYTES: u64 = 2 << 30;
+
 /// One thing that must succeed.
 struct Part<'a> {
     name: &'static str,
@@ -40,7 +43,7 @@ pub(crate) fn run(own_program: &Path) -> Result<ExitCode> {
         },
         Part {
             name: "test",
-            run: &|| run_tests(&[], "zookeeper"),
+            run: &|| run_tests(&[], required()),
         },
         Part {
             name: "demo",
@@ -65,11 +68,11 @@ pub(crate) fn run(own_program: &Path) -> Result<ExitCode> {
 
 /// Installs what is missing, then builds the programs and runs every test, whichever fail.
 pub(crate) fn test(args: &[String]) -> Result<ExitCode> {
-    run_tests(args, "zookeeper")?;
+    run_tests(args, required())?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// Like [`test`], and those that need a fleet are not skipped.
+/// Like [`test()`], and those that need a fleet are not skipped.
 pub(crate) fn test_with_fleet(args: &[String]) -> Result<ExitCode> {
     debian::install(debian::FOR_FLEET)?;
     run_tests(args, "zookeeper,fleet")?;
@@ -93,15 +96,35 @@ fn doc() -> Result<()> {
     succeed(cargo(args).env("RUSTDOCFLAGS", "-D warnings"))
 }
 
+/// What may not be missing: network namespaces of one's own are root's.
+fn required() -> &'static str {
+    if nix::unistd::Uid::effective().is_root() {
+        "zookeeper,netns"
+    } else {
+        "zookeeper"
+    }
+}
+
 fn run_tests(args: &[String], required: &str) -> Result<()> {
     debian::install(debian::FOR_TESTS)?;
     // The end-to-end tests start them.
     build_programs(Profile::Debug)?;
-    succeed(
-        cargo(["test", "--workspace", "--no-fail-fast"])
-            .args(args)
-            .env("DEPLOY_TEST_REQUIRE", required),
-    )
+    let mut tests = cargo(["test", "--workspace", "--no-fail-fast"]);
+    tests.args(args).env("DEPLOY_TEST_REQUIRE", required);
+    if let Some(dir) = memory_dir() {
+        tests.env("TMPDIR", dir);
+    }
+    succeed(&mut tests)
+}
+
+/// A place for the tests' files in memory: every release is synced once, and on a disk that others
+/// write to, that waits for what they have written.
+fn memory_dir() -> Option<&'static Path> {
+    let dir = Path::new("/dev/shm");
+    let stat = nix::sys::statvfs::statvfs(dir).ok()?;
+    let room = stat.blocks_available().saturating_mul(stat.fragment_size());
+    let runs = !stat.flags().contains(nix::sys::statvfs::FsFlags::ST_NOEXEC);
+    (runs && room >= MEMORY_ROOM_BYTES).then_some(dir)
 }
 
 fn demo(own_program: &Path) -> Result<()> {

@@ -32,8 +32,9 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<Exit> {
     let host = run::host(&config)?;
     let zk = Zk::start(run::zookeeper(&config)?);
     let mut link = zk.link();
-    let up = timeout(ZOOKEEPER_TIME, link.wait_for(deploy_zk::link::Link::is_up)).await;
-    if up.is_err() {
+    // Only whether: what it returns locks the link, and would keep it from ever being closed.
+    let waiting = timeout(ZOOKEEPER_TIME, link.wait_for(deploy_zk::link::Link::is_up));
+    if waiting.await.is_err() {
         let hosts = config.zookeeper.hosts.join(",");
         eprintln!(
             "error: no ZooKeeper at {hosts} within {} s",

@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+use super::sockets;
+
 /// A process, told apart from a later one of the same number.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Process {
@@ -18,22 +20,26 @@ pub(crate) struct Process {
     pub(crate) identity: String,
 }
 
-/// State of a listening socket in /proc/net/tcp.
-const LISTEN: &str = "0A";
-
 /// Returns the processes that listen on a TCP port, lowest number first. Those of other users are
 /// seen by root only.
-pub(crate) fn listeners(port: u16) -> Vec<Process> {
+///
+/// Looked for first among those that run a release of `releases`, which costs little, and then
+/// among all of this host, which costs a look at each of their files.
+pub(crate) fn listeners(port: u16, releases: &Path) -> Vec<Process> {
     let sockets = listening_sockets(port);
     if sockets.is_empty() {
         return Vec::new();
     }
+    let ours = |pid: &i32| release_of(*pid, releases).is_some();
     let mut found: Vec<_> = pids()
+        .filter(ours)
         .filter(|pid| holds(*pid, &sockets))
-        .filter_map(process)
         .collect();
-    found.sort_by_key(|process| process.pid);
-    found
+    if found.is_empty() {
+        found = pids().filter(|pid| holds(*pid, &sockets)).collect();
+    }
+    found.sort_unstable();
+    found.into_iter().filter_map(process).collect()
 }
 
 /// Tells whether anything listens on a TCP port, whoever it is.
@@ -121,24 +127,13 @@ fn holds(pid: i32, sockets: &BTreeSet<PathBuf>) -> bool {
         .any(|link| sockets.contains(&link))
 }
 
+/// What the kernel can't tell counts as nobody.
 fn listening_sockets(port: u16) -> BTreeSet<PathBuf> {
-    let tables = ["/proc/net/tcp", "/proc/net/tcp6"];
-    let texts = tables
+    let inodes = sockets::listening(port).unwrap_or_default();
+    inodes
         .iter()
-        .filter_map(|path| fs::read_to_string(path).ok());
-    texts.flat_map(|text| sockets_in(&text, port)).collect()
-}
-
-/// Lines are `sl local_address rem_address st … inode`, addresses `HEX:PORT`.
-fn sockets_in(table: &str, port: u16) -> Vec<PathBuf> {
-    let wanted = format!(":{port:04X}");
-    let socket = |line: &str| {
-        let fields: Vec<_> = line.split_whitespace().collect();
-        let (local, state, inode) = (fields.get(1)?, fields.get(3)?, fields.get(9)?);
-        (local.ends_with(&wanted) && *state == LISTEN)
-            .then(|| PathBuf::from(format!("socket:[{inode}]")))
-    };
-    table.lines().skip(1).filter_map(socket).collect()
+        .map(|inode| PathBuf::from(format!("socket:[{inode}]")))
+        .collect()
 }
 
 #[cfg(test)]

@@ -33,7 +33,8 @@ const TCP: u8 = 6;
 const ESTABLISHED: u8 = 1;
 const CLOSE_WAIT: u8 = 8;
 /// Established, both kinds of half open, and half closed by the client.
-const STATES: u32 = 1 << 1 | 1 << 3 | 1 << 8 | 1 << 12;
+const CONNECTED: u32 = 1 << 1 | 1 << 3 | 1 << 8 | 1 << 12;
+const LISTENING: u32 = 1 << 10;
 /// Bytes of `nlmsghdr` and of `inet_diag_msg`.
 const HEADER: usize = 16;
 const MESSAGE: usize = 72;
@@ -44,6 +45,27 @@ const MESSAGE: usize = 72;
 /// Where the kernel can't be asked.
 pub(crate) fn connections(port: u16, except: [u8; 4]) -> io::Result<Connections> {
     let mut total = Connections::default();
+    ask(port, CONNECTED, |message| {
+        if !peer_is(message, except) {
+            total.all += 1;
+            total.busy += u64::from(is_busy(message));
+        }
+    })?;
+    Ok(total)
+}
+
+/// Returns the inodes of the sockets that listen on a port: what `/proc/<pid>/fd` shows.
+///
+/// # Errors
+/// Where the kernel can't be asked.
+pub(crate) fn listening(port: u16) -> io::Result<Vec<u32>> {
+    let mut inodes = Vec::new();
+    ask(port, LISTENING, |message| inodes.push(u32_at(message, 68)))?;
+    Ok(inodes)
+}
+
+/// Gives each socket of a local port in one of these states to `each`.
+fn ask(port: u16, states: u32, mut each: impl FnMut(&[u8])) -> io::Result<()> {
     for family in [AddressFamily::Inet, AddressFamily::Inet6] {
         let socket = socket(
             AddressFamily::Netlink,
@@ -51,37 +73,28 @@ pub(crate) fn connections(port: u16, except: [u8; 4]) -> io::Result<Connections>
             SockFlag::SOCK_CLOEXEC,
             SockProtocol::NetlinkSockDiag,
         )?;
-        send(
-            socket.as_raw_fd(),
-            &request(family as u8, port),
-            MsgFlags::empty(),
-        )?;
-        receive(&socket, |message| {
-            if peer_is(message, except) {
-                return;
-            }
-            total.all += 1;
-            total.busy += u64::from(is_busy(message));
-        })?;
+        let request = request(family as u8, port, states);
+        send(socket.as_raw_fd(), &request, MsgFlags::empty())?;
+        receive(&socket, &mut each)?;
     }
-    Ok(total)
+    Ok(())
 }
 
 /// `nlmsghdr`, then `inet_diag_req_v2` with the port in the socket's id.
-fn request(family: u8, port: u16) -> Vec<u8> {
+fn request(family: u8, port: u16, states: u32) -> Vec<u8> {
     let mut request = Vec::with_capacity(HEADER + 56);
     request.extend_from_slice(&72u32.to_ne_bytes());
     request.extend_from_slice(&SOCK_DIAG_BY_FAMILY.to_ne_bytes());
     request.extend_from_slice(&NLM_F_REQUEST_DUMP.to_ne_bytes());
     request.extend_from_slice(&[0; 8]);
     request.extend_from_slice(&[family, TCP, 1 << (INET_DIAG_INFO - 1), 0]);
-    request.extend_from_slice(&STATES.to_ne_bytes());
+    request.extend_from_slice(&states.to_ne_bytes());
     request.extend_from_slice(&port.to_be_bytes());
     request.resize(HEADER + 56, 0);
     request
 }
 
-fn receive(socket: &OwnedFd, mut each: impl FnMut(&[u8])) -> io::Result<()> {
+fn receive(socket: &OwnedFd, each: &mut impl FnMut(&[u8])) -> io::Result<()> {
     let mut buffer = vec![0; 64 * 1024];
     loop {
         let bytes = recv(socket.as_raw_fd(), &mut buffer, MsgFlags::empty())?;

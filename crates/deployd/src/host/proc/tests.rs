@@ -8,11 +8,11 @@ fn finds_itself_by_its_port() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     let own = i32::try_from(std::process::id()).unwrap();
-    assert!(listeners(port).contains(&process(own).unwrap()));
+    assert!(listeners(port, Path::new("/")).contains(&process(own).unwrap()));
     assert_eq!(is_listening(port), Listening::Somebody);
     drop(listener);
     assert_eq!(is_listening(port), Listening::Nobody);
-    assert_eq!(listeners(port), []);
+    assert_eq!(listeners(port, Path::new("/nowhere")), []);
 }
 
 #[test]

@@ -1,0 +1,130 @@
+//! What follows from a step that failed, or that was begun too often.
+
+use deploy_core::name::BuildName;
+use deploy_core::step::Step;
+use deploy_core::verdict::{self, Begin, Failure, Verdict};
+use deploy_core::wanted::WantedTarget;
+use deploy_core::wire::record::Rejection;
+use deploy_core::wire::report::ErrorReport;
+use tokio::time::Instant;
+
+use super::{Agent, Pause, Round};
+use crate::perform::StepError;
+
+impl Agent {
+    /// Counts the begin of a step, and refuses what was begun too often.
+    pub(super) fn begin(&mut self, step: &Step, round: &Round) -> Result<(), StepError> {
+        // These change nothing that could take us down.
+        if matches!(
+            step,
+            Step::AcquireLease | Step::ReleaseLease | Step::Fetch(_)
+        ) {
+            return Ok(());
+        }
+        let mut count = 0;
+        self.performer.write(|record| count = record.begin(step))?;
+        let Some(goal) = &round.plan.goal else {
+            return Ok(());
+        };
+        match verdict::begin(count, goal, &round.sight.observed) {
+            Begin::Go => Ok(()),
+            Begin::TooOften => Err(StepError {
+                failure: Failure::OfTheBuild,
+                message: format!("{step}: begun {count} times, and it never held"),
+                log: Vec::new(),
+            }),
+        }
+    }
+
+    /// Draws the consequence of a failed step.
+    pub(super) fn judge(
+        &mut self,
+        (step, error): (&Step, StepError),
+        round: &Round,
+        pause: Option<Pause>,
+    ) -> Option<Pause> {
+        let service = self.performer.service.name.clone();
+        let observed = &round.sight.observed;
+        let goal = round.plan.goal.clone().or_else(|| step_build(step));
+        let verdict = match &goal {
+            Some(goal) => verdict::verdict(step, error.failure, goal, observed),
+            None => Verdict::TryAgain,
+        };
+        match verdict {
+            Verdict::Reject(build) => {
+                tracing::error!(%service, step = %step, %build, error = %error.message, "build rejected");
+                self.reject(&build, (step, error), round)
+                    .map(|error| Pause {
+                        step: step.clone(),
+                        until: Instant::now() + verdict::PAUSE_MIN,
+                        failures: 1,
+                        error,
+                    })
+            }
+            Verdict::GoOn => {
+                tracing::warn!(%service, step = %step, error = %error.message, "step failed, and is passed over");
+                self.pass_over(step);
+                None
+            }
+            Verdict::TryAgain => {
+                let failures = pause.map_or(0, |pause| pause.failures) + 1;
+                let most = verdict::pause_max(failures);
+                // Half of it at least, so that nothing is hammered; the rest spreads the hosts.
+                let wait = most.mul_f64(0.5 + fastrand::f64() / 2.0);
+                tracing::warn!(%service, step = %step, error = %error.message, wait_s = wait.as_secs_f64(), "step failed, and is tried again");
+                Some(Pause {
+                    step: step.clone(),
+                    error,
+                    failures,
+                    until: Instant::now() + wait,
+                })
+            }
+        }
+    }
+
+    /// Writes down that a build failed here; returns why that can't be written.
+    fn reject(
+        &mut self,
+        build: &BuildName,
+        (step, error): (&Step, StepError),
+        round: &Round,
+    ) -> Option<StepError> {
+        let (rollout, retry) = match &round.wanted.target {
+            WantedTarget::Build(goal) => (goal.rollout, goal.retry),
+            _ => (None, 0),
+        };
+        let error = ErrorReport {
+            step: step.name().to_owned(),
+            kind: "rejected".to_owned(),
+            message: error.message,
+            log: error.log,
+        };
+        let rejection = Rejection {
+            rollout,
+            retry,
+            error,
+        };
+        self.performer
+            .write(|record| record.reject(build, rejection))
+            .err()
+    }
+
+    /// A hook that failed and is not waited for counts as run.
+    fn pass_over(&mut self, step: &Step) {
+        let written = self.performer.write(|record| match step {
+            Step::PostInstall(build) => record.install(build),
+            Step::PostRestart(build) => record.finish(build),
+            _ => {}
+        });
+        if let Err(error) = written {
+            tracing::error!(error = %error.message, "the journal can't be written");
+        }
+    }
+}
+
+fn step_build(step: &Step) -> Option<BuildName> {
+    match step {
+        Step::Fetch(build) | Step::Extract(build) | Step::Prepare(build) => Some(build.clone()),
+        _ => None,
+    }
+}

@@ -1,0 +1,114 @@
+//! The step under way: performed, told of, and dropped where that is right.
+
+use std::pin::pin;
+use std::time::Duration;
+
+use deploy_core::plan::plan;
+use deploy_core::step::{Interruption, Step};
+use deploy_zk::link::Link;
+use jiff::Timestamp;
+use tokio::sync::watch;
+use tokio::time::sleep;
+
+use super::wait::told;
+use super::{Agent, Round, order, read_wanted, shape};
+use crate::inputs::Inputs;
+use crate::perform::{Progress, StepError};
+use crate::report::{self, Scene};
+
+/// How long after a stop a step may go on that leaves a host halfway.
+const STEP_STOP_TIME: Duration = Duration::from_secs(30);
+
+impl Agent {
+    /// Performs a step; `None` where it was dropped because something else is wanted.
+    pub(super) async fn perform(
+        &mut self,
+        step: &Step,
+        round: &Round,
+    ) -> Option<Result<(), StepError>> {
+        if let Err(error) = self.begin(step, round) {
+            return Some(Err(error));
+        }
+        let result = self.perform_begun(step, round).await;
+        match (self.performer.write(|record| record.end(step)), result) {
+            (Err(error), Some(Ok(()))) => Some(Err(error)),
+            (_, result) => result,
+        }
+    }
+
+    async fn perform_begun(&mut self, step: &Step, round: &Round) -> Option<Result<(), StepError>> {
+        let order = order(&round.wanted);
+        let shape = shape(&self.performer);
+        let (host, service) = (self.performer.host.clone(), self.performer.service.clone());
+        let since = Timestamp::now();
+        let Agent {
+            inputs,
+            performer,
+            link,
+            reports,
+            stop,
+            trust,
+        } = self;
+        let tell = |progress: Progress| {
+            let step = Some((step, progress, since));
+            let (wanted, plan, sight) = (&round.wanted, &round.plan, &round.sight);
+            let scene = Scene {
+                wanted,
+                plan,
+                sight,
+                step,
+                failures: 0,
+                error: None,
+            };
+            reports.send_replace(Some(report::render(&scene, (&host, &service, trust))));
+        };
+        tell(Progress::default());
+        tracing::info!(service = %service.name, step = %step, "step begun");
+        let harmless = step.interruption() == Interruption::Harmless;
+        let still_wanted = |inputs: &mut Inputs, link: &watch::Receiver<Link>| {
+            let wanted = read_wanted(inputs, link, (&service.name, &host));
+            plan(&wanted, &shape, &round.sight.observed).steps.first() == Some(step)
+        };
+        let mut watching = pin!(watch_progress(performer.progress.subscribe(), tell));
+        let mut performing = pin!(performer.perform(step, &order));
+        let mut patience = pin!(stop_patience(stop, step.interruption()));
+        loop {
+            // All arms are cancel-safe: what is performed and watched is kept, the others only
+            // wait for a version of a watch, or for a time.
+            tokio::select! {
+                result = &mut performing => return Some(result),
+                () = &mut watching => {}
+                () = &mut patience => {
+                    tracing::warn!(service = %service.name, step = %step, "step dropped: deployd is to end");
+                    return None;
+                }
+                () = inputs.changed() => {
+                    if !still_wanted(inputs, link) && harmless {
+                        tracing::info!(service = %service.name, step = %step, "step dropped: something else is wanted");
+                        return None;
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Completes when a step is to be dropped because deployd is to end: a harmless one at once, the
+/// others when they have had their time. Repeating them is safe.
+async fn stop_patience(stop: &mut watch::Receiver<bool>, interruption: Interruption) {
+    told(stop).await;
+    match interruption {
+        Interruption::Harmless => {}
+        Interruption::FinishFirst => sleep(STEP_STOP_TIME).await,
+    }
+}
+
+/// Tells of progress, a few times a second.
+async fn watch_progress(mut progress: watch::Receiver<Progress>, mut tell: impl FnMut(Progress)) {
+    while progress.changed().await.is_ok() {
+        let now = *progress.borrow_and_update();
+        tell(now);
+        sleep(Duration::from_millis(200)).await;
+    }
+    std::future::pending().await
+}

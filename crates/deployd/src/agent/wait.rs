@@ -1,0 +1,62 @@
+//! Waiting until there is something to look at.
+
+use std::time::Duration;
+
+use deploy_core::wanted::{Gate, Wanted};
+use jiff::Timestamp;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep, sleep_until};
+
+use super::Agent;
+
+/// How often a host that has nothing to do looks at itself: somebody may have changed it.
+const LOOK_TIME: Duration = Duration::from_secs(30);
+
+impl Agent {
+    /// Waits until there is something to look at.
+    pub(super) async fn wait(&mut self, until: Option<Instant>) -> Woken {
+        let look = Instant::now() + LOOK_TIME.mul_f64(0.75 + fastrand::f64() / 2.0);
+        let until = until.map_or(look, |until| until.min(look));
+        // Cancel-safe: they only wait for a version of a watch, or for a time.
+        tokio::select! {
+            () = told(&mut self.stop) => {
+                // Once it is told, this is always ready: a pause, so that nothing spins.
+                sleep(Duration::from_millis(50)).await;
+                Woken::ToStop
+            }
+            () = self.inputs.changed() => Woken::ByZooKeeper,
+            () = self.performer.lease.changed() => Woken::ByZooKeeper,
+            changed = self.link.changed() => {
+                if changed.is_err() {
+                    sleep(LOOK_TIME).await;
+                }
+                Woken::ByZooKeeper
+            }
+            () = sleep_until(until) => Woken::ByTime,
+        }
+    }
+
+    /// When the hold that is waited for ends by itself.
+    pub(super) fn hold_ends(&self, wanted: &Wanted) -> Option<Instant> {
+        let Gate::Held(hold) = &wanted.gate else {
+            return None;
+        };
+        let left = hold.ends()?.duration_since(Timestamp::now());
+        Some(Instant::now() + Duration::try_from(left).unwrap_or_default())
+    }
+}
+
+/// Completes when deployd is to end. Cancel-safe.
+pub(super) async fn told(stop: &mut watch::Receiver<bool>) {
+    if stop.wait_for(|stop| *stop).await.is_err() {
+        std::future::pending().await
+    }
+}
+
+/// What has ended a wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Woken {
+    ByZooKeeper,
+    ByTime,
+    ToStop,
+}

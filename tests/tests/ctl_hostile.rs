@@ -1,0 +1,135 @@
+//! What others put in the way: protected znodes, hostile text, closed pipes.
+
+mod ctl_rig;
+
+use ctl_rig::{HANG, Rig};
+use deploy_core::wire::report::Phase;
+use deploy_core::wire::role::Role;
+
+#[tokio::test]
+async fn a_znode_that_nobody_may_read_is_said_to_be_protected() {
+    let Some(rig) = Rig::start("no-auth").await else {
+        return;
+    };
+    let mut config = deploy_zk::config::Config::new(&[&rig.server.address()]);
+    config.auth = Some(deploy_zk::config::DigestAuth {
+        user: "deploy".into(),
+        password: "secret".into(),
+    });
+    config.acl = deploy_zk::config::Acl::Creator;
+    let owner = deploy_zk::zk::Zk::start(config);
+    let path = format!("{}/secret", rig.root.path());
+    owner
+        .create(&path, b"", deploy_zk::znode::Mode::Persistent)
+        .await
+        .unwrap();
+    rig.ctl("status secret").await.is(7).says(&[
+        "error: not allowed to read",
+        "(ZooKeeper: NoAuth)",
+        "without the right credentials",
+        "tip: --auth-file FILE",
+    ]);
+    let file = rig.file("auth", b"deploy:secret\n");
+    rig.ctl(&format!("status secret --auth-file {file}"))
+        .await
+        .is(2)
+        .says(&["can be read by others", "chmod 600"]);
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).unwrap();
+    rig.ctl(&format!("status secret --auth-file {file}"))
+        .await
+        .is(0);
+}
+
+#[tokio::test]
+async fn text_from_znodes_can_not_steer_a_terminal() {
+    let hosts = [("web-01", Role::Fleet)];
+    let Some((rig, agents)) = Rig::with_agents("escapes", &hosts).await else {
+        return;
+    };
+    rig.ctl("deploy web r1 --detach").await.is(0);
+    agents[0].fails(1).await;
+    rig.write(
+        &rig.tree("web").hold(),
+        b"{\"v\":1,\"by\":\"x\\u001b[2J\",\"why\":\"y\\u0007\"}",
+    )
+    .await;
+    rig.write(
+        &format!("{}/odd", rig.tree("web").path()),
+        b"\x1b]0;title\x07\xff",
+    )
+    .await;
+    for line in [
+        "status",
+        "host show web-01",
+        "host list",
+        "inspect web",
+        "history",
+        "watch web",
+    ] {
+        let ran = rig.ctl(line).await;
+        let all = format!("{}{}", ran.stdout, ran.stderr);
+        assert!(!all.contains(['\u{1b}', '\u{7}']), "{ran}");
+    }
+    rig.ctl("inspect web")
+        .await
+        .is(0)
+        .prints(&["odd", "\"\\x1b]0;title\\x07\\xff\""]);
+    rig.ctl("host show web-01").await.is(0).prints(&[
+        "failed",
+        "probe: 127.0.0.1:8001/healthz -> 500",
+        "| exit\\u{1b}[31m 3",
+    ]);
+}
+
+#[tokio::test]
+async fn a_closed_pipe_is_success() {
+    let Some(rig) = Rig::start("closed-pipe").await else {
+        return;
+    };
+    rig.add_build("web", "r1").await;
+    let mut running = rig.spawn("completions bash");
+    running.sees("_deployctl").await;
+    // The rest does not fit into the pipe, and nobody reads it.
+    let (mut child, stdout) = running.into_child();
+    drop(stdout);
+    let status = tokio::time::timeout(HANG, child.wait())
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(status.code(), Some(0));
+}
+
+#[tokio::test]
+async fn targets_that_can_not_be_read_are_told_and_can_be_left() {
+    let hosts = [("web-01", Role::Canary)];
+    let Some((rig, agents)) = Rig::with_agents("junk", &hosts).await else {
+        return;
+    };
+    rig.write(&rig.tree("web").enabled(), b"{\"v\":1,\"build\":7}")
+        .await;
+    rig.ctl("status")
+        .await
+        .is(0)
+        .prints(&["web", "?", "the target can't be read: `build`"]);
+    rig.ctl("restart web")
+        .await
+        .is(5)
+        .says(&["the target of web is of no use", "deployctl inspect"]);
+    rig.ctl("deploy web r1 --detach").await.is(0);
+    rig.write(&rig.tree("web").canary(), b"!!").await;
+    rig.ctl("promote web")
+        .await
+        .is(5)
+        .says(&["the canary of web is of no use", "rollback web"]);
+    rig.ctl("rollback web --detach").await.is(0);
+    assert!(!rig.exists(&rig.tree("web").canary()).await);
+    // A bare word, as somebody writes it with zkCli.
+    rig.write(&rig.tree("web").enabled(), b"r2\n").await;
+    agents[0].reports(Phase::Serving).await;
+    rig.ctl("watch web --timeout 30s").await.is(0);
+    rig.ctl("status")
+        .await
+        .is(0)
+        .prints(&["web", "done", "r2", "1/1"]);
+}

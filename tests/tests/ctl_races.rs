@@ -1,0 +1,173 @@
+//! Two people at once, and a network that fails: nothing is half done.
+
+mod ctl_rig;
+
+use ctl_rig::Rig;
+use deploy_core::wire::role::Role;
+
+#[tokio::test]
+async fn of_two_at_once_one_wins_and_nothing_is_left_of_the_other() {
+    let hosts = [("web-01", Role::Canary)];
+    let Some((rig, _agents)) = Rig::with_agents("race", &hosts).await else {
+        return;
+    };
+    rig.ctl("deploy web r1 --detach").await.is(0);
+    for round in 0..5 {
+        let before = rig.history("web").await.len();
+        let builds = if round % 2 == 0 {
+            ["r1", "r2"]
+        } else {
+            ["r2", "r1"]
+        };
+        let lines = builds.map(|build| format!("canary web {build} --detach -m {build}"));
+        let (one, two) = tokio::join!(rig.ctl(&lines[0]), rig.ctl(&lines[1]));
+        let target = rig.json(&rig.tree("web").canary()).await;
+        let history = rig.history("web").await;
+        let won: Vec<_> = [&one, &two]
+            .into_iter()
+            .filter(|ran| ran.code == 0)
+            .collect();
+        for ran in [&one, &two] {
+            assert!([0, 5].contains(&ran.code), "{ran}");
+            if ran.code == 5 {
+                assert!(ran.stderr.contains("was faster: web now wants"), "{ran}");
+            }
+        }
+        // One after the other is no race: then both are in the history. A build that is wanted
+        // already is not written again.
+        let written = history.len() - before;
+        assert!(
+            written >= 1 && written <= won.len(),
+            "{written}\n{one}{two}"
+        );
+        let (number, entry) = history.last().expect("somebody won");
+        assert_eq!(target["rollout"], *number, "{one}{two}");
+        assert_eq!(
+            target["build"],
+            entry.to.as_ref().expect("a build").as_str()
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_wait_outlives_a_lost_connection() {
+    let hosts = [("web-01", Role::Fleet)];
+    let Some((rig, agents)) = Rig::with_agents("lost-link", &hosts).await else {
+        return;
+    };
+    let proxy = tests::proxy::Proxy::start(rig.server.port());
+    let zk = format!("--zk {}{}", proxy.address(), rig.root.path());
+    let mut running = rig.spawn(&format!("deploy web r1 -o jsonl {zk}"));
+    running.sees("rollout.start").await;
+    proxy.close_listener();
+    proxy.cut(tests::proxy::Cut::Rst);
+    running.sees("link.lost").await;
+    proxy.open_listener();
+    agents[0].serves(1).await;
+    let ran = running.end().await.is(0);
+    assert!(ran.stdout.contains("link.back"), "{ran}");
+}
+
+#[tokio::test]
+async fn who_loses_the_race_says_who_won_and_leaves_nothing() {
+    let hosts = [("web-01", Role::Canary)];
+    let Some((rig, _agents)) = Rig::with_agents("lost-race", &hosts).await else {
+        return;
+    };
+    rig.ctl("deploy web r1 --detach").await.is(0);
+    let proxy = tests::proxy::Proxy::start(rig.server.port());
+    proxy.set_delay(std::time::Duration::from_millis(60));
+    let slow = format!("--zk {}{}", proxy.address(), rig.root.path());
+    for (line, path) in [
+        ("canary web r2", rig.tree("web").canary()),
+        ("deploy web r2", rig.tree("web").enabled()),
+        ("restart web", rig.tree("web").enabled()),
+    ] {
+        let running = rig.spawn(&format!("{line} {slow}"));
+        // It has read the targets and taken its number: whoever writes now is faster.
+        tests::eventually::eventually_async("it has a number", ctl_rig::HANG, || async {
+            let history = rig.history("web").await;
+            if history.len() == 2 {
+                Ok(())
+            } else {
+                Err(history)
+            }
+        })
+        .await;
+        let target = br#"{"v":1,"build":"r1","rollout":99,"by":"bob@ci"}"#;
+        rig.write(&path, target).await;
+        running.end().await.is(5).says(&[
+            "error: bob was faster: web now wants r1 with #99",
+            "nothing was changed",
+        ]);
+        assert_eq!(rig.history("web").await.len(), 1, "{line}");
+        assert_eq!(rig.json(&path).await["rollout"], 99);
+        if path.ends_with("canary") {
+            ctl_rig::delete(&rig.zk, &path).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_is_rolled_back_is_not_promoted_at_the_same_moment() {
+    let hosts = [("web-01", Role::Canary)];
+    let Some((rig, agents)) = Rig::with_agents("promote-or-back", &hosts).await else {
+        return;
+    };
+    agents.into_iter().for_each(ctl_rig::Agent::serves_always);
+    rig.add_build("web", "r0").await;
+    rig.ctl("deploy web r0").await.is(0);
+    rig.ctl("deploy web r1").await.is(0);
+    for _ in 0..6 {
+        rig.ctl("canary web r2 --force").await.is(0);
+        let (promote, back) = tokio::join!(
+            rig.ctl("promote web --force --timeout 20s"),
+            rig.ctl("rollback web --timeout 20s")
+        );
+        // Whoever was first: r2 is left, and r1 is not.
+        assert_eq!(back.code, 0, "{promote}{back}");
+        let enabled = rig.json(&rig.tree("web").enabled()).await;
+        assert_eq!(enabled["build"], "r1", "{promote}{back}");
+        assert!(
+            !rig.exists(&rig.tree("web").canary()).await,
+            "{promote}{back}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn two_rollbacks_at_once_go_back_once() {
+    let hosts = [("web-01", Role::Canary)];
+    let Some((rig, agents)) = Rig::with_agents("two-rollbacks", &hosts).await else {
+        return;
+    };
+    agents.into_iter().for_each(ctl_rig::Agent::serves_always);
+    rig.add_build("web", "r0").await;
+    rig.ctl("deploy web r0").await.is(0);
+    rig.ctl("deploy web r1").await.is(0);
+    rig.ctl("canary web r2").await.is(0);
+    let tree = rig.tree("web");
+    let proxy = tests::proxy::Proxy::start(rig.server.port());
+    proxy.set_delay(std::time::Duration::from_millis(60));
+    let slow = rig.spawn(&format!(
+        "rollback web --zk {}{}",
+        proxy.address(),
+        rig.root.path()
+    ));
+    tests::eventually::eventually_async("it has a number", ctl_rig::HANG, || async {
+        let history = rig.history("web").await;
+        if history.len() == 4 {
+            Ok(())
+        } else {
+            Err(history)
+        }
+    })
+    .await;
+    // The other one is faster.
+    ctl_rig::delete(&rig.zk, &tree.canary()).await;
+    slow.end().await.is(0).says(&[
+        "somebody else took the canary away",
+        "r1 is served by 1 of 1 host",
+    ]);
+    assert_eq!(rig.json(&tree.enabled()).await["build"], "r1");
+}
