@@ -293,7 +293,9 @@ impl Held {
     /// # Errors
     /// Where the connection breaks, or the answer is not 200.
     pub fn finish(mut self) -> Result<String, String> {
-        let sent = self.0.write_all(b"Host: hello\r\n\r\n");
+        let sent = self
+            .0
+            .write_all(b"Host: hello\r\nConnection: close\r\n\r\n");
         sent.map_err(|error| error.to_string())?;
         read(self.0)
     }
@@ -344,7 +346,11 @@ pub fn get(address: SocketAddr, path: &str) -> Result<String, String> {
     let told = |error: std::io::Error| error.to_string();
     let mut stream = TcpStream::connect_timeout(&address, CONNECT_MAX).map_err(told)?;
     stream.set_read_timeout(Some(ANSWER_MAX)).map_err(told)?;
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: hello\r\n\r\n").map_err(told)?;
+    write!(
+        stream,
+        "GET {path} HTTP/1.1\r\nHost: hello\r\nConnection: close\r\n\r\n"
+    )
+    .map_err(told)?;
     read(stream)
 }
 

@@ -79,6 +79,12 @@ fn deployd_is_stopped_while_a_port_is_drained() {
             .get("h2", ("h1", port), "/")
             .expect("the service is up");
     }
+    // The last report of a deployd that is gone is all that people see of the host.
+    let report = fleet.report("h1");
+    for instance in [0, 1] {
+        let state = &report["instances"][instance]["state"];
+        assert_eq!(state, "serving", "{report:#}");
+    }
     assert_eq!(fleet.property("h1", "deployd", "Result"), "success");
     fleet.on("h1", "systemctl start deployd").well();
     is_deployed(&fleet, "v2");

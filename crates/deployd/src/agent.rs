@@ -152,6 +152,7 @@ impl Agent {
             if *self.stop.borrow() {
                 let since = *stopped_at.get_or_insert_with(Instant::now);
                 if !round.sight.observed.half_restarted() || since.elapsed() > STOP_TIME {
+                    self.report(&round, None);
                     return End::Stopped;
                 }
             }

@@ -49,12 +49,23 @@ const DEBOOTSTRAP: Package = Package {
     name: "debootstrap",
     shown_by: Sign::Program("debootstrap"),
 };
+/// Only of the tests on a fleet; small beside the rest.
+const HAPROXY: Package = Package {
+    name: "haproxy",
+    shown_by: Sign::Program("haproxy"),
+};
 
 /// What `cargo demo` needs.
 pub(crate) const FOR_DEMO: &[Package] = &[JAVA, ZOOKEEPER];
 /// What `cargo xtask fleet` needs.
-pub(crate) const FOR_FLEET: &[Package] =
-    &[JAVA, ZOOKEEPER, IPROUTE, SYSTEMD_CONTAINER, DEBOOTSTRAP];
+pub(crate) const FOR_FLEET: &[Package] = &[
+    JAVA,
+    ZOOKEEPER,
+    IPROUTE,
+    SYSTEMD_CONTAINER,
+    DEBOOTSTRAP,
+    HAPROXY,
+];
 /// What `cargo xtask test` needs.
 pub(crate) const FOR_TESTS: &[Package] = &[JAVA, ZOOKEEPER, IPTABLES, IPROUTE];
 

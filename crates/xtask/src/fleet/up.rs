@@ -1,6 +1,7 @@
 //! Making a fleet.
 
 use std::fs;
+use std::io::{self, Write};
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
@@ -74,7 +75,9 @@ fn tell(place: &Place, hosts: u8, seconds: f64) {
         "main" => String::new(),
         name => format!(" --name {name}"),
     };
-    println!(
+    // Who reads only the first lines has what they want.
+    let _ = writeln!(
+        io::stdout(),
         "{hosts} hosts are up after {seconds:.1} s\n\n  \
          cargo xtask fleet{name} build v1\n  \
          cargo xtask fleet{name} exec h1 systemctl start deployd\n  \
