@@ -133,3 +133,21 @@ async fn targets_that_can_not_be_read_are_told_and_can_be_left() {
         .is(0)
         .prints(&["web", "done", "r2", "1/1"]);
 }
+
+#[tokio::test]
+async fn a_closed_pipe_does_not_hide_how_a_rollout_ended() {
+    let hosts = [("web-01", Role::Fleet)];
+    let Some((rig, agents)) = Rig::with_agents("closed-pipe-wait", &hosts).await else {
+        return;
+    };
+    let mut running = rig.spawn("deploy web r1 -o jsonl");
+    running.sees("rollout.start").await;
+    let (mut child, stdout) = running.into_child();
+    drop(stdout);
+    agents[0].fails(1).await;
+    let status = tokio::time::timeout(HANG, child.wait())
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(status.code(), Some(3));
+}

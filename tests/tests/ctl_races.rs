@@ -171,3 +171,22 @@ async fn two_rollbacks_at_once_go_back_once() {
     ]);
     assert_eq!(rig.json(&tree.enabled()).await["build"], "r1");
 }
+
+#[tokio::test]
+async fn who_rolls_back_twice_in_a_moment_means_the_same() {
+    let hosts = [("web-01", Role::Fleet)];
+    let Some((rig, agents)) = Rig::with_agents("rollback-twice", &hosts).await else {
+        return;
+    };
+    agents.into_iter().for_each(ctl_rig::Agent::serves_always);
+    rig.add_build("web", "r3").await;
+    for build in ["r1", "r2", "r3"] {
+        rig.ctl(&format!("deploy web {build}")).await.is(0);
+    }
+    rig.ctl("rollback web --detach").await.is(0);
+    rig.ctl("rollback web --detach")
+        .await
+        .is(0)
+        .says(&["web r2 is already wanted as #4"]);
+    assert_eq!(rig.json(&rig.tree("web").enabled()).await["build"], "r2");
+}

@@ -159,13 +159,12 @@ fn to_stderr(line: &str) {
     let _ = writeln!(io::stderr().lock(), "{line}");
 }
 
-/// A closed pipe ends the program: nobody reads the rest.
+/// A closed pipe is no failure: nobody reads the rest. What is waited for is waited for all the
+/// same, because the exit code tells how it ended.
 fn finish(written: io::Result<()>) {
     match written {
         Ok(()) => {}
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
-            std::process::exit(i32::from(Exit::Done.code()));
-        }
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
         Err(error) => {
             to_stderr(&format!("error: failed to write to stdout: {error}"));
             std::process::exit(i32::from(Exit::Bug.code()));

@@ -343,3 +343,6 @@ pub(crate) fn order(wanted: &Wanted) -> Order {
         restart: goal.restart,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,9 +4,10 @@
 //! Behind it nobody checks again.
 
 use std::collections::BTreeMap;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use std::{fmt, fs, io};
+use std::{fmt, fs};
 
 use deploy_core::name::{HostName, ServiceName};
 use deploy_core::znode::Root;
@@ -262,7 +263,7 @@ pub(crate) enum ConfigError {
 /// # Errors
 /// See [`ConfigError`]; its text has all problems, with the lines that they are in.
 pub(crate) fn load(path: &Path) -> Result<Config, ConfigError> {
-    let text = fs::read_to_string(path).map_err(|source| ConfigError::Read {
+    let text = read(path).map_err(|source| ConfigError::Read {
         path: path.to_owned(),
         source,
     })?;
@@ -271,6 +272,22 @@ pub(crate) fn load(path: &Path) -> Result<Config, ConfigError> {
         text,
         problems,
     })
+}
+
+/// The largest configuration, in bytes.
+const BYTES_MAX: u64 = 1 << 20;
+
+fn read(path: &Path) -> io::Result<String> {
+    let mut text = String::new();
+    fs::File::open(path)?
+        .take(BYTES_MAX + 1)
+        .read_to_string(&mut text)?;
+    if text.len() as u64 > BYTES_MAX {
+        return Err(io::Error::other(format!(
+            "it has more than {BYTES_MAX} bytes"
+        )));
+    }
+    Ok(text)
 }
 
 /// Parses a configuration.

@@ -15,7 +15,7 @@ use crate::config::{Log, LogFormat};
 pub(crate) fn start(log: &Log) {
     let filter: Targets = log.level.parse().unwrap_or_default();
     // The client logs session passwords, and what matters of its life deploy-zk says itself.
-    let filter = filter.with_target("zookeeper_async", LevelFilter::WARN);
+    let filter = filter.with_target("zookeeper_async", LevelFilter::OFF);
     let format = match log.format {
         LogFormat::Auto if under_systemd() => LogFormat::Journald,
         LogFormat::Auto if std::io::stderr().is_terminal() => LogFormat::Text,

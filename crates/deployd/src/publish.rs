@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use deploy_core::wire::{self, report::Report};
 use deploy_zk::error::Error;
+use deploy_zk::seen::{Seen, View};
 use deploy_zk::zk::Zk;
-use deploy_zk::znode::{Expect, Mode};
+use deploy_zk::znode::{Expect, Mode, Znode};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout};
 
@@ -37,7 +38,12 @@ const AGAIN_TIME: Duration = Duration::from_secs(300);
 pub(crate) async fn publish(zk: Zk, places: Places, mut reports: watch::Receiver<Option<Report>>) {
     let mut published: Option<(Report, Instant)> = None;
     let mut written: Option<Report> = None;
+    let mut own = zk.watch(&places.znode);
     loop {
+        if matches!(own.borrow_and_update().view, View::Absent) {
+            // Somebody has deleted it.
+            published = None;
+        }
         let now = reports.borrow_and_update().clone();
         if let Some(report) = now.as_ref().filter(|now| written.as_ref() != Some(now)) {
             write_file(&places, report);
@@ -54,7 +60,13 @@ pub(crate) async fn publish(zk: Zk, places: Places, mut reports: watch::Receiver
                 }
             };
         }
-        if !changes(&zk, &mut reports, (published.as_ref(), now.as_ref())).await {
+        if !changes(
+            &zk,
+            (&mut reports, &mut own),
+            (published.as_ref(), now.as_ref()),
+        )
+        .await
+        {
             break;
         }
     }
@@ -79,7 +91,10 @@ fn is_due(published: Option<&(Report, Instant)>, report: &Report) -> bool {
 /// Waits until there may be something to publish; false when there will be nothing any more.
 async fn changes(
     zk: &Zk,
-    reports: &mut watch::Receiver<Option<Report>>,
+    (reports, own): (
+        &mut watch::Receiver<Option<Report>>,
+        &mut watch::Receiver<Seen<Znode>>,
+    ),
     (published, now): (Option<&(Report, Instant)>, Option<&Report>),
 ) -> bool {
     let mut link = zk.link();
@@ -96,6 +111,7 @@ async fn changes(
     // Cancel-safe: they only wait for a version of a watch, or for a time.
     tokio::select! {
         changed = reports.changed() => changed.is_ok(),
+        changed = own.changed() => changed.is_ok(),
         changed = link.changed() => changed.is_ok(),
         () = sleep_until(due) => true,
     }

@@ -8,12 +8,13 @@ use std::collections::BTreeMap;
 use clap::Args;
 use deploy_core::name::BuildName;
 use deploy_core::rollout::choose::last_good;
-use deploy_core::rollout::judge::Goal;
+use deploy_core::rollout::judge::{Goal, Verdict, judge};
 use deploy_core::wire::build::{Bad, Build};
 use deploy_core::wire::history::Outcome;
 use deploy_core::wire::target::Target;
-use deploy_core::wire::{self};
+use deploy_core::wire::{self, time};
 use deploy_zk::znode::{Change, Updated};
+use jiff::Timestamp;
 
 use super::gate::{self, Flag, Force};
 use crate::change::{
@@ -30,6 +31,9 @@ use crate::wait::{Lines, Rollout, outcome};
 
 /// Times that it looks anew because somebody promoted the canary that it took away.
 const ROUNDS_MAX: usize = 3;
+
+/// Two rollbacks within so many seconds mean the same, unless the first has ended.
+const SAME_MOMENT_S: i64 = 10;
 
 /// Go back to the last good build
 #[derive(Debug, Args)]
@@ -122,6 +126,27 @@ async fn unless_promoted(
     .tip(format!("deployctl status {}", args.of.service)))
 }
 
+/// Whether the fleet is going back already: two people who roll back at the same time mean the same,
+/// and not to go back twice as far.
+fn is_under_way(fleet: &Fleet, enabled: &Target) -> bool {
+    let entry = fleet
+        .history
+        .iter()
+        .find(|(number, _)| Some(*number) == enabled.rollout);
+    let Some((_, entry)) = entry.filter(|(_, entry)| entry.kind == "rollback") else {
+        return false;
+    };
+    let goal = Goal::Target {
+        rollout: enabled.rollout,
+        build: enabled.build.clone(),
+    };
+    let at = entry.at.as_deref().and_then(time::parse);
+    let age_s = at.map(|at| Timestamp::now().duration_since(at).as_secs());
+    entry.outcome.is_none()
+        && (judge(&fleet.state, &goal).verdict == Verdict::Going
+            || age_s.is_some_and(|age_s| (0..SAME_MOMENT_S).contains(&age_s)))
+}
+
 async fn way(args: &RollbackArgs, context: &Context, fleet: &Fleet) -> Result<Way, Problem> {
     let targets = &fleet.state.targets;
     let enabled = targets.enabled.as_ref();
@@ -135,6 +160,9 @@ async fn way(args: &RollbackArgs, context: &Context, fleet: &Fleet) -> Result<Wa
             return Ok(Way::Canary);
         }
         let enabled = enabled.ok_or_else(|| gate::no_target(fleet))?;
+        if is_under_way(fleet, enabled) {
+            return Ok(Way::Already);
+        }
         return Ok(Way::Fleet(Box::new(
             back_from(context, fleet, enabled).await?,
         )));
@@ -339,9 +367,9 @@ async fn note_left(context: &Context, fleet: &Fleet, target: Option<&Target>) {
         let report = host.report.as_ref();
         report.is_some_and(|report| report.serving.as_ref() == Some(&target.build))
     });
-    let begun = target.at.as_deref().and_then(wire::time::parse);
+    let begun = target.at.as_deref().and_then(time::parse);
     let seconds = begun.map_or(0, |begun| {
-        jiff::Timestamp::now()
+        Timestamp::now()
             .duration_since(begun)
             .as_secs()
             .max(0)

@@ -63,7 +63,7 @@ impl Agent {
             reports.send_replace(Some(report::render(&scene, (&host, &service, trust))));
         };
         tell(Progress::default());
-        tracing::info!(service = %service.name, step = %step, "step begun");
+        tracing::info!(service = %service.name, step = %step, "step begun: {step}");
         let harmless = step.interruption() == Interruption::Harmless;
         let still_wanted = |inputs: &mut Inputs, link: &watch::Receiver<Link>| {
             let wanted = read_wanted(inputs, link, (&service.name, &host));

@@ -40,6 +40,9 @@ fn warn(config: &Config) {
     if let Some(listen) = &config.metrics_listen {
         eprintln!("warning: metrics.listen is {listen}: this version serves no metrics yet");
     }
+    if let Err(error) = super::run::zookeeper(config) {
+        eprintln!("warning: zookeeper: {error:#}");
+    }
     for service in &config.services {
         if let Err(error) = User::find(service.user.as_deref()) {
             eprintln!("warning: service {}: {}", service.name, Chain(&error));

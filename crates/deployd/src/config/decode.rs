@@ -226,7 +226,8 @@ pub(super) fn absolute(table: &Table<'_, '_>, key: &'static str) -> Option<PathB
             format!("`{key}` is \"{text}\"; expected an absolute path without `..`"),
         );
     }
-    Some(PathBuf::from(text))
+    // Without slashes that say nothing, so that the same is the same.
+    Some(PathBuf::from(text).components().collect())
 }
 
 pub(super) fn duration(

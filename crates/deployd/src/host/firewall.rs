@@ -138,6 +138,20 @@ pub(crate) async fn list() -> Result<Vec<Found>, FirewallError> {
     Ok(found)
 }
 
+/// Returns those of these ports that one family or the other lets in: somebody has flushed it.
+///
+/// # Errors
+/// Where a chain can't be read.
+pub(crate) async fn let_in(ports: &[u16]) -> Result<Vec<u16>, FirewallError> {
+    let mut open = Vec::new();
+    for family in families() {
+        let rules = parse(&read(&[family.program(), "-w", "5", "-S"].map(str::to_owned)).await?);
+        let refused = |port: &u16| rules.iter().any(|rule| rule.port == *port);
+        open.extend(ports.iter().copied().filter(|port| !refused(port)));
+    }
+    Ok(open)
+}
+
 /// Takes our chain away, and the jump to it.
 ///
 /// # Errors

@@ -113,18 +113,28 @@ pub(crate) async fn show(unit: &str) -> Result<Unit, SystemdError> {
     Ok(parse(&ended.tail))
 }
 
-/// Returns the last lines that a unit has logged since it was started last.
+/// Returns the last lines that a unit has logged, and systemd about it, since it was started last.
 pub(crate) async fn log(unit: &str) -> Vec<String> {
-    let arguments = [
+    let start = show(unit)
+        .await
+        .map(|unit| unit.invocation)
+        .unwrap_or_default();
+    let mut arguments = [
         "journalctl",
         "--quiet",
         "--no-pager",
         "--output=cat",
         "--lines=20",
-        "--unit",
-    ];
-    let mut arguments: Vec<String> = arguments.iter().map(|text| (*text).to_owned()).collect();
-    arguments.push(unit.to_owned());
+    ]
+    .map(str::to_owned)
+    .to_vec();
+    if start.is_empty() {
+        arguments.push(format!("--unit={unit}"));
+    } else {
+        let of_start = [format!("_SYSTEMD_INVOCATION_ID={start}"), "+".to_owned()];
+        arguments.extend(of_start);
+        arguments.push(format!("INVOCATION_ID={start}"));
+    }
     let ended = run(&job(&arguments, ANSWER_TIME)).await;
     ended.map(|ended| ended.tail).unwrap_or_default()
 }

@@ -167,13 +167,14 @@ impl Performer {
         instances: &[Instance],
         action: DrainAction,
     ) -> Result<(), StepError> {
-        let found = firewall::list().await.map_err(|error| passing(&error))?;
-        let missing = |instance: &&Instance| {
-            instance
-                .port
-                .is_some_and(|port| !found.iter().any(|rule| rule.port == port))
-        };
-        if instances.iter().any(|instance| missing(&instance)) {
+        let ports: Vec<u16> = instances
+            .iter()
+            .filter_map(|instance| instance.port)
+            .collect();
+        let open = firewall::let_in(&ports)
+            .await
+            .map_err(|error| passing(&error))?;
+        if !open.is_empty() {
             tracing::warn!(service = %self.service.name, "our rules are gone from the packet filter; they are put back");
             self.refuse(instances, action).await?;
         }

@@ -73,7 +73,7 @@ impl Performer {
 async fn restart_one(service: &Service, instance: &Instance) -> Result<(), StepError> {
     let unit = &instance.unit;
     let limit = service.restart.timeout;
-    tracing::info!(service = %service.name, %unit, "restarting");
+    tracing::info!(service = %service.name, %unit, "restarting {unit}");
     match &service.restart.method {
         RestartMethod::Systemd => restart_unit(service, instance).await,
         RestartMethod::Reload => {

@@ -91,6 +91,11 @@ async fn a_drained_port_refuses_new_connections_and_keeps_old_ones() {
         .await
         .unwrap_err();
 
+    // A flush of one family is seen.
+    assert!(super::let_in(&[8001]).await.unwrap().is_empty());
+    command("iptables -F").await;
+    assert_eq!(super::let_in(&[8001]).await.unwrap(), [8001_u16]);
+
     apply(&[]).await.unwrap();
     connects(8001).unwrap();
     assert_eq!(list().await.unwrap(), []);
