@@ -151,3 +151,20 @@ async fn a_closed_pipe_does_not_hide_how_a_rollout_ended() {
         .unwrap();
     assert_eq!(status.code(), Some(3));
 }
+
+#[tokio::test]
+async fn a_target_of_a_newer_format_is_not_written_over() {
+    let hosts = [("web-01", Role::Fleet)];
+    let Some((rig, _agents)) = Rig::with_agents("newer", &hosts).await else {
+        return;
+    };
+    let enabled = rig.tree("web").enabled();
+    rig.write(&enabled, br#"{"v":2,"builds":["r1"]}"#).await;
+    rig.ctl("deploy web r1 --detach").await.is(5).says(&[
+        "enabled of web: the target has version 2",
+        "nothing was changed",
+    ]);
+    assert_eq!(rig.json(&enabled).await["v"], 2);
+    rig.ctl("deploy web r1 --detach --force").await.is(0);
+    assert_eq!(rig.json(&enabled).await["v"], 1);
+}

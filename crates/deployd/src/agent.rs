@@ -117,6 +117,8 @@ struct Round {
     wanted: Wanted,
     sight: Sight,
     plan: Plan,
+    /// Why nobody can say whether our turn has come, as a policy that can't be read.
+    queue: Option<String>,
 }
 
 /// Why the agent of a service ended.
@@ -195,10 +197,12 @@ impl Agent {
 
     /// Observes and plans.
     async fn look(&mut self) -> Round {
+        let mut queue = None;
         if self.link.borrow().is_up()
             && let Err(error) = self.performer.lease.look().await
         {
             tracing::warn!(error = %Chain(&error), "the restart queue can't be read");
+            queue = Some(Chain(&error).to_string());
         }
         let names = (&self.performer.service.name, &self.performer.host);
         let wanted = read_wanted(&mut self.inputs, &self.link, names);
@@ -220,6 +224,7 @@ impl Agent {
                     wanted,
                     sight,
                     plan,
+                    queue,
                 }
             }
             Err(error) => {
@@ -229,6 +234,7 @@ impl Agent {
                     wanted,
                     sight: Sight::default(),
                     plan: blocked(("observe", message)),
+                    queue,
                 }
             }
         }
@@ -245,8 +251,13 @@ impl Agent {
         };
         let performer = &self.performer;
         let place = (&performer.host, &performer.service, self.trust);
-        self.reports
-            .send_replace(Some(report::render(&scene, place)));
+        let mut report = report::render(&scene, place);
+        if let (Some(Step::Wait(WaitFor::Lease)), Some(why)) =
+            (round.plan.steps.first(), &round.queue)
+        {
+            report.error = Some(report::blocked("lease", why.clone()));
+        }
+        self.reports.send_replace(Some(report));
     }
 }
 

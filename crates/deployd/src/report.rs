@@ -94,7 +94,8 @@ fn error(scene: &Scene<'_>) -> Option<ErrorReport> {
     }
 }
 
-fn blocked(step: &str, message: String) -> ErrorReport {
+/// Returns what is wrong outside the build.
+pub(crate) fn blocked(step: &str, message: String) -> ErrorReport {
     ErrorReport {
         step: step.to_owned(),
         kind: "blocked".to_owned(),

@@ -52,6 +52,7 @@ pub(crate) async fn run(args: &CanaryArgs, context: &Context) -> Result<Exit, Pr
         let rollout = gate::already(context, &fleet, ("canary", target));
         return outcome(context, &rollout, args.waits.patience(), Lines::Stderr).await;
     }
+    gate::not_newer(context, &fleet, force)?;
     gate::not_held(context, &fleet, force)?;
     gate::not_bad(context, (name, &build), force)?;
     some_canary_host(&fleet, &args.of)?;

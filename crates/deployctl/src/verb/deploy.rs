@@ -81,6 +81,7 @@ pub(crate) async fn deploy(context: &Context, wish: &Deployment<'_>) -> Result<E
         let rollout = gate::already(context, &fleet, (wish.kind, enabled));
         return outcome(context, &rollout, wish.patience, Lines::Stderr).await;
     }
+    gate::not_newer(context, &fleet, wish.force)?;
     gate::not_held(context, &fleet, wish.force)?;
     gate::not_bad(context, (name, &build), wish.force)?;
     if let Some(canary) = &fleet.state.targets.canary {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use deploy_core::name::BuildName;
 use deploy_core::rollout::judge::Goal;
+use deploy_core::wire::WireError;
 use deploy_core::wire::build::Build;
 use deploy_core::wire::target::Target;
 use deploy_core::wire::{self, time};
@@ -89,6 +90,27 @@ fn described(fleet: &Fleet, number: u64) -> String {
         .as_ref()
         .map_or_else(String::new, |to| format!(" {to}"));
     format!(" ({who}, {ago}, {}{build})", text::clean(&entry.kind))
+}
+
+/// Refuses to write over a target of a newer format: it may say what this program can't.
+pub(crate) fn not_newer(context: &Context, fleet: &Fleet, force: Force) -> Result<(), Problem> {
+    let slots = [
+        ("enabled", &fleet.enabled),
+        ("enabled/canary", &fleet.canary),
+    ];
+    let newer = slots
+        .into_iter()
+        .find_map(|(name, slot)| match &slot.target {
+            Err(error @ WireError::Newer { .. }) => Some((name, error)),
+            _ => None,
+        });
+    let Some((name, error)) = newer else {
+        return Ok(());
+    };
+    let problem = Problem::refused(format!("{name} of {}: {error}", fleet.service))
+        .fact("nothing was changed")
+        .tip("use a newer deployctl; or write over it: --force");
+    unless_forced(context, force, problem)
 }
 
 /// Refuses under a hold.

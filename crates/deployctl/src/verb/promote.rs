@@ -47,6 +47,7 @@ pub(crate) async fn run(args: &PromoteArgs, context: &Context) -> Result<Exit, P
     let Some(canary) = fleet.state.targets.canary.clone() else {
         return Err(no_canary(&fleet));
     };
+    gate::not_newer(context, &fleet, force)?;
     gate::not_held(context, &fleet, force)?;
     if let Some(problem) = unhealthy(&fleet, &canary) {
         gate::unless_forced(context, force, problem)?;

@@ -35,6 +35,7 @@ pub(crate) async fn run(args: &RestartArgs, context: &Context) -> Result<Exit, P
     let Some(enabled) = fleet.state.targets.enabled.clone() else {
         return Err(gate::no_target(&fleet));
     };
+    gate::not_newer(context, &fleet, Force::of(&args.force))?;
     gate::not_held(context, &fleet, Force::of(&args.force))?;
     let build = enabled.build.clone();
     let intent = Intent {
