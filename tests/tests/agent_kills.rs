@@ -133,6 +133,7 @@ fn kill_everywhere(health: Health) {
         }
         if health == Health::Ok {
             web.serves(&build);
+            check_order(&agent.supervisor.asked(""), &build);
             good = build;
         } else {
             web.failed(&build, &good);
@@ -174,6 +175,29 @@ fn check_what_is_left(web: &Service<'_>, before: &Picture) {
             .iter()
             .any(|build| build.as_str() == current)
     );
+}
+
+/// Killed or not: prepared, then installed, then restarted, then the last hook.
+#[track_caller]
+fn check_order(asked: &[String], build: &str) {
+    let first = |from: usize, what: &str| {
+        let found = asked[from..].iter().position(|line| line.starts_with(what));
+        from + found.unwrap_or_else(|| panic!("no `{what}` in {:?}", &asked[from..]))
+    };
+    let hook = |name: &str| {
+        let line = format!("hook web {name} {build}");
+        asked
+            .iter()
+            .position(|asked| *asked == line)
+            .unwrap_or_else(|| panic!("no `{line}`"))
+    };
+    let prepared = hook("post_extract");
+    let order = [
+        hook("post_install"),
+        first(prepared, "restart web-"),
+        hook("post_restart"),
+    ];
+    assert!(order.is_sorted(), "{:?}", &asked[prepared..]);
 }
 
 #[test]
