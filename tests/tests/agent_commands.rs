@@ -363,3 +363,20 @@ fn the_state_is_nobody_elses_business() {
         },
     );
 }
+
+#[test]
+fn a_journal_of_a_newer_deployd_is_left_alone_and_said() {
+    let Some(agent) = Agent::start() else { return };
+    let web = agent.web();
+    web.deploy("r1", 1);
+    web.serves("r1");
+    assert_eq!(agent.stop(), Some(0));
+    let journal = agent.path("state/journal/web.json");
+    let newer = r#"{"v":2,"service":"unheard of"}"#;
+    fs::write(&journal, newer).expect("the journal can be written");
+    agent.run();
+    web.blocked(&["journal", "has version 2"]);
+    assert_eq!(fs::read_to_string(&journal).expect("it exists"), newer);
+    web.is_at("r1");
+    assert_eq!(agent.stop(), Some(0));
+}

@@ -292,6 +292,40 @@ fn once(run: Run, plan: &Plan) -> Option<End> {
     }
 }
 
+/// Returns the report of a service that nothing can be done with, as when its journal is of a newer
+/// deployd.
+pub(crate) fn stuck(why: String, place: (&HostName, &Service, &str)) -> Report {
+    let wanted = Wanted {
+        role: None,
+        target: WantedTarget::Unknown,
+        gate: Gate::Cut,
+    };
+    let scene = Scene {
+        wanted: &wanted,
+        plan: &blocked(("journal", why)),
+        sight: &Sight::default(),
+        step: None,
+        failures: 0,
+        error: None,
+    };
+    report::render(&scene, place)
+}
+
+/// What runs for such a service: nothing, until deployd is stopped. Its report stands meanwhile.
+pub(crate) async fn stay(
+    (run, mut stop): (Run, watch::Receiver<bool>),
+    report: watch::Sender<Option<Report>>,
+) -> End {
+    if run == Run::On {
+        wait::told(&mut stop).await;
+    }
+    drop(report);
+    match run {
+        Run::On => End::Stopped,
+        Run::Once => End::NotConverged,
+    }
+}
+
 /// The plan of a host that nothing can be done with.
 fn blocked((object, message): (&str, String)) -> Plan {
     let problem = Problem {

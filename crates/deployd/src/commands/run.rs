@@ -23,7 +23,7 @@ use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 use super::Exit;
-use crate::agent::{Agent, End, Run};
+use crate::agent::{self, Agent, End, Run};
 use crate::chain::Chain;
 use crate::config::{Config, DrainMethod, Service};
 use crate::drains::Drains;
@@ -112,41 +112,35 @@ async fn crew(
         alive: Vec::new(),
         reports: Vec::new(),
     };
+    let trust = match config.builds.trusted_keys.is_empty() {
+        true => "zookeeper",
+        false => "signed",
+    };
     for service in &config.services {
         let tree = config.zookeeper.root.service(&service.name);
-        let mut performer = performer(config, service, (host, zk, &drains))?;
+        let report = crew.publish_for(config, service, (host, zk));
+        let mut performer = match performer(config, service, (host, zk, &drains)) {
+            Ok(performer) => performer,
+            Err(error) => {
+                // The others are none the worse for it.
+                tracing::error!(service = %service.name, error = %format!("{error:#}"), "the service is left alone");
+                let stuck = agent::stuck(format!("{error:#}"), (host, service, trust));
+                report.send_replace(Some(stuck));
+                crew.agents
+                    .spawn(agent::stay((mode, stopping.clone()), report));
+                continue;
+            }
+        };
         if let Err(error) = performer.adopt_rules(&found).await {
             tracing::warn!(service = %service.name, error = %error.message, "drained ports of an earlier run can't be taken over");
         }
-        let (report, reported) = watch::channel(None);
-        let file = config
-            .state_dir
-            .join("status")
-            .join(format!("{}.json", service.name));
-        let places = Places {
-            znode: tree.host(host),
-            file,
-        };
-        crew.publishers
-            .spawn(publish(zk.clone(), places, reported.clone()));
-        crew.reports.push(reported);
-        let mark = Alive {
-            agent: env!("CARGO_PKG_VERSION").to_owned(),
-            since: Some(time::render(Timestamp::now())),
-        };
-        crew.alive
-            .push(zk.ephemeral(&tree.alive(host), &wire::encode(&mark)));
         let agent = Agent {
             inputs: Inputs::new(zk, &tree, host),
             performer,
             link: zk.link(),
             reports: report,
             stop: stopping.clone(),
-            trust: if config.builds.trusted_keys.is_empty() {
-                "zookeeper"
-            } else {
-                "signed"
-            },
+            trust,
         };
         crew.agents.spawn(agent.run(mode));
     }
@@ -154,6 +148,31 @@ async fn crew(
 }
 
 impl Crew {
+    /// Starts the publisher and the alive mark of a service; returns where its reports go.
+    fn publish_for(
+        &mut self,
+        config: &Config,
+        service: &Service,
+        (host, zk): (&HostName, &Zk),
+    ) -> watch::Sender<Option<Report>> {
+        let tree = config.zookeeper.root.service(&service.name);
+        let (report, reported) = watch::channel(None);
+        let name = format!("{}.json", service.name);
+        let file = config.state_dir.join("status").join(name);
+        let znode = tree.host(host);
+        let places = Places { znode, file };
+        let publishing = publish(zk.clone(), places, reported.clone());
+        self.publishers.spawn(publishing);
+        self.reports.push(reported);
+        let mark = Alive {
+            agent: env!("CARGO_PKG_VERSION").to_owned(),
+            since: Some(time::render(Timestamp::now())),
+        };
+        let alive = zk.ephemeral(&tree.alive(host), &wire::encode(&mark));
+        self.alive.push(alive);
+        report
+    }
+
     /// Attends to signals and to systemd until all agents have ended.
     async fn attend(&mut self, zk: &Zk, stop: &watch::Sender<bool>) -> anyhow::Result<Vec<End>> {
         let mut ends = Vec::new();
