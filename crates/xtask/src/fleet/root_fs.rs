@@ -10,7 +10,6 @@ use super::place::Place;
 use crate::tool;
 
 const SUITE: &str = "bookworm";
-const MIRROR: &str = "http://deb.debian.org/debian";
 const PACKAGES: &str = "systemd,systemd-sysv,dbus,iptables,iproute2,ca-certificates,\
                         python3-minimal,procps";
 /// Who runs the service.
@@ -33,7 +32,6 @@ pub(crate) fn make(place: &Place) -> Result<()> {
         Command::new("debootstrap")
             .args(["--variant=minbase", &format!("--include={PACKAGES}"), SUITE])
             .arg(&partial)
-            .arg(MIRROR)
             .stdout(log),
     );
     made.with_context(|| format!("see {}", partial.with_extension("log").display()))?;
