@@ -192,3 +192,15 @@ fn a_build_name_with_other_bytes() {
     web.deploy("r2", 4);
     web.serves("r2");
 }
+
+#[test]
+fn a_build_in_service_that_is_wanted_with_other_bytes_is_refused() {
+    let Some(agent) = Agent::start() else { return };
+    let web = agent.web();
+    web.deploy("r1", 1);
+    web.serves("r1");
+    let other = agent.builds.add("r1", Health::Sick);
+    web.enable(&web.target("r1", 2, &other));
+    web.blocked(&["builds/r1", "another archive", "new name"]);
+    web.is_at("r1");
+}

@@ -58,3 +58,27 @@ fn a_directory_in_the_place_of_current() {
     fs::remove_dir_all(web.dir.join("current")).expect("it is there");
     web.serves_within("r1", NOTICE_MAX);
 }
+
+#[test]
+fn a_missing_mount_is_waited_for_and_nothing_downloaded_meanwhile() {
+    let Some(server) = tests::agent::zookeeper() else {
+        return;
+    };
+    let agent = Agent::prepare(server, |_| {});
+    let web = agent.web();
+    fs::remove_dir(agent.path("srv")).expect("it is empty");
+    agent.run();
+    web.deploy("r1", 1);
+    web.until("blocked", |report| told(report, "srv"));
+    assert!(
+        agent.builds.downloads("r1") < 5,
+        "{} downloads",
+        agent.builds.downloads("r1")
+    );
+    assert!(
+        !agent.path("srv").exists(),
+        "a mount that is missing is not papered over"
+    );
+    fs::create_dir(agent.path("srv")).expect("it was gone");
+    web.serves_within("r1", NOTICE_MAX);
+}

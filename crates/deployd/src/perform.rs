@@ -14,6 +14,7 @@ use crate::chain::Chain;
 use crate::config::{Builds, Instance, Service};
 use crate::drains::Drains;
 use crate::host::firewall::Rule;
+use crate::host::process::{How, Job, run};
 use crate::host::tree::Tree;
 use crate::host::user::User;
 use crate::journal::Journal;
@@ -190,4 +191,20 @@ fn of_the_build(message: String, log: Vec<String>) -> StepError {
         message,
         log,
     }
+}
+
+/// Runs an operator's program that must end well, or it is a failure of this kind. `what` says in
+/// the message what was run.
+async fn run_well(job: &Job<'_>, what: &str, failure: Failure) -> Result<(), StepError> {
+    let (how, log) = match run(job).await {
+        Ok(ended) if ended.how == How::Well => return Ok(()),
+        Ok(ended) => (ended.how.to_string(), ended.tail),
+        Err(error) => (Chain(&error).to_string(), Vec::new()),
+    };
+    let message = format!("{what}: {how}");
+    Err(StepError {
+        failure,
+        message,
+        log,
+    })
 }

@@ -6,11 +6,10 @@ use deploy_core::verdict::Failure;
 use jiff::Timestamp;
 use tokio::time::{Instant, sleep};
 
-use super::{Performer, StepError, passing};
-use crate::chain::Chain;
+use super::{Performer, StepError, passing, run_well};
 use crate::config::{DrainAction, DrainMethod, Instance};
 use crate::host::firewall::{self, Refusal, Rule};
-use crate::host::process::{How, Job, Leftovers, run};
+use crate::host::process::{Job, Leftovers};
 use crate::host::sockets::{Connections, connections};
 
 /// How often connections are counted.
@@ -202,16 +201,8 @@ impl Performer {
             leftovers: Leftovers::Killed,
             input: "",
         };
-        let failed = |how: String, log| StepError {
-            failure: Failure::Passing,
-            message: format!("{verb} of {} by `{}`: {how}", instance.unit, all.join(" ")),
-            log,
-        };
-        match run(&job).await {
-            Ok(ended) if ended.how == How::Well => Ok(()),
-            Ok(ended) => Err(failed(ended.how.to_string(), ended.tail)),
-            Err(error) => Err(failed(Chain(&error).to_string(), Vec::new())),
-        }
+        let what = format!("{verb} of {} by `{}`", instance.unit, all.join(" "));
+        run_well(&job, &what, Failure::Passing).await
     }
 }
 

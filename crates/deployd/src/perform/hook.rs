@@ -3,11 +3,11 @@
 use std::os::fd::AsFd;
 
 use deploy_core::name::BuildName;
+use deploy_core::verdict::Failure;
 use tokio::task::spawn_blocking;
 
-use super::{Order, Performer, StepError, of_the_build, passing};
-use crate::chain::Chain;
-use crate::host::process::{How, Job, Leftovers, run};
+use super::{Order, Performer, StepError, passing, run_well};
+use crate::host::process::{Job, Leftovers};
 
 /// The entry of a hook's environment that names the state directory of its deployd: by it, what a
 /// dead run has left behind is found.
@@ -51,14 +51,7 @@ impl Performer {
         };
         let what = format!("{name} hook `{}` of build {build}", arguments.join(" "));
         tracing::debug!(hook = name, %build, arguments = ?arguments, "running a hook");
-        match run(&job).await {
-            Ok(ended) if ended.how == How::Well => Ok(()),
-            Ok(ended) => Err(of_the_build(format!("{what}: {}", ended.how), ended.tail)),
-            Err(error) => Err(of_the_build(
-                format!("{what}: {}", Chain(&error)),
-                Vec::new(),
-            )),
-        }
+        run_well(&job, &what, Failure::OfTheBuild).await
     }
 
     /// Makes what a hook has written durable, before anybody says that it is done.

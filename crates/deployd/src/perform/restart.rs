@@ -3,14 +3,15 @@
 use std::time::Duration;
 
 use deploy_core::name::BuildName;
+use deploy_core::verdict::Failure;
 use deploy_core::wire::record::{Record, Started};
 use futures_util::future::join_all;
 use tokio::time::sleep;
 
-use super::{Performer, StepError, of_the_build, passing};
+use super::{Performer, StepError, of_the_build, passing, run_well};
 use crate::chain::Chain;
 use crate::config::{Instance, RestartMethod, Service};
-use crate::host::process::{How, Job, Leftovers, run};
+use crate::host::process::{Job, Leftovers};
 use crate::host::systemd::{self, Verb};
 use crate::host::tree::Current;
 use crate::observe::{Seen, Up, look};
@@ -92,14 +93,7 @@ async fn restart_one(service: &Service, instance: &Instance) -> Result<(), StepE
                 input: "",
             };
             let what = format!("restart of {unit} by `{}`", arguments.join(" "));
-            match run(&job).await {
-                Ok(ended) if ended.how == How::Well => Ok(()),
-                Ok(ended) => Err(of_the_build(format!("{what}: {}", ended.how), ended.tail)),
-                Err(error) => Err(of_the_build(
-                    format!("{what}: {}", Chain(&error)),
-                    Vec::new(),
-                )),
-            }
+            run_well(&job, &what, Failure::OfTheBuild).await
         }
         RestartMethod::None => Ok(()),
     }
