@@ -138,18 +138,21 @@ pub(crate) async fn list() -> Result<Vec<Found>, FirewallError> {
     Ok(found)
 }
 
-/// Returns those of these ports that one family or the other lets in: somebody has flushed it.
+/// Tells whether all of these rules are there, in both families, and the jump to them is the first
+/// rule of INPUT. Somebody may have flushed them, or put an ACCEPT before.
 ///
 /// # Errors
 /// Where a chain can't be read.
-pub(crate) async fn let_in(ports: &[u16]) -> Result<Vec<u16>, FirewallError> {
-    let mut open = Vec::new();
+pub(crate) async fn stands(rules: &[Rule]) -> Result<bool, FirewallError> {
     for family in families() {
-        let rules = parse(&read(&[family.program(), "-w", "5", "-S"].map(str::to_owned)).await?);
-        let refused = |port: &u16| rules.iter().any(|rule| rule.port == *port);
-        open.extend(ports.iter().copied().filter(|port| !refused(port)));
+        let text = read(&[family.program(), "-w", "5", "-S"].map(str::to_owned)).await?;
+        let found = parse(&text);
+        let refused = |rule: &Rule| found.iter().any(|found| found.port == rule.port);
+        if !is_jump_first(&text) || !rules.iter().all(refused) {
+            return Ok(false);
+        }
     }
-    Ok(open)
+    Ok(true)
 }
 
 /// Takes our chain away, and the jump to it.
@@ -223,6 +226,11 @@ fn parse(rules: &str) -> Vec<Found> {
         .collect()
 }
 
+fn is_jump_first(rules: &str) -> bool {
+    let mut input = rules.lines().filter(|line| line.starts_with("-A INPUT"));
+    input.next().is_some_and(is_jump)
+}
+
 fn is_jump(line: &str) -> bool {
     line.trim() == format!("-A INPUT -j {CHAIN}")
 }
@@ -231,15 +239,9 @@ fn is_jump(line: &str) -> bool {
 /// is there before an old one goes.
 async fn jump_first(family: Family) -> Result<(), FirewallError> {
     let rules = read(&[family.program(), "-w", "5", "-S", "INPUT"].map(str::to_owned)).await?;
-    let mut jumps = rules
-        .lines()
-        .filter(|line| line.starts_with("-A INPUT"))
-        .map(is_jump);
-    let first = jumps.next().unwrap_or(false);
-    let others = jumps.filter(|jump| *jump).count();
-    if !first {
+    if !is_jump_first(&rules) {
         iptables(family, &["-I", "INPUT", "1", "-j", CHAIN]).await?;
-        for _ in 0..others {
+        for _ in rules.lines().filter(|line| is_jump(line)) {
             // From the end: the first is the new one.
             delete_last_jump(family).await?;
         }
@@ -297,4 +299,4 @@ fn job<'a>(arguments: &'a [String], input: &'a str) -> Job<'a> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

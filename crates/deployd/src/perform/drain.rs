@@ -14,8 +14,6 @@ use crate::host::sockets::{Connections, connections};
 
 /// How often connections are counted.
 const COUNT_TIME: Duration = Duration::from_millis(100);
-/// How often it is looked whether the rules are still there.
-const LOOK_TIME: Duration = Duration::from_secs(1);
 /// Characters of a rule's comment, of 255 that there may be.
 const TAG_CHARS_MAX: usize = 200;
 /// After the longest time that a restart may take, a rule ends by itself, should nobody be left
@@ -44,7 +42,7 @@ impl Performer {
             }
             DrainMethod::Iptables(action) => {
                 self.refuse(&instances, action).await?;
-                self.await_idle(&instances, action).await
+                self.await_idle(&instances).await
             }
         }
     }
@@ -133,13 +131,8 @@ impl Performer {
             .unwrap_or(Timestamp::MAX)
     }
 
-    async fn await_idle(
-        &mut self,
-        instances: &[Instance],
-        action: DrainAction,
-    ) -> Result<(), StepError> {
+    async fn await_idle(&mut self, instances: &[Instance]) -> Result<(), StepError> {
         let deadline = Instant::now() + self.service.drain.timeout;
-        let mut looked = Instant::now();
         loop {
             let open = open(instances).map_err(|error| passing(&error))?;
             self.progress
@@ -152,32 +145,8 @@ impl Performer {
                 tracing::warn!(service = %self.service.name, units = ?units(instances), connections = open.busy, seconds, "not drained in time, restarting anyway");
                 return Ok(());
             }
-            if looked.elapsed() >= LOOK_TIME {
-                looked = Instant::now();
-                self.still_refused(instances, action).await?;
-            }
             sleep(COUNT_TIME).await;
         }
-    }
-
-    /// Somebody may have reloaded the packet filter: then our rules are gone.
-    async fn still_refused(
-        &mut self,
-        instances: &[Instance],
-        action: DrainAction,
-    ) -> Result<(), StepError> {
-        let ports: Vec<u16> = instances
-            .iter()
-            .filter_map(|instance| instance.port)
-            .collect();
-        let open = firewall::let_in(&ports)
-            .await
-            .map_err(|error| passing(&error))?;
-        if !open.is_empty() {
-            tracing::warn!(service = %self.service.name, "our rules are gone from the packet filter; they are put back");
-            self.refuse(instances, action).await?;
-        }
-        Ok(())
     }
 
     async fn drain_command(

@@ -12,7 +12,7 @@ use super::{Family, Found, PROBE_SOURCE, Refusal, Rule, apply, clear, list, pars
 use crate::host::process::{How, Job, Leftovers, run};
 use crate::host::{probe, sockets};
 
-fn rule(port: u16) -> Rule {
+pub(crate) fn rule(port: u16) -> Rule {
     let until = Timestamp::now()
         .checked_add(Duration::from_secs(600))
         .unwrap();
@@ -24,7 +24,7 @@ fn rule(port: u16) -> Rule {
     }
 }
 
-async fn command(text: &str) {
+pub(crate) async fn command(text: &str) {
     let arguments: Vec<String> = text.split(' ').map(str::to_owned).collect();
     let job = Job {
         arguments: &arguments,
@@ -41,7 +41,7 @@ async fn command(text: &str) {
 
 /// Moves this thread, and what it starts, into a network of its own. Says aloud where that can't
 /// be, and fails where it must be.
-async fn own_network() -> bool {
+pub(crate) async fn own_network() -> bool {
     let why = match unshare(CloneFlags::CLONE_NEWNET) {
         Err(error) => format!("no network namespace: {error}"),
         Ok(()) if !Path::new("/usr/sbin/iptables").exists() => "no iptables".to_owned(),
@@ -56,7 +56,7 @@ async fn own_network() -> bool {
     false
 }
 
-fn connects(port: u16) -> Result<TcpStream, ErrorKind> {
+pub(crate) fn connects(port: u16) -> Result<TcpStream, ErrorKind> {
     let address = SocketAddr::from(([127, 0, 0, 1], port));
     TcpStream::connect_timeout(&address, Duration::from_secs(5)).map_err(|error| error.kind())
 }
@@ -92,9 +92,10 @@ async fn a_drained_port_refuses_new_connections_and_keeps_old_ones() {
         .unwrap_err();
 
     // A flush of one family is seen.
-    assert!(super::let_in(&[8001]).await.unwrap().is_empty());
+    let rules = [rule(8001)];
+    assert!(super::stands(&rules).await.unwrap());
     command("iptables -F").await;
-    assert_eq!(super::let_in(&[8001]).await.unwrap(), [8001_u16]);
+    assert!(!super::stands(&rules).await.unwrap());
 
     apply(&[]).await.unwrap();
     connects(8001).unwrap();
@@ -111,6 +112,7 @@ async fn the_rules_of_others_are_left_alone_and_ours_come_first() {
     apply(&[]).await.unwrap();
     // Somebody puts an ACCEPT before our jump.
     command("iptables -I INPUT 1 -p tcp --dport 8001 -j ACCEPT").await;
+    assert!(!super::stands(&[]).await.unwrap());
     apply(&[rule(8001)]).await.unwrap();
     assert_eq!(connects(8001).unwrap_err(), ErrorKind::ConnectionRefused);
     apply(&[rule(8001)]).await.unwrap();
