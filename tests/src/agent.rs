@@ -56,6 +56,8 @@ pub struct Settings {
     pub zookeeper: String,
     /// Lines for `[builds]`.
     pub builds: String,
+    /// The root in ZooKeeper and the source of builds of another agent, to be its neighbour.
+    pub beside: Option<(Root, String)>,
     /// The services.
     pub services: Vec<ServiceSettings>,
 }
@@ -123,6 +125,16 @@ impl Agent {
         Some(agent)
     }
 
+    /// Makes another host of the same fleet, and doesn't start it.
+    pub fn neighbour(&self, change: impl FnOnce(&mut Settings)) -> Agent {
+        let server = Arc::clone(&self._server);
+        Agent::prepare(server, |settings| {
+            settings.services = self.settings.services.clone();
+            settings.beside = Some((self.root.clone(), self.builds.source()));
+            change(settings);
+        })
+    }
+
     /// Makes one on a ZooKeeper, and doesn't start it.
     ///
     /// # Panics
@@ -139,6 +151,7 @@ impl Agent {
             host: "h1".to_owned(),
             zookeeper: server.address(),
             builds: String::new(),
+            beside: None,
             services: vec![ServiceSettings::new("web")],
         };
         change(&mut settings);
@@ -154,8 +167,11 @@ impl Agent {
             supervisor: Supervisor::start(dir.path()),
             znodes: Znodes::connect(&server.address()),
             services: settings.services.iter().map(named).collect(),
+            root: match &settings.beside {
+                Some((root, _)) => root.clone(),
+                None => Root::parse(&format!("/test-{number}")).expect("a root"),
+            },
             settings,
-            root: Root::parse(&format!("/test-{number}")).expect("a root"),
             child: Mutex::new(None),
             _server: server,
             dir,
@@ -351,7 +367,10 @@ impl Agent {
              [log]\nlevel = \"debug\"\nformat = \"json\"\n",
             state = self.path("state"),
             root = self.root.path(),
-            source = self.builds.source(),
+            source = match &self.settings.beside {
+                Some((_, source)) => source.clone(),
+                None => self.builds.source(),
+            },
         );
         for service in &self.settings.services {
             text += &self.service_text(service);

@@ -16,7 +16,10 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
+use self::requests::{Requests, Stream};
 use crate::ports;
+
+mod requests;
 
 /// The first message of a server ends before this.
 const HANDSHAKE_BYTES: usize = 40;
@@ -70,6 +73,7 @@ struct Shared {
     cut_after: Mutex<Option<usize>>,
     session: Mutex<Option<WireSession>>,
     accepted: AtomicU64,
+    requests: Mutex<Requests>,
 }
 
 enum Order {
@@ -88,6 +92,7 @@ impl Proxy {
             cut_after: Mutex::new(None),
             session: Mutex::new(None),
             accepted: AtomicU64::new(0),
+            requests: Mutex::default(),
         });
         let (port, listener) = listen_anywhere();
         let (orders, received) = mpsc::unbounded_channel();
@@ -157,6 +162,11 @@ impl Proxy {
     /// Returns how many connections were taken so far.
     pub fn accepted(&self) -> u64 {
         self.shared.accepted.load(Ordering::SeqCst)
+    }
+
+    /// Returns how many requests clients have sent so far about znodes whose paths begin so.
+    pub fn requests(&self, prefix: &str) -> u64 {
+        lock(&self.shared.requests).about(prefix)
     }
 
     /// Returns the session that a server granted last.
@@ -317,11 +327,13 @@ async fn carry(mut client: TcpStream, mut cut: watch::Receiver<Cut>, shared: Arc
 
 async fn pump_up(mut from: ReadHalf<'_>, mut to: WriteHalf<'_>, shared: &Shared) {
     let mut buffer = vec![0; 16 * 1024];
+    let mut stream = Stream::default();
     loop {
         pass(shared, Mode::HoldToServer).await;
         let Ok(read @ 1..) = from.read(&mut buffer).await else {
             return;
         };
+        stream.feed(&buffer[..read], &mut lock(&shared.requests));
         hold(shared, Mode::HoldToServer).await;
         if to.write_all(&buffer[..read]).await.is_err() {
             return;

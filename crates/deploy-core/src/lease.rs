@@ -4,8 +4,6 @@
 //! below the restart concurrency. A list that is old is safe: it holds every lower number, and a
 //! deletion that was not seen yet only makes a host wait.
 
-use std::collections::BTreeSet;
-
 use crate::name::HostName;
 use crate::znode::sequence;
 
@@ -19,21 +17,15 @@ pub fn of_host<'a>(host: &HostName, children: &'a [String]) -> Vec<&'a String> {
     own
 }
 
-/// Returns how many leases are before the one called `own`, and which, first come first; `None`
-/// where it is not among them. Those in `lapsed` count no more.
-pub fn before<'a>(
-    own: &str,
-    children: &'a [String],
-    lapsed: &BTreeSet<String>,
-) -> Option<Vec<&'a String>> {
+/// Returns the leases that are before the one called `own`, first come first; `None` where it is not
+/// among them.
+pub fn before<'a>(own: &str, children: &'a [String]) -> Option<Vec<&'a String>> {
     let number = sequence(own)?;
     if !children.iter().any(|name| name == own) {
         return None;
     }
-    let counts = |name: &&String| {
-        sequence(name).is_some_and(|other| other < number) && !lapsed.contains(*name)
-    };
-    let mut before: Vec<_> = children.iter().filter(counts).collect();
+    let is_before = |name: &&String| sequence(name).is_some_and(|other| other < number);
+    let mut before: Vec<_> = children.iter().filter(is_before).collect();
     before.sort_by_key(|name| sequence(name));
     Some(before)
 }

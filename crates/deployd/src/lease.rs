@@ -146,8 +146,7 @@ impl LeaseQueue {
             return Ok(());
         };
         let policy = self.policy()?;
-        let lapsed = self.lapsed(&children, policy.lease_reclaim_s).await?;
-        let Some(before) = lease::before(&name, &children, &lapsed) else {
+        let Some(before) = lease::before(&name, &children) else {
             tracing::warn!(lease = %name, "the lease was broken by somebody");
             self.drop_own();
             return Ok(());
@@ -157,6 +156,14 @@ impl LeaseQueue {
             Lease::Held => u64::MAX,
             Lease::None | Lease::Queued => self.limit(&policy, before.len()).await?,
         };
+        let lapsed = match policy.lease_reclaim_s {
+            Some(seconds) => self.lapsed((&before, limit), seconds).await?,
+            None => BTreeSet::new(),
+        };
+        let before: Vec<_> = before
+            .into_iter()
+            .filter(|name| !lapsed.contains(*name))
+            .collect();
         let follow = lease::follow(&before, limit);
         self.state = if follow == Follow::Own {
             Lease::Held
@@ -257,33 +264,46 @@ impl LeaseQueue {
         }
     }
 
-    /// Leases that count no more, because their hosts are dead for as long as the policy says:
-    /// counted from when we saw them dead. Without that, a lease counts until it is broken.
+    /// Those leases before ours that count no more, because their hosts are dead for so many
+    /// seconds: counted from when we saw them dead. Without that, a lease counts until it is broken.
+    ///
+    /// Asked only by who is near its turn, or follows somebody dead: whoever is alive ahead asks for
+    /// us.
     async fn lapsed(
         &mut self,
-        children: &[String],
-        reclaim_s: Option<u64>,
+        (before, limit): (&[&String], u64),
+        seconds: u64,
     ) -> Result<BTreeSet<String>, Error> {
-        let Some(seconds) = reclaim_s.filter(|_| self.state != Lease::Held) else {
-            return Ok(BTreeSet::new());
+        let asks = match lease::follow(before, limit) {
+            Follow::Own => false,
+            Follow::Queue => true,
+            Follow::Ahead(name) => self.is_dead(&name).await?,
         };
-        self.dead.retain(|name, _| children.contains(name));
-        for name in children
-            .iter()
-            .filter(|name| Some(*name) != self.own.as_ref())
-        {
-            let Some(Ok(host)) = lease::host_of(name).map(HostName::parse) else {
-                continue;
-            };
-            if self.zk.get(&self.tree.alive(&host)).await?.is_some() {
-                self.dead.remove(name);
+        if !asks {
+            self.dead.clear();
+            return Ok(BTreeSet::new());
+        }
+        self.dead.retain(|name, _| before.contains(&name));
+        for name in before {
+            if self.is_dead(name).await? {
+                self.dead
+                    .entry((*name).clone())
+                    .or_insert_with(Instant::now);
             } else {
-                self.dead.entry(name.clone()).or_insert_with(Instant::now);
+                self.dead.remove(*name);
             }
         }
         let lapsed = |since: &Instant| since.elapsed() >= Duration::from_secs(seconds);
         let dead = self.dead.iter().filter(|(_, since)| lapsed(since));
         Ok(dead.map(|(name, _)| name.clone()).collect())
+    }
+
+    /// Tells whether no agent says that it lives on the host of a lease.
+    async fn is_dead(&self, lease: &str) -> Result<bool, Error> {
+        let Some(Ok(host)) = lease::host_of(lease).map(HostName::parse) else {
+            return Ok(false);
+        };
+        Ok(self.zk.get(&self.tree.alive(&host)).await?.is_none())
     }
 
     /// Finds the lease of an earlier run, once.

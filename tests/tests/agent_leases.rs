@@ -1,0 +1,133 @@
+//! The restart queue, with real agents in it.
+
+use std::time::Duration;
+
+use deploy_core::wire::report::Phase;
+use tests::agent::{Agent, LIMIT, zookeeper};
+use tests::eventually::eventually;
+use tests::proxy::Proxy;
+use tests::supervisor::Answer;
+
+/// Who waits, in all.
+const WAITING: usize = 1000;
+/// Agents at the front of the queue: those that a release may wake.
+const NEAR: usize = 8;
+/// Agents at its end.
+const FAR: usize = 4;
+/// What a waking may cost: the queue is read, with its watch, and once more to be sure.
+const REQUESTS_EACH: u64 = 3;
+/// No request for so long: all have done what they had to.
+const QUIET: Duration = Duration::from_secs(2);
+
+/// An agent, and the proxy that counts what it asks.
+type Counted = (Agent, Proxy);
+
+#[test]
+fn one_release_wakes_few_of_a_thousand_waiting_hosts() {
+    let Some(server) = zookeeper() else { return };
+    let first = Agent::prepare(server, |_| {});
+    let web = first.web();
+    web.put(&web.znodes.policy(), r#"{"v":1,"restart_concurrency":1}"#);
+    let holder = claim(&first, "holder", 0);
+    web.deploy("r1", 1);
+
+    let join = |number: usize| -> Counted {
+        let proxy = Proxy::start(server_port(&first));
+        let agent = first.neighbour(|settings| {
+            settings.host = format!("h{number}");
+            settings.zookeeper = proxy.address();
+            settings.services[0].instances = 1;
+        });
+        agent.run();
+        let own = format!("h{number}-");
+        eventually("it has a place in the queue", LIMIT, || {
+            let leases = agent.web().leases();
+            let found = leases.iter().any(|lease| lease.starts_with(&own));
+            if found { Ok(()) } else { Err(leases.len()) }
+        });
+        (agent, proxy)
+    };
+    let near: Vec<Counted> = (1..=NEAR).map(&join).collect();
+    for number in NEAR + 1..=WAITING - FAR {
+        claim(&first, &format!("ghost{number}"), number);
+    }
+    let far: Vec<Counted> = (WAITING - FAR + 1..=WAITING).map(&join).collect();
+    assert_eq!(web.leases().len(), WAITING + 1);
+
+    // The one whose turn comes stays where it is: so there is one release, and not a row of them.
+    near[0].0.supervisor.on("restart", Answer::HoldBefore);
+    let before = when_quiet(&near, &far);
+    web.delete(&holder);
+    near[0].0.supervisor.wait_asked("restart", 0);
+    let after = when_quiet(&near, &far);
+
+    let asked: Vec<u64> = after.iter().zip(&before).map(|(a, b)| a - b).collect();
+    let woken = &asked[1..NEAR];
+    assert!(
+        woken.iter().all(|requests| *requests <= REQUESTS_EACH),
+        "{asked:?}"
+    );
+    // Nobody else stirs, but for the look that each takes from time to time.
+    assert!(
+        asked[NEAR..].iter().all(|requests| *requests <= 1),
+        "{asked:?}"
+    );
+    println!("figure: one release at {WAITING} waiting hosts: requests of those near {woken:?}");
+    near[0].0.supervisor.let_go();
+}
+
+#[test]
+fn a_dead_host_keeps_its_lease_unless_the_policy_says_otherwise() {
+    let Some(agent) = Agent::start() else { return };
+    let web = agent.web();
+    web.put(&web.znodes.policy(), r#"{"v":1,"restart_concurrency":1}"#);
+    let leases: Vec<String> = (0..20)
+        .map(|number| claim(&agent, "dead", number))
+        .collect();
+    web.deploy("r1", 1);
+    web.until("waiting for its turn", |report| {
+        report.phase == Phase::Waiting
+    });
+    let report = web.looks_again();
+    assert_eq!((report.phase, report.lease), (Phase::Waiting, false));
+    web.put(
+        &web.znodes.policy(),
+        r#"{"v":1,"restart_concurrency":1,"lease_reclaim_s":1}"#,
+    );
+    web.serves("r1");
+    assert_eq!(
+        web.leases().len(),
+        leases.len(),
+        "they are for an operator to break"
+    );
+}
+
+/// Puts a lease into the queue, as a host has it that is not there.
+fn claim(agent: &Agent, host: &str, number: usize) -> String {
+    let path = format!("{}/{host}-{number:010}", agent.web().znodes.leases());
+    agent
+        .web()
+        .put(&path, format!(r#"{{"v":1,"host":"{host}"}}"#));
+    path
+}
+
+fn server_port(agent: &Agent) -> u16 {
+    let address = agent.settings.zookeeper.rsplit(':').next();
+    let port = address.and_then(|port| port.parse().ok());
+    port.expect("an address has a port")
+}
+
+/// Waits until nobody asks anything any more, and returns how much each has asked.
+fn when_quiet(near: &[Counted], far: &[Counted]) -> Vec<u64> {
+    let count = || -> Vec<u64> {
+        let all = near.iter().chain(far);
+        let queue = |(agent, proxy): &Counted| proxy.requests(&agent.web().znodes.leases());
+        all.map(queue).collect()
+    };
+    eventually("nobody asks anything", LIMIT, || {
+        let before = count();
+        std::thread::sleep(QUIET);
+        let now = count();
+        if now == before { Ok(now) } else { Err(now) }
+    })
+}
