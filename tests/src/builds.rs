@@ -107,6 +107,26 @@ impl Builds {
         artifact
     }
 
+    /// Returns the bytes of an archive.
+    ///
+    /// # Panics
+    /// If it is not on the shelf.
+    pub fn bytes(&self, name: &str) -> Vec<u8> {
+        let shelf = lock(&self.shelf);
+        let archive = shelf.get(&format!("/{name}.tar.gz"));
+        archive.expect("it was added").bytes.clone()
+    }
+
+    /// Puts a signature beside an archive.
+    pub fn sign(&self, name: &str, signature: impl Into<Vec<u8>>) {
+        let archive = Archive {
+            bytes: signature.into(),
+            serve: Serve::Whole,
+            downloads: 0,
+        };
+        lock(&self.shelf).insert(format!("/{name}.tar.gz.minisig"), archive);
+    }
+
     /// Serves an archive so from now on.
     ///
     /// # Panics

@@ -16,6 +16,7 @@ pub mod builds;
 pub mod eventually;
 pub mod fleet;
 pub mod http_server;
+pub mod minisign;
 pub mod ports;
 pub mod proxy;
 pub mod service;

@@ -18,6 +18,7 @@ pub mod percent;
 pub mod plan;
 pub mod prune;
 pub mod rollout;
+pub mod signature;
 pub mod step;
 pub mod verdict;
 pub mod wanted;

@@ -10,6 +10,7 @@ pub(crate) mod lock;
 pub(crate) mod probe;
 pub(crate) mod proc;
 pub(crate) mod process;
+pub(crate) mod signature;
 pub(crate) mod sockets;
 pub(crate) mod systemd;
 pub(crate) mod tree;

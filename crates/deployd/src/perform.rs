@@ -15,6 +15,7 @@ use crate::config::{Builds, Instance, Service};
 use crate::drains::Drains;
 use crate::host::firewall::Rule;
 use crate::host::process::{How, Job, run};
+use crate::host::signature::Keys;
 use crate::host::tree::Tree;
 use crate::host::user::User;
 use crate::journal::Journal;
@@ -25,6 +26,7 @@ pub(crate) mod hook;
 mod probe;
 pub(crate) mod release;
 mod restart;
+mod signature;
 
 /// How far a step is: bytes or instances done, of how many.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -56,6 +58,8 @@ pub(crate) struct Performer {
     pub(crate) service: Service,
     /// Which builds are accepted.
     pub(crate) builds: Builds,
+    /// Keys of which one must have signed a build; none: any build is taken.
+    pub(crate) keys: Keys,
     /// Downloads are below it.
     pub(crate) state_dir: PathBuf,
     /// What can't be observed.

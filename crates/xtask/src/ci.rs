@@ -75,7 +75,7 @@ pub(crate) fn test(args: &[String]) -> Result<ExitCode> {
 /// Like [`test()`], and those that need a fleet are not skipped.
 pub(crate) fn test_with_fleet(args: &[String]) -> Result<ExitCode> {
     debian::install(debian::FOR_FLEET)?;
-    run_tests(args, "zookeeper,fleet")?;
+    run_tests(args, "zookeeper,minisign,netns,fleet")?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -99,9 +99,9 @@ fn doc() -> Result<()> {
 /// What may not be missing: network namespaces of one's own are root's.
 fn required() -> &'static str {
     if nix::unistd::Uid::effective().is_root() {
-        "zookeeper,netns"
+        "zookeeper,minisign,netns"
     } else {
-        "zookeeper"
+        "zookeeper,minisign"
     }
 }
 

@@ -55,6 +55,12 @@ const HAPROXY: Package = Package {
     shown_by: Sign::Program("haproxy"),
 };
 
+/// Only of the tests of signatures.
+const MINISIGN: Package = Package {
+    name: "minisign",
+    shown_by: Sign::Program("minisign"),
+};
+
 /// What `cargo demo` needs.
 pub(crate) const FOR_DEMO: &[Package] = &[JAVA, ZOOKEEPER];
 /// What `cargo xtask fleet` needs.
@@ -67,7 +73,7 @@ pub(crate) const FOR_FLEET: &[Package] = &[
     HAPROXY,
 ];
 /// What `cargo xtask test` needs.
-pub(crate) const FOR_TESTS: &[Package] = &[JAVA, ZOOKEEPER, IPTABLES, IPROUTE];
+pub(crate) const FOR_TESTS: &[Package] = &[JAVA, ZOOKEEPER, IPTABLES, IPROUTE, MINISIGN];
 
 /// Installs what is missing of these, saying so; with `sudo` where we are not root.
 pub(crate) fn install(packages: &[Package]) -> Result<()> {

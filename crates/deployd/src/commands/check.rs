@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use super::Exit;
 use crate::chain::Chain;
 use crate::config::{self, Config};
+use crate::host::signature::Keys;
 use crate::host::user::User;
 
 /// Check the configuration: exit 0 if it is right, 2 and every problem at once if not
@@ -39,6 +40,9 @@ pub(crate) fn run(default: &Path, arguments: &Arguments) -> Exit {
 fn warn(config: &Config) {
     if let Some(listen) = &config.metrics_listen {
         eprintln!("warning: metrics.listen is {listen}: this version serves no metrics yet");
+    }
+    if let Err(error) = Keys::read(&config.builds.trusted_keys) {
+        eprintln!("warning: builds.trusted_keys: {}", Chain(&error));
     }
     if let Err(error) = super::run::zookeeper(config) {
         eprintln!("warning: zookeeper: {error:#}");

@@ -27,6 +27,7 @@ use crate::agent::{self, Agent, End, Run};
 use crate::chain::Chain;
 use crate::config::{Config, DrainMethod, Service};
 use crate::drains::Drains;
+use crate::host::signature::Keys;
 use crate::host::{firewall, lock, probe, proc};
 use crate::inputs::Inputs;
 use crate::journal::Journal;
@@ -283,7 +284,7 @@ async fn found_rules(config: &Config) -> Vec<firewall::Found> {
 /// Makes what the steps of a service are done with.
 ///
 /// # Errors
-/// Where its journal can't be read.
+/// Where its journal or a trusted key can't be read.
 pub(crate) fn performer(
     config: &Config,
     service: &Service,
@@ -298,6 +299,7 @@ pub(crate) fn performer(
         host: host.clone(),
         service: service.clone(),
         builds: config.builds.clone(),
+        keys: Keys::read(&config.builds.trusted_keys).context("builds.trusted_keys")?,
         state_dir: config.state_dir.clone(),
         journal: Journal::open(&config.state_dir, &service.name)?,
         lease: LeaseQueue::new(zk.clone(), tree, host.clone()),

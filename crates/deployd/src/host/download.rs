@@ -26,10 +26,12 @@ use super::ErrorKind;
 
 mod attempt;
 pub(crate) mod error;
+mod follow;
 pub(crate) mod part;
 mod receive;
 mod retry_after;
 mod sink;
+pub(crate) mod small;
 pub(crate) mod sources;
 
 /// What is to be downloaded.

@@ -60,6 +60,7 @@ impl Performer {
                 log: Vec::new(),
             }
         })?;
+        let claim = self.claim(build, (artifact, &url)).await?;
         let directory = self.state_dir.join("downloads");
         private_dir(&directory).map_err(|error| passing(&error))?;
         let request = download::Request {
@@ -78,6 +79,7 @@ impl Performer {
             () = telling => unreachable!("progress is told for ever"),
         };
         let file = result.map_err(|error| passing(&error))?;
+        let file = self.prove(build, claim, file).await?;
         self.fetched = Some((
             build.clone(),
             Fetched {
@@ -252,7 +254,7 @@ fn private_dir(path: &Path) -> io::Result<()> {
 
 /// The agent's patience with a build server. A download that ends in an error is tried again by
 /// the agent, with pauses of its own.
-fn limits(free_bytes_min: u64) -> download::Limits {
+pub(super) fn limits(free_bytes_min: u64) -> download::Limits {
     download::Limits {
         connect_timeout: Duration::from_secs(10),
         response_timeout: Duration::from_secs(30),

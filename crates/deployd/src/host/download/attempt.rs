@@ -1,21 +1,17 @@
-//! One request for an artifact, with the redirects that it leads to.
+//! One request for an artifact: what is asked for, and whether the answer fits.
 
 use jiff::Timestamp;
 use reqwest::header::{
-    ACCEPT_ENCODING, ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE, ETAG, HeaderMap, HeaderName,
-    IF_RANGE, LOCATION, RANGE, RETRY_AFTER,
+    ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE, ETAG, HeaderMap, HeaderName, RETRY_AFTER,
 };
 use reqwest::{Client, Response, StatusCode};
 use tokio::time::timeout;
-use url::Url;
 
 use super::error::{DownloadError, shown};
+use super::follow::{From, follow};
 use super::receive::receive;
 use super::sink::Sink;
 use super::{Call, retry_after};
-
-/// Redirects of one request.
-const REDIRECTS_MAX: u32 = 5;
 
 /// What all attempts of one download share.
 pub(super) struct Attempt<'a> {
@@ -40,7 +36,9 @@ impl<'a> Attempt<'a> {
         let etag = self.etag.take();
         let resume = etag.filter(|_| taken > 0 && taken < self.call.request.size_bytes);
         let from = resume.as_deref().map(|etag| (taken, etag));
-        let waiting = timeout(self.call.limits.response_timeout, self.follow(from));
+        let (request, sources) = (self.call.request, self.call.sources);
+        let answer = follow(&self.client, (&request.url, sources), from);
+        let waiting = timeout(self.call.limits.response_timeout, answer);
         let response = waiting.await.map_err(|_| DownloadError::Stalled {
             url: shown(&self.call.request.url),
             limit_s: self.call.limits.response_timeout.as_secs(),
@@ -54,59 +52,8 @@ impl<'a> Attempt<'a> {
         receive(response, start, sink, self.call).await
     }
 
-    /// Sends the request, and follows its redirects. The time limit is the caller's.
-    async fn follow(&self, from: Option<(u64, &str)>) -> Result<Response, DownloadError> {
-        let mut url = self.call.request.url.clone();
-        for _ in 0..=REDIRECTS_MAX {
-            let mut request = self
-                .client
-                .get(url.clone())
-                .header(ACCEPT_ENCODING, "identity");
-            if let Some((start, etag)) = from {
-                request = request
-                    .header(RANGE, format!("bytes={start}-"))
-                    .header(IF_RANGE, etag);
-            }
-            let response = request
-                .send()
-                .await
-                .map_err(|source| DownloadError::transfer(&url, source))?;
-            if !is_redirect(response.status()) {
-                return Ok(response);
-            }
-            url = self.redirected(&url, response.headers())?;
-        }
-        Err(DownloadError::Redirect {
-            url: shown(&self.call.request.url),
-            why: "too often",
-        })
-    }
-
-    fn redirected(&self, from: &Url, headers: &HeaderMap) -> Result<Url, DownloadError> {
-        let bad = |why| DownloadError::Redirect {
-            url: shown(from),
-            why,
-        };
-        let mut locations = headers.get_all(LOCATION).iter();
-        let location = locations.next().ok_or_else(|| bad("to nowhere"))?;
-        if locations.next().is_some() {
-            return Err(bad("to two places"));
-        }
-        let mut to = location
-            .to_str()
-            .ok()
-            .and_then(|text| from.join(text).ok())
-            .ok_or_else(|| bad("to what is no URL"))?;
-        // A relative one inherits them; whoever is redirected to has no claim on them.
-        if to.set_username("").is_err() || to.set_password(None).is_err() {
-            return Err(bad("to what is no http URL"));
-        }
-        self.call.sources.check_redirect(from, &to)?;
-        Ok(to)
-    }
-
     /// Checks what the response says of itself. Returns where in the file its body starts.
-    fn accept(&self, response: &Response, from: Option<(u64, &str)>) -> Result<u64, DownloadError> {
+    fn accept(&self, response: &Response, from: Option<From<'_>>) -> Result<u64, DownloadError> {
         let url = || shown(response.url());
         let (headers, size) = (response.headers(), self.call.request.size_bytes);
         let start = match (response.status(), from) {
@@ -142,10 +89,6 @@ impl<'a> Attempt<'a> {
         }
         Ok(start)
     }
-}
-
-fn is_redirect(status: StatusCode) -> bool {
-    matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308)
 }
 
 /// Returns the only value of a header; two are none.
