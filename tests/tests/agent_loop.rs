@@ -170,6 +170,7 @@ fn a_bare_word_names_a_registered_build() {
     web.blocked(&["builds/r1", "not registered"]);
     let build = Build {
         artifact: agent.builds.add("r1", Health::Ok),
+        signed_by: None,
         bad: None,
         by: None,
         at: None,

@@ -483,6 +483,9 @@ async fn a_registered_build_never_changes() {
         .await
         .is(0)
         .prints(&["r3", "https://b/r3", "7 B (7 bytes)"]);
+    // Not signed, and so there is no key.
+    let shown = rig.ctl("build show web r3 -o json").await.is(0).json();
+    assert!(shown["signed_by"].is_null());
     let builds = rig.ctl("build list web -o json").await.is(0).json();
     assert_eq!(builds["builds"].as_array().expect("a list").len(), 3);
     rig.ctl("deploy web r3 --detach").await.is(0);

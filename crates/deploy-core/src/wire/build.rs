@@ -10,6 +10,9 @@ use crate::artifact::Artifact;
 pub struct Build {
     /// Its archive.
     pub artifact: Artifact,
+    /// The number of the key that has signed the archive, as `minisign` shows it, where it was
+    /// registered with its signature. Hosts don't ask this: they check the signature itself.
+    pub signed_by: Option<String>,
     /// There when the build must not be deployed again by mistake.
     pub bad: Option<Bad>,
     /// Who registered it.

@@ -15,6 +15,7 @@ mod add;
 mod bad;
 mod list;
 mod show;
+mod signature;
 
 /// What can be done with builds.
 #[derive(Debug, Subcommand)]
@@ -46,7 +47,7 @@ pub(crate) struct AddArgs {
     /// Where the archive is: an http or https URL
     #[arg(long, value_name = "URL", value_parser = parse_url)]
     url: String,
-    /// The archive itself: its digest and size are computed
+    /// The archive itself: its digest and size are computed, and PATH.minisig is looked at if it is there
     #[arg(long, value_name = "PATH", conflicts_with = "sha256")]
     file: Option<PathBuf>,
     /// The SHA-256 of the archive, in 64 hexadecimal digits

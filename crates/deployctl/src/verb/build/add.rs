@@ -12,7 +12,7 @@ use deploy_zk::znode::Mode;
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
-use super::AddArgs;
+use super::{AddArgs, signature};
 use crate::context::Context;
 use crate::exit::Exit;
 use crate::out::Format;
@@ -37,11 +37,16 @@ pub(crate) async fn run(args: &AddArgs, context: &Context) -> Result<Exit, Probl
         return Err(context.no_root());
     }
     let artifact = artifact(args)?;
+    let signed_by = match &args.file {
+        Some(file) => signature::of((file, &artifact), (service, name))?,
+        None => None,
+    };
     let tree = context.root.service(service);
     let is_new_service = context.zk.get(tree.path()).await?.is_none();
     let (by, at) = context.signature();
     let build = Build {
         artifact: artifact.clone(),
+        signed_by: signed_by.clone(),
         bad: None,
         by,
         at,
@@ -64,7 +69,7 @@ pub(crate) async fn run(args: &AddArgs, context: &Context) -> Result<Exit, Probl
     if context.out.format != Format::Text {
         context.out.json(&json!({
             "schema": "deployctl/build/1", "service": service, "build": name,
-            "artifact": artifact, "new": is_new, "new_service": is_new_service,
+            "artifact": artifact, "signed_by": signed_by, "new": is_new, "new_service": is_new_service,
         }));
         return Ok(Exit::Done);
     }
@@ -72,9 +77,12 @@ pub(crate) async fn run(args: &AddArgs, context: &Context) -> Result<Exit, Probl
         context.out.say(&format!("new service {service}"));
     }
     let size = text::bytes(artifact.size);
+    let signed = signed_by
+        .map(|key| format!(", signed by key {key}"))
+        .unwrap_or_default();
     context.out.say(&match is_new {
         true => format!(
-            "build {name} of {service} is registered: {size}, sha256 {}",
+            "build {name} of {service} is registered: {size}, sha256 {}{signed}",
             artifact.sha256
         ),
         false => format!("build {name} of {service} is registered already, with the same archive"),

@@ -108,7 +108,7 @@ pub(crate) fn serving(fleet: &Fleet, name: &BuildName) -> usize {
 pub(crate) fn object(fleet: &Fleet, (name, build): (&BuildName, &Build)) -> Value {
     json!({
         "build": name, "artifact": build.artifact, "by": build.by, "at": build.at,
-        "why": build.why, "bad": build.bad, "wanted_by": wanted_by(fleet, name),
+        "why": build.why, "signed_by": build.signed_by, "bad": build.bad, "wanted_by": wanted_by(fleet, name),
         "serving": serving(fleet, name),
     })
 }

@@ -1,5 +1,6 @@
 //! `build show`.
 
+use deploy_core::wire::build::Build;
 use jiff::Timestamp;
 
 use super::list::{object, serving, wanted_by};
@@ -52,6 +53,7 @@ pub(crate) async fn run(of: &OfBuild, context: &Context) -> Result<Exit, Problem
                 build.artifact.size
             ),
         ),
+        ("signed by", signed_by(&build)),
         ("added", format!("{added}{}", text::by(build.by.as_deref()))),
         ("why", text::or_dash(build.why.as_deref())),
         ("wanted by", text::or_dash(Some(&wanted))),
@@ -75,4 +77,11 @@ pub(crate) async fn run(of: &OfBuild, context: &Context) -> Result<Exit, Problem
         .collect();
     context.out.data(&table(&rows));
     Ok(Exit::Done)
+}
+
+fn signed_by(build: &Build) -> String {
+    match &build.signed_by {
+        Some(key) => format!("key {}", text::clean(key)),
+        None => "-".to_owned(),
+    }
 }
