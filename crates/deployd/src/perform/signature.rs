@@ -43,9 +43,12 @@ impl Performer {
                 comment,
                 url,
             })),
-            Err(error @ DownloadError::Status { status, .. })
-                if matches!(status, StatusCode::NOT_FOUND | StatusCode::GONE) =>
-            {
+            Err(
+                error @ DownloadError::Status {
+                    status: StatusCode::NOT_FOUND | StatusCode::GONE,
+                    ..
+                },
+            ) => {
                 let why = format!(
                     "{}; sign it: minisign -Sm FILE -t '{comment}'",
                     Chain(&error)
