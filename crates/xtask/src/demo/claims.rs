@@ -9,6 +9,8 @@ use super::builds::Build;
 use super::farm::Farm;
 use super::host::Host;
 use super::http;
+use super::traffic::Counted;
+use crate::{netns, tool};
 
 /// Checks that each host serves its build, and says so: its instances over HTTP, its `current`,
 /// its report. Returns the claim.
@@ -51,22 +53,17 @@ fn on_disk(host: &Host, build: Build) -> Result<()> {
 }
 
 fn over_http(host: &Host, build: Build) -> Result<()> {
-    for port in &host.ports {
-        let answer = http::fetch(*port, "/")?;
+    for address in host.site.instances() {
+        let answer = http::fetch(address, "/")?;
         let greeting = String::from_utf8_lossy(&answer.body);
         ensure!(
             answer.status == 200 && greeting == build.greeting,
-            "{} port {port} answers {} {greeting:?}, not {:?}",
-            host.name,
+            "{address} answers {} {greeting:?}, not {:?}",
             answer.status,
             build.greeting
         );
-        let health = http::fetch(*port, "/healthz")?.status;
-        ensure!(
-            health == 200,
-            "{} port {port} answers {health} at /healthz",
-            host.name
-        );
+        let health = http::fetch(address, "/healthz")?.status;
+        ensure!(health == 200, "{address} answers {health} at /healthz");
     }
     Ok(())
 }
@@ -199,8 +196,58 @@ pub(crate) fn stored(farm: &Farm, expected: Stored) -> Result<String> {
     ))
 }
 
+/// Checks that each host had its packet filter drain, and that nothing is drained any more.
+/// Returns the claim.
+pub(crate) fn undrained(farm: &Farm) -> Result<String> {
+    for host in &farm.hosts {
+        for program in netns::packet_filters() {
+            let rules = host
+                .site
+                .within(|| tool::output(netns::tool(program).args(["-w", "5", "-S"])))?;
+            ensure!(
+                rules.lines().any(|line| line == "-N DEPLOYD-DRAIN"),
+                "{program} on {} has no chain of deployd",
+                host.name
+            );
+            let left = rules
+                .lines()
+                .find(|line| line.starts_with("-A DEPLOYD-DRAIN "));
+            ensure!(left.is_none(), "{} still has {left:?}", host.name);
+        }
+    }
+    Ok("in the packet filters: every host has drained, and nothing is drained any more".to_owned())
+}
+
+/// Checks that no request failed, and that instances were drained under way: they refused what
+/// others then took. Returns the claim.
+pub(crate) fn none_failed(counted: &Counted) -> Result<String> {
+    ensure!(counted.failed == 0, "{}", counted.describe());
+    ensure!(
+        counted.refused > 0,
+        "{} requests, and none met a drained instance",
+        counted.requests
+    );
+    Ok(format!(
+        "{} requests, 0 failed; {} met a drained instance, and the balancer asked the next",
+        counted.requests, counted.refused
+    ))
+}
+
+/// Checks that requests failed. Returns the claim.
+pub(crate) fn some_failed(counted: &Counted) -> Result<String> {
+    ensure!(
+        counted.failed > 0,
+        "{} requests, and none failed: the count shows nothing",
+        counted.requests
+    );
+    Ok(format!(
+        "{}\n            this is what draining is for: without --no-drain it is 0",
+        counted.describe()
+    ))
+}
+
 fn report(farm: &Farm, host: &Host) -> Result<Value> {
-    let found = farm.terminal.ask(&["host", "show", &host.name])?;
+    let found = farm.terminal.ask(&["host", "show", host.name])?;
     let services = found["services"].as_array().into_iter().flatten();
     let mut of_hello = services.filter(|service| service["service"] == "hello");
     match of_hello.next() {
