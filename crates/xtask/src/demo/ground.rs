@@ -34,8 +34,8 @@ impl Draining {
     /// Returns the lines of `[service.drain]`.
     pub(crate) fn settings(&self) -> &'static str {
         match self {
-            // The balancer takes an instance back after two checks: 0.4 s, and some.
-            Draining::Iptables => "  method = \"iptables\"\n  timeout_s = 10\n  settle_s = 0.7",
+            // The balancer takes an instance back after two checks: 0.2 s, and some.
+            Draining::Iptables => "  method = \"iptables\"\n  timeout_s = 10\n  settle_s = 0.3",
             Draining::NotWanted | Draining::Forbidden(_) => "  method = \"none\"",
         }
     }

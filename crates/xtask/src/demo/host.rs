@@ -144,9 +144,9 @@ instances = [{instances}]
 
   [service.probe]
   http = "http://127.0.0.1:{{port}}/healthz"
-  interval_s = 0.2
+  interval_s = 0.1
   successes = 2
-  timeout_s = 2
+  timeout_s = 1
 
 [log]
 format = "text"

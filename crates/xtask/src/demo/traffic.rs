@@ -19,7 +19,7 @@ use super::http::After;
 /// How many clients there are.
 pub(crate) const CLIENTS: usize = 8;
 /// How often the balancer checks each instance.
-pub(crate) const CHECK_INTERVAL: Duration = Duration::from_millis(200);
+pub(crate) const CHECK_INTERVAL: Duration = Duration::from_millis(100);
 
 /// The running traffic.
 #[derive(Debug)]
