@@ -146,7 +146,7 @@ instances = [{instances}]
   http = "http://127.0.0.1:{{port}}/healthz"
   interval_s = 0.1
   successes = 2
-  timeout_s = 1
+  timeout_s = 2
 
 [log]
 format = "text"
