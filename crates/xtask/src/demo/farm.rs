@@ -70,7 +70,10 @@ impl Farm {
             .collect();
         let agents = hosts.iter().map(|host| host.start(&setting));
         let agents = agents.collect::<Result<_>>()?;
-        let names: Vec<&str> = hosts.iter().map(|host| host.name).collect();
+        let names: Vec<String> = hosts
+            .iter()
+            .map(|host| format!("{} {}", host.name, host.site.address))
+            .collect();
         let text = format!(
             "{}: one deployd and two instances of hello each",
             names.join(", ")
