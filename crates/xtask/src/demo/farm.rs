@@ -111,7 +111,9 @@ impl Farm {
         if let Some([to_zookeeper, to_instance]) = doors {
             zookeeper = to_zookeeper.open(zookeeper)?;
             instance = to_instance.open(instance)?;
-            look = self.look_at_rules();
+            if let Draining::Iptables = self.draining {
+                look = self.look_at_rules();
+            }
         }
         let last = builds::archive_name(builds::V5);
         self.screen.line(&format!(
@@ -129,7 +131,7 @@ impl Farm {
         Ok(())
     }
 
-    /// Returns the line that shows what host-1 refuses.
+    /// Returns the lines that show what host-1 refuses while it drains.
     fn look_at_rules(&self) -> String {
         let Some(agent) = self.agents.first() else {
             return String::new();
@@ -139,7 +141,9 @@ impl Farm {
             false => "",
         };
         format!(
-            "  nsenter --target {}{user} --net /usr/sbin/iptables -S DEPLOYD-DRAIN\n",
+            "\n  # what {} refuses; a rule is there while an instance is drained\n  \
+             nsenter --target {}{user} --net /usr/sbin/iptables -S DEPLOYD-DRAIN\n",
+            self.hosts.first().map_or("it", |host| host.name),
             agent.id()
         )
     }

@@ -117,7 +117,7 @@ state_dir = {state_dir:?}
 
 [zookeeper]
 hosts = [{zookeeper:?}]
-session_timeout_s = 4
+session_timeout_s = 10
 
 [builds]
 sources = [{builds_url:?}]
