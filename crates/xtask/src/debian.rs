@@ -63,6 +63,8 @@ const MINISIGN: Package = Package {
 
 /// What `cargo demo` needs.
 pub(crate) const FOR_DEMO: &[Package] = &[JAVA, ZOOKEEPER];
+/// What it needs to drain; it goes without where they can't be had.
+pub(crate) const FOR_DRAINING: &[Package] = &[IPTABLES, IPROUTE];
 /// What `cargo xtask fleet` needs.
 pub(crate) const FOR_FLEET: &[Package] = &[
     JAVA,

@@ -1,7 +1,8 @@
 //! `cargo demo`: deployd at work on this machine, with everything real but the servers.
 //!
-//! A real ZooKeeper, three real agents that each run a small web service, and `deployctl`
-//! driving them; every claim that is printed was checked.
+//! A real ZooKeeper, three real agents that each run a small web service and drain it with a packet
+//! filter of their own, `deployctl` driving them, and clients who count what fails; every claim that
+//! is printed was checked.
 //!
 //! ```text
 //! <temporary directory>/deployd-demo-XXXXXX/
@@ -12,15 +13,18 @@
 //!     host-1/state/               state_dir
 //!     host-1/srv/                 dir of the service: releases, current
 //!     host-1/supervisor.sock      where the agent asks for restarts
-//!     host-1/hello@20001.service.log
+//!     host-1/hello@8001.service.log
 //! ```
 
 mod builds;
 mod claims;
+mod door;
 mod farm;
+mod ground;
 mod host;
 pub(crate) mod http;
 pub(crate) mod launch;
+mod network;
 mod ports;
 mod processes;
 pub(crate) mod restart;
@@ -29,6 +33,8 @@ mod screen;
 mod story;
 mod supervisor;
 pub(crate) mod sweep;
+mod traffic;
+pub(crate) mod trial;
 mod typed;
 pub(crate) mod web;
 pub(crate) mod zookeeper;
@@ -40,7 +46,9 @@ use std::sync::Arc;
 use anyhow::Result;
 use clap::Args;
 
-use self::farm::Farm;
+use self::door::Door;
+use self::farm::{Farm, Start};
+use self::ground::Ground;
 use self::sandbox::Sandbox;
 use self::screen::Screen;
 use crate::debian;
@@ -55,6 +63,9 @@ pub(crate) struct Options {
     /// Leave everything running until Ctrl-C, to play on
     #[arg(long)]
     keep: bool,
+    /// Restart instances undrained, to see how many requests that costs
+    #[arg(long)]
+    no_drain: bool,
 }
 
 /// Runs the demo. Nothing is left of it, however it ends.
@@ -69,6 +80,11 @@ pub(crate) fn run(options: &Options, own_program: &Path) -> Result<ExitCode> {
         Profile::Debug
     })?;
 
+    // Before this process leaves the network of the machine, and before it has threads.
+    let doors = options.keep.then(doors).transpose()?;
+    let ground = Ground::find(options, own_program)?;
+    let doors = doors.filter(|_| ground.is_private());
+
     let sandbox = Sandbox::open(own_program)?;
     let screen = Arc::new(Screen::start());
     screen.line(&format!(
@@ -76,7 +92,12 @@ pub(crate) fn run(options: &Options, own_program: &Path) -> Result<ExitCode> {
         env!("CARGO_PKG_VERSION"),
         sandbox.dir().display()
     ));
-    let farm = Farm::start(&sandbox, &screen, &programs)?;
+    let start = Start {
+        sandbox: &sandbox,
+        screen: &screen,
+        programs: &programs,
+    };
+    let farm = Farm::start(&start, ground)?;
     let tally = match story::tell(&farm) {
         Ok(tally) => tally,
         Err(error) => {
@@ -88,14 +109,21 @@ pub(crate) fn run(options: &Options, own_program: &Path) -> Result<ExitCode> {
         }
     };
     screen.line(&format!(
-        "\n{} commands, {} claims checked, all held, in {:.0} s",
+        "\n{} commands, {} claims checked, all held; {} requests, {} failed; in {:.0} s",
         tally.commands,
         tally.claims,
+        tally.counted.requests,
+        tally.counted.failed,
         screen.seconds()
     ));
     if options.keep {
-        farm.invite();
+        farm.invite(doors)?;
         sandbox.stay();
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Returns the doors to ZooKeeper and to an instance.
+fn doors() -> Result<[Door; 2]> {
+    Ok([Door::make()?, Door::make()?])
 }

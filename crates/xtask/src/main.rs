@@ -7,6 +7,7 @@ mod ci;
 mod debian;
 mod demo;
 mod fleet;
+mod netns;
 mod tidy;
 mod tool;
 
@@ -20,6 +21,7 @@ use clap::Parser;
 use crate::demo::launch::Launch;
 use crate::demo::restart::Ask;
 use crate::demo::sweep::Sweep;
+use crate::demo::trial::Trial;
 use crate::demo::web::Web;
 
 #[derive(Debug, Parser)]
@@ -49,6 +51,8 @@ enum Task {
     #[command(hide = true)]
     DemoSweep(Sweep),
     #[command(hide = true)]
+    DemoTrial(Trial),
+    #[command(hide = true)]
     DemoWeb(Web),
 }
 
@@ -76,6 +80,7 @@ fn run(task: Task) -> Result<ExitCode> {
         Task::DemoLaunch(launch) => launch.exec(),
         Task::DemoRestart(ask) => ask.run(),
         Task::DemoSweep(sweep) => sweep.run(),
+        Task::DemoTrial(trial) => trial.run(),
         Task::DemoWeb(web) => web.run(),
     }
 }

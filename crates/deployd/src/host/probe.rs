@@ -68,7 +68,7 @@ pub(crate) async fn http(
     };
     let answer = timeout(limit, ask).await;
     let result =
-        answer.unwrap_or_else(|_| Err(format!("no answer within {} s", limit.as_secs_f64())));
+        answer.unwrap_or_else(|_| Err(format!("no answer within {} s", in_seconds(limit))));
     result.map_err(|why| format!("{url}: {why}"))
 }
 
@@ -82,6 +82,11 @@ async fn body(mut answer: reqwest::Response) -> Result<String, String> {
         }
     }
     Ok(String::from_utf8_lossy(&body).into_owned())
+}
+
+/// To a tenth: what is left of a deadline is told to the nanosecond else.
+fn in_seconds(limit: Duration) -> f64 {
+    (limit.as_secs_f64() * 10.0).round() / 10.0
 }
 
 /// The innermost cause: "connection refused" tells more than "error sending request".
@@ -107,7 +112,7 @@ pub(crate) async fn tcp(
         Ok(Err(error)) => Err(format!("{address}: {error}")),
         Err(_) => Err(format!(
             "{address}: no connection within {} s",
-            limit.as_secs_f64()
+            in_seconds(limit)
         )),
     }
 }

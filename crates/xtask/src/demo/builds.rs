@@ -1,7 +1,7 @@
 //! The builds of the service `hello`, and the server that they come from.
 
 use std::fs::{self, File};
-use std::net::{Ipv4Addr, TcpListener};
+use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -30,7 +30,7 @@ pub(crate) const V2: Build = Build {
     greeting: "good morning from v2\n",
     settings: WHOLE,
 };
-/// Somebody forgot the settings: its `/healthz` answers 500.
+/// Somebody forgot the settings: it answers everything with 500.
 pub(crate) const V3: Build = Build {
     name: "v3",
     greeting: "good day from v3\n",
@@ -67,14 +67,15 @@ pub(crate) struct BuildServer {
 
 impl BuildServer {
     /// Packs every build, and serves them.
-    pub(crate) fn start(dir: &Path) -> Result<BuildServer> {
+    pub(crate) fn start(dir: &Path, address: SocketAddr) -> Result<BuildServer> {
         fs::create_dir(dir).with_context(|| format!("failed to make {}", dir.display()))?;
         for build in ALL {
             let path = dir.join(archive_name(build));
             pack(build, &path).with_context(|| format!("failed to pack {}", path.display()))?;
         }
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("failed to listen")?;
-        let url = format!("http://{}/", listener.local_addr()?);
+        let listener =
+            TcpListener::bind(address).with_context(|| format!("failed to listen on {address}"))?;
+        let url = format!("http://{address}/");
         let served = dir.to_owned();
         http::serve(listener, move |path| file(&served, path));
         Ok(BuildServer {

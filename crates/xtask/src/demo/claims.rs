@@ -1,5 +1,6 @@
 //! What the demo claims, looked up where it shows: over HTTP, on disk, and in ZooKeeper.
 
+use std::collections::BTreeMap;
 use std::fs;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -9,14 +10,17 @@ use super::builds::Build;
 use super::farm::Farm;
 use super::host::Host;
 use super::http;
+use super::traffic::Counted;
+use crate::{netns, tool};
 
 /// Checks that each host serves its build, and says so: its instances over HTTP, its `current`,
 /// its report. Returns the claim.
 pub(crate) fn served(farm: &Farm, builds: [Build; 3]) -> Result<String> {
+    let znodes = znodes(farm)?;
     for (host, build) in farm.hosts.iter().zip(builds) {
         on_disk(host, build)?;
         over_http(host, build)?;
-        reported(farm, host, build)?;
+        reported(&znodes, host, build)?;
     }
     let words: Vec<String> = farm
         .hosts
@@ -51,28 +55,23 @@ fn on_disk(host: &Host, build: Build) -> Result<()> {
 }
 
 fn over_http(host: &Host, build: Build) -> Result<()> {
-    for port in &host.ports {
-        let answer = http::fetch(*port, "/")?;
+    for address in host.site.instances() {
+        let answer = http::fetch(address, "/")?;
         let greeting = String::from_utf8_lossy(&answer.body);
         ensure!(
             answer.status == 200 && greeting == build.greeting,
-            "{} port {port} answers {} {greeting:?}, not {:?}",
-            host.name,
+            "{address} answers {} {greeting:?}, not {:?}",
             answer.status,
             build.greeting
         );
-        let health = http::fetch(*port, "/healthz")?.status;
-        ensure!(
-            health == 200,
-            "{} port {port} answers {health} at /healthz",
-            host.name
-        );
+        let health = http::fetch(address, "/healthz")?.status;
+        ensure!(health == 200, "{address} answers {health} at /healthz");
     }
     Ok(())
 }
 
-fn reported(farm: &Farm, host: &Host, build: Build) -> Result<()> {
-    let report = report(farm, host)?;
+fn reported(znodes: &BTreeMap<String, Value>, host: &Host, build: Build) -> Result<()> {
+    let report = report(znodes, host)?;
     for key in ["current", "serving"] {
         let found = &report[key];
         ensure!(
@@ -87,8 +86,9 @@ fn reported(farm: &Farm, host: &Host, build: Build) -> Result<()> {
 
 /// Checks that each host reports this phase. Returns the claim.
 pub(crate) fn phases(farm: &Farm, phases: [&str; 3]) -> Result<String> {
+    let znodes = znodes(farm)?;
     for (host, phase) in farm.hosts.iter().zip(phases) {
-        let found = report(farm, host)?["phase"].clone();
+        let found = &report(&znodes, host)?["phase"];
         ensure!(
             found == phase,
             "{} reports the phase {found}, not {phase}",
@@ -122,7 +122,7 @@ pub(crate) fn prepared(farm: &Farm, build: Build) -> Result<String> {
 
 /// Checks why the host's deployment failed. Returns the claim.
 pub(crate) fn failed_because(farm: &Farm, host: &Host, word: &str) -> Result<String> {
-    let error = report(farm, host)?["error"].clone();
+    let error = report(&znodes(farm)?, host)?["error"].clone();
     let told = error.to_string();
     ensure!(
         told.contains(word),
@@ -155,32 +155,18 @@ pub(crate) struct Stored<'a> {
 
 /// Checks the znodes. Returns the claim.
 pub(crate) fn stored(farm: &Farm, expected: Stored) -> Result<String> {
-    let found = farm.terminal.ask(&["inspect", "hello"])?;
-    let znodes = found["znodes"]
-        .as_array()
-        .context("inspect shows no znodes")?;
-    let below = |znode: &Value| {
-        let path = znode["path"].as_str().unwrap_or_default();
-        path.split_once("/hello/")
-            .map(|(_, below)| below.to_owned())
-    };
-    let target = |name: &str| {
-        let znode = znodes
-            .iter()
-            .find(|znode| below(znode).as_deref() == Some(name))?;
-        znode["data"]["build"].as_str()
-    };
+    let znodes = znodes(farm)?;
+    let target = |name: &str| znodes.get(name).and_then(|data| data["build"].as_str());
     let (fleet, canary) = (target("enabled"), target("enabled/canary"));
     ensure!(fleet == Some(expected.fleet.name), "enabled is {fleet:?}");
     ensure!(
         canary == expected.canary.map(|build| build.name),
         "enabled/canary is {canary:?}"
     );
-    let is_lease = |znode: &&Value| below(znode).is_some_and(|path| path.starts_with("leases/"));
     let leases: Vec<&str> = znodes
         .iter()
-        .filter(is_lease)
-        .map(|znode| znode["data"]["host"].as_str().unwrap_or("?"))
+        .filter(|(path, _)| path.starts_with("leases/"))
+        .map(|(_, data)| data["host"].as_str().unwrap_or("?"))
         .collect();
     ensure!(
         leases == expected.leases,
@@ -199,12 +185,77 @@ pub(crate) fn stored(farm: &Farm, expected: Stored) -> Result<String> {
     ))
 }
 
-fn report(farm: &Farm, host: &Host) -> Result<Value> {
-    let found = farm.terminal.ask(&["host", "show", &host.name])?;
-    let services = found["services"].as_array().into_iter().flatten();
-    let mut of_hello = services.filter(|service| service["service"] == "hello");
-    match of_hello.next() {
-        Some(service) if service["alive"] == true => Ok(service["report"].clone()),
-        _ => bail!("{} has no agent that runs hello: {found}", host.name),
+/// Checks that each host had its packet filter drain, and that nothing is drained any more.
+/// Returns the claim.
+pub(crate) fn undrained(farm: &Farm) -> Result<String> {
+    for host in &farm.hosts {
+        for program in netns::packet_filters() {
+            let rules = host
+                .site
+                .within(|| tool::output(netns::tool(program).args(["-w", "5", "-S"])))?;
+            ensure!(
+                rules.lines().any(|line| line == "-N DEPLOYD-DRAIN"),
+                "{program} on {} has no chain of deployd",
+                host.name
+            );
+            let left = rules
+                .lines()
+                .find(|line| line.starts_with("-A DEPLOYD-DRAIN "));
+            ensure!(left.is_none(), "{} still has {left:?}", host.name);
+        }
     }
+    Ok("in the packet filters: every host has drained, and nothing is drained any more".to_owned())
+}
+
+/// Checks that no request failed, and that instances were drained under way: they refused what
+/// others then took. Returns the claim.
+pub(crate) fn none_failed(counted: &Counted) -> Result<String> {
+    ensure!(counted.failed == 0, "{}", counted.describe());
+    ensure!(
+        counted.refused > 0,
+        "{} requests, and none met a drained instance",
+        counted.requests
+    );
+    Ok(format!(
+        "{} requests, 0 failed; {} met a drained instance, and the balancer asked the next",
+        counted.requests, counted.refused
+    ))
+}
+
+/// Checks that requests failed. Returns the claim.
+pub(crate) fn some_failed(counted: &Counted) -> Result<String> {
+    ensure!(
+        counted.failed > 0,
+        "{} requests, and none failed: the count shows nothing",
+        counted.requests
+    );
+    Ok(format!(
+        "{}\n            this is what draining is for: without --no-drain it is 0",
+        counted.describe()
+    ))
+}
+
+/// Returns the data of the service's znodes, by their paths below it. All at once: the demo looks at
+/// them after each command.
+fn znodes(farm: &Farm) -> Result<BTreeMap<String, Value>> {
+    let found = farm.terminal.ask(&["inspect", "hello"])?;
+    let znodes = found["znodes"]
+        .as_array()
+        .context("inspect shows no znodes")?;
+    let below = |znode: &Value| {
+        let (_, below) = znode["path"].as_str()?.split_once("/hello/")?;
+        Some((below.to_owned(), znode["data"].clone()))
+    };
+    Ok(znodes.iter().filter_map(below).collect())
+}
+
+fn report<'a>(znodes: &'a BTreeMap<String, Value>, host: &Host) -> Result<&'a Value> {
+    let path = format!("hosts/{}", host.name);
+    ensure!(
+        znodes.contains_key(&format!("{path}/alive")),
+        "{} has no agent that is alive",
+        host.name
+    );
+    let report = znodes.get(&path);
+    report.with_context(|| format!("{} has no report", host.name))
 }

@@ -1,5 +1,6 @@
 //! All that the demo runs: ZooKeeper, a server of builds, three hosts.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::{env, fs};
@@ -7,14 +8,15 @@ use std::{env, fs};
 use anyhow::{Context, Result};
 
 use super::builds::BuildServer;
+use super::door::Door;
+use super::ground::{Draining, Ground};
 use super::host::{Host, Setting};
+use super::processes::Process;
 use super::sandbox::Sandbox;
 use super::screen::Screen;
 use super::typed::Terminal;
-use super::{builds, ports, zookeeper};
+use super::{builds, network, zookeeper};
 
-const HOSTS: [&str; 3] = ["host-1", "host-2", "host-3"];
-const INSTANCES_PER_HOST: usize = 2;
 /// How much of a log is shown where something failed.
 const LOG_LINES_MAX: usize = 15;
 
@@ -25,76 +27,125 @@ pub(crate) struct Farm {
     pub(crate) builds: BuildServer,
     pub(crate) terminal: Terminal,
     pub(crate) screen: Arc<Screen>,
+    pub(crate) draining: Draining,
+    zookeeper: SocketAddr,
+    agents: Vec<Arc<Process>>,
     programs: PathBuf,
 }
 
+/// What a farm is started with.
+#[derive(Debug)]
+pub(crate) struct Start<'a> {
+    pub(crate) sandbox: &'a Sandbox,
+    pub(crate) screen: &'a Arc<Screen>,
+    /// Where deployd and deployctl are.
+    pub(crate) programs: &'a Path,
+}
+
 impl Farm {
-    /// Starts everything, below the sandbox; `programs` is where deployd and deployctl are.
-    pub(crate) fn start(sandbox: &Sandbox, screen: &Arc<Screen>, programs: &Path) -> Result<Farm> {
-        let dir = sandbox.dir();
-        let ports = ports::free(1 + HOSTS.len() * INSTANCES_PER_HOST)?;
-        let (zookeeper_port, instance_ports) = ports.split_first().context("no free ports")?;
-        let version =
-            zookeeper::start(sandbox.processes(), &dir.join("zookeeper"), *zookeeper_port)?;
-        let zookeeper = format!("127.0.0.1:{zookeeper_port}");
+    /// Starts everything, below the sandbox.
+    pub(crate) fn start(start: &Start, ground: Ground) -> Result<Farm> {
+        let (processes, screen) = (start.sandbox.processes(), start.screen);
+        let dir = start.sandbox.dir();
+        screen.started("network", &ground.describe());
+        let zookeeper = ground.zookeeper;
+        let version = zookeeper::start(processes, &dir.join("zookeeper"), zookeeper)?;
         screen.started("zookeeper", &format!("{version} at {zookeeper}"));
 
-        let builds = BuildServer::start(&dir.join("builds"))?;
+        let builds = BuildServer::start(&dir.join("builds"), ground.builds)?;
         let last = builds::ALL.last().map_or("", |build| build.name);
         screen.started("builds", &format!("hello v1 to {last} at {}", builds.url));
 
-        let deployd = programs.join("deployd");
         let setting = Setting {
-            zookeeper: &zookeeper,
+            zookeeper: &zookeeper.to_string(),
             builds_url: &builds.url,
-            deployd: &deployd,
-            processes: sandbox.processes(),
+            deployd: &start.programs.join("deployd"),
+            drain: ground.draining.settings(),
+            processes,
         };
-        let mut hosts = Vec::new();
-        for (name, ports) in HOSTS.iter().zip(instance_ports.chunks(INSTANCES_PER_HOST)) {
-            let host = Host::new(dir, name, ports);
-            host.start(&setting)?;
-            hosts.push(host);
-        }
+        let hosts: Vec<Host> = ground
+            .sites
+            .into_iter()
+            .map(|site| Host::new(dir, site))
+            .collect();
+        let agents = hosts.iter().map(|host| host.start(&setting));
+        let agents = agents.collect::<Result<_>>()?;
+        let names: Vec<String> = hosts
+            .iter()
+            .map(|host| format!("{} {}", host.name, host.site.address))
+            .collect();
         let text = format!(
             "{}: one deployd and two instances of hello each",
-            HOSTS.join(", ")
+            names.join(", ")
         );
         screen.started("hosts", &text);
         let terminal = Terminal {
-            processes: Arc::clone(sandbox.processes()),
+            processes: Arc::clone(processes),
             screen: Arc::clone(screen),
-            deployctl: programs.join("deployctl"),
+            deployctl: start.programs.join("deployctl"),
             dir: builds.dir.clone(),
-            zookeeper,
+            zookeeper: zookeeper.to_string(),
         };
-        let (screen, programs) = (Arc::clone(screen), programs.to_owned());
         Ok(Farm {
             hosts,
             builds,
             terminal,
-            screen,
-            programs,
+            screen: Arc::clone(screen),
+            draining: ground.draining,
+            zookeeper,
+            agents,
+            programs: start.programs.to_owned(),
         })
     }
 
-    /// Prints what to type to play on.
-    pub(crate) fn invite(&self) {
-        let port = self.hosts[0].ports[0];
+    /// Returns the addresses of all instances.
+    pub(crate) fn instances(&self) -> impl Iterator<Item = SocketAddr> {
+        self.hosts.iter().flat_map(|host| host.site.instances())
+    }
+
+    /// Prints what to type to play on; the doors lead into a private network.
+    pub(crate) fn invite(&self, doors: Option<[Door; 2]>) -> Result<()> {
+        let mut instance = self.instances().next().context("there is no instance")?;
+        let mut zookeeper = self.zookeeper;
+        let mut look = String::new();
+        if let Some([to_zookeeper, to_instance]) = doors {
+            zookeeper = to_zookeeper.open(zookeeper)?;
+            instance = to_instance.open(instance)?;
+            if let Draining::Iptables = self.draining {
+                look = self.look_at_rules();
+            }
+        }
         let last = builds::archive_name(builds::V5);
         self.screen.line(&format!(
             "\nstill running. in another terminal:\n\n  \
-             export PATH={}:$PATH DEPLOYCTL_ZK={}\n  \
+             export PATH={}:$PATH DEPLOYCTL_ZK={zookeeper}\n  \
              deployctl status --hosts\n  \
              deployctl build add hello v5 --url {}{last} --file {}\n  \
              deployctl canary hello v5\n  \
-             curl http://127.0.0.1:{port}/\n\n\
+             curl http://{instance}/\n{look}\n\
              ctrl-c stops everything and removes its directory",
             self.programs.display(),
-            self.terminal.zookeeper,
             self.builds.url,
             self.builds.dir.join(&last).display(),
         ));
+        Ok(())
+    }
+
+    /// Returns the lines that show what host-1 refuses while it drains.
+    fn look_at_rules(&self) -> String {
+        let Some(agent) = self.agents.first() else {
+            return String::new();
+        };
+        let user = match network::has_own_users() {
+            true => " --user --preserve-credentials",
+            false => "",
+        };
+        format!(
+            "\n  # what {} refuses; a rule is there while an instance is drained\n  \
+             nsenter --target {}{user} --net /usr/sbin/iptables -S DEPLOYD-DRAIN\n",
+            self.hosts.first().map_or("it", |host| host.name),
+            agent.id()
+        )
     }
 
     /// Prints the last lines of every agent's log.

@@ -8,14 +8,15 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use nix::unistd::{Uid, User};
 
+use super::ground::Site;
 use super::processes::{Process, Processes};
 use super::supervisor::Supervisor;
 
-/// A host, and the ports of its instances.
+/// A host, and where it is.
 #[derive(Debug)]
 pub(crate) struct Host {
-    pub(crate) name: String,
-    pub(crate) ports: Vec<u16>,
+    pub(crate) name: &'static str,
+    pub(crate) site: Site,
     dir: PathBuf,
 }
 
@@ -25,16 +26,18 @@ pub(crate) struct Setting<'a> {
     pub(crate) zookeeper: &'a str,
     pub(crate) builds_url: &'a str,
     pub(crate) deployd: &'a Path,
+    /// `[service.drain]`: its method, and what the balancer needs to see an instance up again.
+    pub(crate) drain: &'a str,
     pub(crate) processes: &'a Arc<Processes>,
 }
 
 impl Host {
     /// Returns a host below `parent`. Nothing is started.
-    pub(crate) fn new(parent: &Path, name: &str, ports: &[u16]) -> Host {
+    pub(crate) fn new(parent: &Path, site: Site) -> Host {
         Host {
-            name: name.to_owned(),
-            ports: ports.to_vec(),
-            dir: parent.join(name),
+            name: site.name,
+            dir: parent.join(site.name),
+            site,
         }
     }
 
@@ -50,42 +53,51 @@ impl Host {
 
     /// Returns the logs of the instances.
     pub(crate) fn instance_logs(&self) -> Vec<PathBuf> {
-        self.ports
+        self.site
+            .ports
             .iter()
             .map(|port| self.dir.join(format!("{}.log", unit(*port))))
             .collect()
     }
 
-    /// Makes the directories, and starts the supervisor and the agent.
+    /// Makes the directories, and starts the supervisor and the agent, in the network of the host.
     pub(crate) fn start(&self, setting: &Setting) -> Result<Arc<Process>> {
         for dir in [self.service_dir(), self.dir.join("state")] {
             fs::create_dir_all(&dir)
                 .with_context(|| format!("failed to make {}", dir.display()))?;
         }
-        Supervisor {
-            processes: Arc::clone(setting.processes),
-            service_dir: self.service_dir(),
-            log_dir: self.dir.clone(),
-            instances: self.ports.iter().map(|port| (unit(*port), *port)).collect(),
-        }
-        .start(&self.socket())?;
         let config = self.dir.join("deployd.toml");
         fs::write(&config, self.config_text(setting))
             .with_context(|| format!("failed to write {}", config.display()))?;
         let log = self.agent_log();
         let log =
             File::create(&log).with_context(|| format!("failed to make {}", log.display()))?;
-        setting.processes.start(
-            &format!("deployd of {}", self.name),
-            setting.deployd,
-            |command| {
-                command.args(["run", "--config"]).arg(&config);
-                command
-                    .stdin(Stdio::null())
-                    .stdout(Stdio::null())
-                    .stderr(log);
-            },
-        )
+        let supervisor = Supervisor {
+            processes: Arc::clone(setting.processes),
+            service_dir: self.service_dir(),
+            log_dir: self.dir.clone(),
+            listen: self.site.listen,
+            instances: self.units(),
+        };
+        self.site.within(|| {
+            supervisor.start(&self.socket())?;
+            setting.processes.start(
+                &format!("deployd of {}", self.name),
+                setting.deployd,
+                |command| {
+                    command.args(["run", "--config"]).arg(&config);
+                    command
+                        .stdin(Stdio::null())
+                        .stdout(Stdio::null())
+                        .stderr(log);
+                },
+            )
+        })
+    }
+
+    fn units(&self) -> Vec<(String, u16)> {
+        let ports = self.site.ports.iter();
+        ports.map(|port| (unit(*port), *port)).collect()
     }
 
     fn socket(&self) -> PathBuf {
@@ -94,9 +106,9 @@ impl Host {
 
     fn config_text(&self, setting: &Setting) -> String {
         let instances: Vec<String> = self
-            .ports
+            .units()
             .iter()
-            .map(|port| format!("{{ unit = {:?}, port = {port} }}", unit(*port)))
+            .map(|(unit, port)| format!("{{ unit = {unit:?}, port = {port} }}"))
             .collect();
         format!(
             r#"[agent]
@@ -105,7 +117,7 @@ state_dir = {state_dir:?}
 
 [zookeeper]
 hosts = [{zookeeper:?}]
-session_timeout_s = 4
+session_timeout_s = 10
 
 [builds]
 sources = [{builds_url:?}]
@@ -128,12 +140,11 @@ instances = [{instances}]
   timeout_s = 10
 
   [service.drain]
-  method = "none"
-  settle_s = 0
+{drain}
 
   [service.probe]
   http = "http://127.0.0.1:{{port}}/healthz"
-  interval_s = 0.2
+  interval_s = 0.1
   successes = 2
   timeout_s = 2
 
@@ -143,6 +154,7 @@ format = "text"
             host = self.name,
             state_dir = self.dir.join("state"),
             zookeeper = setting.zookeeper,
+            drain = setting.drain,
             builds_url = setting.builds_url,
             service_dir = self.service_dir(),
             user = own_user(),

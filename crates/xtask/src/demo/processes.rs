@@ -102,6 +102,11 @@ impl Process {
         lock(&self.child).try_wait().ok().flatten()
     }
 
+    /// Returns its number.
+    pub(crate) fn id(&self) -> u32 {
+        lock(&self.child).id()
+    }
+
     /// Asks the process to end, waits, and kills it where it does not.
     pub(crate) fn end(&self) {
         self.signal(Signal::SIGTERM);

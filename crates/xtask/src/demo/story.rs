@@ -8,6 +8,8 @@ use anyhow::{Result, ensure};
 use super::builds::{self, Build, V1, V2, V3, V4};
 use super::claims::{self, Stored};
 use super::farm::Farm;
+use super::ground::Draining;
+use super::traffic::{self, Counted, Traffic};
 
 /// Exit codes of deployctl.
 const DONE: i32 = 0;
@@ -21,43 +23,59 @@ const GIVE_BACK_LIMIT: Duration = Duration::from_secs(2);
 pub(crate) struct Tally {
     pub(crate) commands: u32,
     pub(crate) claims: u32,
+    pub(crate) counted: Counted,
 }
 
-/// Tells the whole story; an error is a claim that did not hold.
+/// Tells the whole story, or what of it shows what draining is for; an error is a claim that did not
+/// hold.
 pub(crate) fn tell(farm: &Farm) -> Result<Tally> {
+    let is_whole = !matches!(farm.draining, Draining::NotWanted);
     let mut teller = Teller {
         farm,
+        traffic: None,
+        act: 0,
+        acts: if is_whole { 5 } else { 3 },
         tally: Tally::default(),
     };
     teller.first_build()?;
     teller.canary_and_promotion()?;
     teller.bad_build()?;
-    teller.staged_build()?;
-    teller.looking_back()?;
+    if is_whole {
+        teller.staged_build()?;
+        teller.looking_back()?;
+    }
+    teller.counted_in_all()?;
     Ok(teller.tally)
 }
 
 struct Teller<'a> {
     farm: &'a Farm,
+    traffic: Option<Traffic>,
+    act: u32,
+    acts: u32,
     tally: Tally,
 }
 
 impl Teller<'_> {
     fn first_build(&mut self) -> Result<()> {
-        self.farm.screen.act("1 of 5  the first build");
+        self.begins("the first build");
         self.types(&["init"], DONE)?;
         self.registers(V1)?;
+        self.types(&["policy", "hello", "restart_concurrency=2"], DONE)?;
         self.types(&["deploy", "hello", "v1"], DONE)?;
         self.holds(claims::served(self.farm, [V1, V1, V1]))?;
         self.stored(Stored {
             fleet: V1,
             canary: None,
             leases: &[],
-        })
+        })?;
+        self.traffic = Some(Traffic::start(self.farm.instances()));
+        self.farm.screen.started("traffic", &traffic::describe());
+        Ok(())
     }
 
     fn canary_and_promotion(&mut self) -> Result<()> {
-        self.farm.screen.act("2 of 5  a canary, then the fleet");
+        self.begins("a canary, then the fleet");
         self.types(&["host", "role", "host-1", "hello", "canary"], DONE)?;
         self.registers(V2)?;
         self.types(&["canary", "hello", "v2", "-m", "new greeting"], DONE)?;
@@ -74,13 +92,12 @@ impl Teller<'_> {
             fleet: V2,
             canary: None,
             leases: &[],
-        })
+        })?;
+        self.counted_so_far()
     }
 
     fn bad_build(&mut self) -> Result<()> {
-        self.farm
-            .screen
-            .act("3 of 5  a bad build is taken back by the host itself");
+        self.begins("a bad build is taken back by the host itself");
         self.registers(V3)?;
         self.types(&["canary", "hello", "v3", "-m", "good day"], FAILED)?;
         self.holds(claims::served(self.farm, [V2, V2, V2]))?;
@@ -102,13 +119,12 @@ impl Teller<'_> {
             canary: None,
             leases: &[],
         })?;
-        self.types(&["deploy", "hello", "v3"], REFUSED)
+        self.types(&["deploy", "hello", "v3"], REFUSED)?;
+        self.counted_so_far()
     }
 
     fn staged_build(&mut self) -> Result<()> {
-        self.farm
-            .screen
-            .act("4 of 5  a build made ready beforehand");
+        self.begins("a build made ready beforehand");
         self.registers(V4)?;
         self.types(&["stage", "hello", "v4"], DONE)?;
         self.holds(claims::prepared(self.farm, V4))?;
@@ -119,13 +135,57 @@ impl Teller<'_> {
             fleet: V4,
             canary: None,
             leases: &[],
-        })
+        })?;
+        if let Draining::Iptables = self.farm.draining {
+            self.holds(claims::undrained(self.farm))?;
+        }
+        self.counted_so_far()
     }
 
     fn looking_back(&mut self) -> Result<()> {
-        self.farm.screen.act("5 of 5  what ZooKeeper knows");
+        self.begins("what ZooKeeper knows");
         self.types(&["inspect", "hello/enabled"], DONE)?;
         self.types(&["history", "hello"], DONE)
+    }
+
+    fn begins(&mut self, title: &str) {
+        self.act += 1;
+        let (act, acts) = (self.act, self.acts);
+        self.farm.screen.act(&format!("{act} of {acts}  {title}"));
+    }
+
+    /// Says what became of the traffic so far; where instances are drained nothing may fail.
+    fn counted_so_far(&mut self) -> Result<()> {
+        let Some(traffic) = &self.traffic else {
+            return Ok(());
+        };
+        if self.act == self.acts {
+            // What became of all of it comes next.
+            return Ok(());
+        }
+        let counted = traffic.counted();
+        match self.farm.draining {
+            Draining::Iptables => self.holds(claims::none_failed(&counted)),
+            Draining::NotWanted | Draining::Forbidden(_) => {
+                self.farm.screen.started("traffic", &counted.describe());
+                Ok(())
+            }
+        }
+    }
+
+    /// Ends the traffic and says what became of it: without draining something must have failed, else
+    /// the count means nothing.
+    fn counted_in_all(&mut self) -> Result<()> {
+        let Some(traffic) = self.traffic.take() else {
+            return Ok(());
+        };
+        let counted = traffic.end();
+        self.tally.counted = counted.clone();
+        match self.farm.draining {
+            Draining::Iptables => self.holds(claims::none_failed(&counted)),
+            Draining::NotWanted => self.holds(claims::some_failed(&counted)),
+            Draining::Forbidden(_) => Ok(()),
+        }
     }
 
     fn registers(&mut self, build: Build) -> Result<()> {

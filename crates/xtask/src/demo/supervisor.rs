@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Write};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -28,12 +29,15 @@ pub(crate) struct Supervisor {
     pub(crate) service_dir: PathBuf,
     /// Where the instances' logs go.
     pub(crate) log_dir: PathBuf,
+    /// The address that instances listen on.
+    pub(crate) listen: Ipv4Addr,
     /// The units that there are, and their ports.
     pub(crate) instances: Vec<(String, u16)>,
 }
 
 impl Supervisor {
-    /// Listens on the socket, and serves for as long as the process lives.
+    /// Listens on the socket, and serves for as long as the process lives. Instances are in the
+    /// network that the caller is in now.
     pub(crate) fn start(self, socket: &Path) -> Result<()> {
         let listener = UnixListener::bind(socket)
             .with_context(|| format!("failed to listen on {}", socket.display()))?;
@@ -90,7 +94,7 @@ impl Supervisor {
         self.processes
             .start(unit, &release.join("bin/start"), |command| {
                 command
-                    .env("PORT", port.to_string())
+                    .env("LISTEN", SocketAddr::from((self.listen, port)).to_string())
                     .env("HELLO_WEB", self.processes.own_program())
                     .current_dir(&release)
                     .stdin(Stdio::null())

@@ -1,8 +1,8 @@
-//! A ZooKeeper of the demo's own: Debian's server, on a free port of the loopback address.
+//! A ZooKeeper of the demo's own: Debian's server.
 
 use std::fs::{self, File};
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::thread;
@@ -22,10 +22,10 @@ const ANSWER_LIMIT: Duration = Duration::from_millis(200);
 const POLL: Duration = Duration::from_millis(20);
 
 /// Starts the server, waits until it serves, and returns its version.
-pub(crate) fn start(processes: &Processes, dir: &Path, port: u16) -> Result<String> {
+pub(crate) fn start(processes: &Processes, dir: &Path, address: SocketAddr) -> Result<String> {
     fs::create_dir(dir).with_context(|| format!("failed to make {}", dir.display()))?;
     let config = dir.join("zoo.cfg");
-    fs::write(&config, config_text(dir, port))
+    fs::write(&config, config_text(dir, address))
         .with_context(|| format!("failed to write {}", config.display()))?;
     let log = dir.join("zookeeper.log");
     let log_file =
@@ -46,7 +46,7 @@ pub(crate) fn start(processes: &Processes, dir: &Path, port: u16) -> Result<Stri
             .stdout(Stdio::null())
             .stderr(log_file);
     })?;
-    wait_until_ready(&process, port).with_context(|| {
+    wait_until_ready(&process, address).with_context(|| {
         format!(
             "ZooKeeper did not start: {}",
             fs::read_to_string(&log).unwrap_or_default()
@@ -54,18 +54,20 @@ pub(crate) fn start(processes: &Processes, dir: &Path, port: u16) -> Result<Stri
     })
 }
 
-fn config_text(dir: &Path, port: u16) -> String {
+fn config_text(dir: &Path, address: SocketAddr) -> String {
     let data = dir.join("data");
     // Without the last lines the server takes port 8080 too, and few connections of one address.
     format!(
         "tickTime=500\n\
          dataDir={}\n\
-         clientPort={port}\n\
-         clientPortAddress=127.0.0.1\n\
+         clientPort={}\n\
+         clientPortAddress={}\n\
          4lw.commands.whitelist=srvr\n\
          admin.enableServer=false\n\
          maxClientCnxns=0\n",
-        data.display()
+        data.display(),
+        address.port(),
+        address.ip()
     )
 }
 
@@ -91,10 +93,10 @@ pub(crate) fn class_path() -> Result<String> {
     Ok(jars.join(":"))
 }
 
-fn wait_until_ready(process: &Process, port: u16) -> Result<String> {
+fn wait_until_ready(process: &Process, address: SocketAddr) -> Result<String> {
     let deadline = Instant::now() + READY_LIMIT;
     loop {
-        if let Ok(answer) = ask(port)
+        if let Ok(answer) = ask(address)
             && let Some(version) = version_if_serving(&answer)
         {
             return Ok(version.to_owned());
@@ -109,8 +111,7 @@ fn wait_until_ready(process: &Process, port: u16) -> Result<String> {
     }
 }
 
-fn ask(port: u16) -> Result<String> {
-    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+fn ask(address: SocketAddr) -> Result<String> {
     let mut stream = TcpStream::connect_timeout(&address, ANSWER_LIMIT)?;
     stream.set_read_timeout(Some(ANSWER_LIMIT))?;
     stream.write_all(b"srvr")?;

@@ -1,15 +1,15 @@
 //! Running commands on a host, or in the hub.
 
-use std::fs::{self, File};
+use std::fs;
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result, anyhow};
-use nix::sched::{CloneFlags, setns};
 
 use super::cgroup;
 use super::place::{HUB, HUB_ADDRESS, Place, ZOOKEEPER_PORT};
+use crate::netns::Netns;
 
 const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
@@ -80,15 +80,9 @@ fn rights_to_drop(leader: u32) -> Result<String> {
 
 fn become_in_hub<S: AsRef<str>>(place: &Place, command: &[S]) -> Result<ExitCode> {
     cgroup::join(&place.cgroup()?.join(HUB))?;
-    enter_network(&place.netns_file(HUB))?;
+    Netns::open(&place.netns_file(HUB))?.enter()?;
     let mut words = command.iter().map(AsRef::as_ref);
     let program = words.next().context("there is no command")?;
     let error = Command::new(program).args(words).exec();
     Err(anyhow!(error).context(format!("failed to start {program}")))
-}
-
-/// Moves this thread into a network.
-pub(crate) fn enter_network(netns: &Path) -> Result<()> {
-    let file = File::open(netns).with_context(|| format!("failed to open {}", netns.display()))?;
-    setns(file, CloneFlags::CLONE_NEWNET).context("failed to enter the network of the fleet")
 }

@@ -5,7 +5,10 @@ use std::process::Command;
 use anyhow::Result;
 
 use super::place::{HUB, HUB_ADDRESS, Place, host_address, host_number};
+use crate::netns::{Cable, Netns};
 use crate::tool;
+
+const BRIDGE: &str = "fleet";
 
 /// The states of a bridge's port: what the link reports to the host stays the same.
 const PORT_DISABLED: &str = "0";
@@ -13,27 +16,27 @@ const PORT_FORWARDING: &str = "3";
 
 /// Makes the bridge, in a namespace of its own.
 pub(crate) fn make_hub(place: &Place) -> Result<()> {
-    let hub = place.netns(HUB);
-    ip(&["netns", "add", &hub])?;
-    ip(&["-n", &hub, "link", "set", "lo", "up"])?;
-    ip(&["-n", &hub, "link", "add", "fleet", "type", "bridge"])?;
-    let address = format!("{HUB_ADDRESS}/24");
-    ip(&["-n", &hub, "addr", "add", &address, "dev", "fleet"])?;
-    ip(&["-n", &hub, "link", "set", "fleet", "up"])
+    let hub = make_named(place, HUB)?;
+    hub.add_bridge(BRIDGE, &format!("{HUB_ADDRESS}/24"))
 }
 
 /// Makes the namespace of a host, which has no packet filter rules, and its cable.
 pub(crate) fn make_host(place: &Place, host: &str) -> Result<()> {
-    let (hub, own) = (place.netns(HUB), place.netns(host));
     let address = format!("{}/24", host_address(host_number(host)?));
-    ip(&["netns", "add", &own])?;
-    ip(&[
-        "-n", &hub, "link", "add", host, "type", "veth", "peer", "name", "eth0", "netns", &own,
-    ])?;
-    ip(&["-n", &hub, "link", "set", host, "master", "fleet", "up"])?;
-    ip(&["-n", &own, "addr", "add", &address, "dev", "eth0"])?;
-    ip(&["-n", &own, "link", "set", "lo", "up"])?;
-    ip(&["-n", &own, "link", "set", "eth0", "up"])
+    let own = make_named(place, host)?;
+    let cable = Cable {
+        bridge: BRIDGE,
+        name: host,
+        address: &address,
+    };
+    Netns::open(&place.netns_file(HUB))?.lay(&cable, &own)
+}
+
+fn make_named(place: &Place, host: &str) -> Result<Netns> {
+    ip(&["netns", "add", &place.netns(host)])?;
+    let made = Netns::open(&place.netns_file(host))?;
+    made.raise_loopback()?;
+    Ok(made)
 }
 
 /// Takes a namespace away, if it is there, and with it the cable.
