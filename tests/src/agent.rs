@@ -54,6 +54,8 @@ pub struct Settings {
     pub host: String,
     /// Where deployd finds ZooKeeper; the test itself goes straight to the server.
     pub zookeeper: String,
+    /// Lines for `[zookeeper]`.
+    pub zookeeper_more: String,
     /// Lines for `[builds]`.
     pub builds: String,
     /// The root in ZooKeeper and the source of builds of another agent, to be its neighbour.
@@ -150,6 +152,7 @@ impl Agent {
         let mut settings = Settings {
             host: "h1".to_owned(),
             zookeeper: server.address(),
+            zookeeper_more: String::new(),
             builds: String::new(),
             beside: None,
             services: vec![ServiceSettings::new("web")],
@@ -298,6 +301,11 @@ impl Agent {
         self.child.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Returns the root of its tree in ZooKeeper.
+    pub fn root(&self) -> &Root {
+        &self.root
+    }
+
     /// Returns the service `web`.
     pub fn web(&self) -> Service<'_> {
         self.service("web")
@@ -362,11 +370,12 @@ impl Agent {
         } = &self.settings;
         let mut text = format!(
             "[agent]\nhost = \"{host}\"\nstate_dir = {state:?}\n\n\
-             [zookeeper]\nhosts = [\"{zookeeper}\"]\nroot = \"{root}\"\nsession_timeout_s = 4\n\n\
+             [zookeeper]\nhosts = [\"{zookeeper}\"]\nroot = \"{root}\"\nsession_timeout_s = 4\n{more}\n\
              [builds]\nsources = [\"{source}\"]\nallow_http = true\nmin_free_bytes = 0\n{builds}\n\
              [log]\nlevel = \"debug\"\nformat = \"json\"\n",
             state = self.path("state"),
             root = self.root.path(),
+            more = self.settings.zookeeper_more,
             source = match &self.settings.beside {
                 Some((_, source)) => source.clone(),
                 None => self.builds.source(),

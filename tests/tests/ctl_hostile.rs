@@ -12,17 +12,22 @@ async fn a_znode_that_nobody_may_read_is_said_to_be_protected() {
         return;
     };
     let mut config = deploy_zk::config::Config::new(&[&rig.server.address()]);
-    config.auth = Some(deploy_zk::config::DigestAuth {
+    let auth = deploy_zk::config::DigestAuth {
         user: "deploy".into(),
         password: "secret".into(),
-    });
-    config.acl = deploy_zk::config::Acl::Creator;
+    };
+    let own = [deploy_zk::acl::Grant::digest(
+        &auth,
+        deploy_zk::acl::Rights::ALL,
+    )];
+    config.auth = vec![auth];
     let owner = deploy_zk::zk::Zk::start(config);
     let path = format!("{}/secret", rig.root.path());
     owner
         .create(&path, b"", deploy_zk::znode::Mode::Persistent)
         .await
         .unwrap();
+    owner.set_acl(&path, &own).await.unwrap();
     rig.ctl("status secret").await.is(7).says(&[
         "error: not allowed to read",
         "(ZooKeeper: NoAuth)",

@@ -6,7 +6,8 @@ mod zk_rig;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use deploy_zk::config::{Acl, DigestAuth};
+use deploy_zk::acl::{Grant, Rights};
+use deploy_zk::config::DigestAuth;
 use deploy_zk::error::Error;
 use deploy_zk::seen::View;
 use deploy_zk::zk::Zk;
@@ -193,6 +194,13 @@ async fn f06_a_slow_network_stays_up() {
     assert_eq!(rig.zk.stats().missed_events, 0);
 }
 
+fn user(password: &str) -> DigestAuth {
+    DigestAuth {
+        user: "u".to_owned(),
+        password: password.to_owned(),
+    }
+}
+
 /// F14: authentication is there before any request of ours, on each new connection.
 #[tokio::test]
 async fn f14_no_reconnect_loses_authentication() {
@@ -200,13 +208,11 @@ async fn f14_no_reconnect_loses_authentication() {
         return;
     };
     let mut rig = Rig::start_with(&server, "/auth", |config| {
-        config.auth = Some(DigestAuth {
-            user: "u".to_owned(),
-            password: "p".to_owned(),
-        });
-        config.acl = Acl::Creator;
+        config.auth = vec![user("p")];
     })
     .await;
+    let own = [Grant::digest(&user("p"), Rights::ALL)];
+    rig.zk.set_acl(&rig.path("v"), &own).await.unwrap();
     let start = Instant::now();
     for _ in 0..25 {
         let mut readers = JoinSet::new();
@@ -238,21 +244,15 @@ async fn f15_a_wrong_password_is_told_and_does_no_harm() {
         return;
     };
     let mut right = config(&server.address());
-    right.auth = Some(DigestAuth {
-        user: "u".to_owned(),
-        password: "p".to_owned(),
-    });
-    right.acl = Acl::Creator;
+    right.auth = vec![user("p")];
     let owner = Zk::start(right.clone());
     owner
         .create("/secret", b"1", Mode::Persistent)
         .await
         .unwrap();
-    right.auth = Some(DigestAuth {
-        user: "u".to_owned(),
-        password: "wrong".to_owned(),
-    });
-    right.acl = Acl::Anyone;
+    let own = [Grant::digest(&user("p"), Rights::ALL)];
+    owner.set_acl("/secret", &own).await.unwrap();
+    right.auth = vec![user("wrong")];
     assert!(
         !format!("{right:?}").contains("wrong"),
         "the password is in the debug text"

@@ -12,13 +12,17 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 use zookeeper_async as za;
 
 use self::connect::PrivateRuntime;
+use self::inherit::Identity;
+use crate::acl::Grant;
 use crate::armed::{Armed, ArmedWatches, Kind, arm};
-use crate::config::{Acl, Config};
+use crate::config::Config;
 use crate::link::Reason;
+use crate::path::parent;
 use crate::stats::{Counters, count};
 use crate::znode::{Expect, Mode, Stat, Znode};
 
 mod connect;
+mod inherit;
 
 /// Requests that may be under way at once.
 ///
@@ -40,7 +44,7 @@ pub(crate) struct Session {
     connection: watch::Receiver<Connection>,
     slots: Arc<Semaphore>,
     armed: ArmedWatches,
-    acl: Acl,
+    we: Identity,
     counters: Arc<Counters>,
     /// The id that the server knows it by, learned from the first ephemeral znode it made: the
     /// client does not tell.
@@ -105,7 +109,10 @@ impl Client {
             connection,
             slots: Arc::new(Semaphore::new(IN_FLIGHT_MAX)),
             armed: ArmedWatches::default(),
-            acl: config.acl,
+            we: match config.auth.is_empty() {
+                true => Identity::Nobody,
+                false => Identity::Known,
+            },
             counters: Arc::clone(counters),
             id: OnceLock::new(),
             doubt: Notify::new(),
@@ -313,17 +320,46 @@ impl Session {
             Naming::Plain(Mode::Ephemeral) => za::CreateMode::Ephemeral,
             Naming::Numbered => za::CreateMode::PersistentSequential,
         };
-        let acl = match self.acl {
-            Acl::Anyone => za::Acl::open_unsafe().clone(),
-            Acl::Creator => za::Acl::creator_all().clone(),
-        };
         let (session, path, data) = (Arc::clone(self), path.to_owned(), new.data.to_vec());
         let made = self
             .send(slot, async move {
+                // ZooKeeper hands nothing down by itself.
+                let above = parent(&path).unwrap_or("/");
+                let acl = match session.zookeeper.get_acl(above).await {
+                    Ok((acl, _)) => inherit::inherit(acl, session.we),
+                    Err(za::ZkError::NoAuth) if session.we == Identity::Known => {
+                        za::Acl::creator_all().clone()
+                    }
+                    Err(error) => return Err(error),
+                };
                 session.zookeeper.create2(&path, data, acl, mode).await
             })
             .await?;
         Ok((made.0, made.1.into()))
+    }
+
+    pub(crate) async fn acl(self: &Arc<Self>, path: &str) -> Result<Option<Vec<Grant>>, Fault> {
+        let (session, path) = (Arc::clone(self), path.to_owned());
+        let slot = self.slot().await;
+        let found = self.send(slot, async move { session.zookeeper.get_acl(&path).await });
+        let grants =
+            |(acl, _): (Vec<za::Acl>, za::Stat)| acl.into_iter().map(inherit::grant).collect();
+        present(found.await.map(grants))
+    }
+
+    pub(crate) async fn set_acl(
+        self: &Arc<Self>,
+        slot: Slot,
+        path: &str,
+        grants: &[Grant],
+    ) -> Result<(), Fault> {
+        let (session, path) = (Arc::clone(self), path.to_owned());
+        let acl = grants.iter().map(inherit::acl).collect();
+        self.send(slot, async move {
+            session.zookeeper.set_acl(&path, acl, None).await
+        })
+        .await?;
+        Ok(())
     }
 
     pub(crate) async fn set(

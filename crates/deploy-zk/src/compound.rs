@@ -1,5 +1,6 @@
 //! Operations made of several requests, each of which says how it survives a lost answer.
 
+use crate::acl::Grant;
 use crate::backend::{Fault, Naming, NewZnode};
 use crate::core::{Up, Within};
 use crate::error::{Call, Error, Op};
@@ -55,6 +56,26 @@ pub(crate) async fn delete(within: &Within<'_>, path: &str, expect: Expect) -> R
 pub(crate) async fn get(within: &Within<'_>, path: &str) -> Result<Option<Znode>, Error> {
     let request = |up: Up| async move { up.session.get(up.session.slot().await, path).await };
     within.read(Call::new(Op::Read, path), request).await
+}
+
+/// Reads who may do what, over reconnects.
+pub(crate) async fn acl(within: &Within<'_>, path: &str) -> Result<Option<Vec<Grant>>, Error> {
+    let request = |up: Up| async move { up.session.acl(path).await };
+    within.read(Call::new(Op::Read, path), request).await
+}
+
+/// Says who may do what. One attempt.
+pub(crate) async fn set_acl(
+    within: &Within<'_>,
+    path: &str,
+    grants: &[Grant],
+) -> Result<(), Error> {
+    let call = Call::new(Op::Write, path);
+    within
+        .write(call, |up, slot| async move {
+            up.session.set_acl(slot, path, grants).await
+        })
+        .await
 }
 
 /// Lists the children of a znode, over reconnects.

@@ -23,10 +23,8 @@ pub struct Config {
     pub session_timeout: Duration,
     /// By when every call has ended, whatever the network does.
     pub op_timeout: Duration,
-    /// Sent on each connection before anything else.
-    pub auth: Option<DigestAuth>,
-    /// Put on every znode created.
-    pub acl: Acl,
+    /// Sent on each connection before anything else: all that we are.
+    pub auth: Vec<DigestAuth>,
     /// How often watched znodes are read again although no watch fired; jittered by half.
     ///
     /// A safety net: a change found this way counts as [`missed`](crate::stats::Stats::missed_events).
@@ -40,17 +38,6 @@ pub struct DigestAuth {
     pub user: String,
     /// The password, which goes over the wire in clear.
     pub password: String,
-}
-
-/// Who may do what with a znode that is created.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Acl {
-    /// Anyone may do anything, which is ZooKeeper's own default.
-    #[default]
-    Anyone,
-    /// Only who holds the same [`DigestAuth`] may do anything.
-    Creator,
 }
 
 /// What is wrong with a [`Config`].
@@ -74,9 +61,6 @@ pub enum ConfigError {
     /// Watched znodes would be read without a pause.
     #[error("the time between two re-reads is below 100 ms")]
     Reread,
-    /// [`Acl::Creator`] means nothing without authentication.
-    #[error("znodes for their creator only need authentication, and none is configured")]
-    AclWithoutAuth,
 }
 
 impl Config {
@@ -88,8 +72,7 @@ impl Config {
             hosts: hosts.iter().map(|host| (*host).to_owned()).collect(),
             session_timeout: Duration::from_secs(15),
             op_timeout: Duration::from_secs(10),
-            auth: None,
-            acl: Acl::Anyone,
+            auth: Vec::new(),
             reread: Duration::from_secs(60),
         }
     }
@@ -115,9 +98,6 @@ impl Config {
         }
         if self.reread < Duration::from_millis(100) {
             return Err(ConfigError::Reread);
-        }
-        if self.acl == Acl::Creator && self.auth.is_none() {
-            return Err(ConfigError::AclWithoutAuth);
         }
         Ok(())
     }

@@ -7,6 +7,7 @@
 //!
 //! It must never know what a deployment is, and no type of the client crate leaves `backend`.
 
+pub mod acl;
 pub mod config;
 pub mod ephemeral;
 pub mod error;

@@ -248,7 +248,7 @@ async fn nudge(session: &Arc<Session>) -> Infallible {
 
 /// Authenticates a new connection (H6), and makes sure that answers belong to requests (H4).
 async fn vet(config: &Config, session: &Arc<Session>) -> Result<(), Reason> {
-    if let Some(auth) = &config.auth {
+    for auth in &config.auth {
         match session.authenticate(&auth.user, &auth.password).await {
             Ok(()) => {}
             Err(Fault::AuthFailed | Fault::NoAuth) => return Err(Reason::AuthFailed),

@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot, watch};
 
+use crate::acl::Grant;
 use crate::backend::{Naming, NewZnode};
 use crate::compound;
 use crate::config::Config;
@@ -100,6 +101,25 @@ impl Zk {
         };
         compound::create(&self.core.begin(), path, new).await?;
         Ok(())
+    }
+
+    /// Returns who may do what with a znode; `None` if it doesn't exist. Hashes are masked for who
+    /// may not change the list.
+    ///
+    /// # Errors
+    /// As [`Zk::get`].
+    pub async fn acl(&self, path: &str) -> Result<Option<Vec<Grant>>, Error> {
+        check(Op::Read, path, &[])?;
+        compound::acl(&self.core.begin(), path).await
+    }
+
+    /// Says who may do what with a znode, of whatever version. Safe to repeat.
+    ///
+    /// # Errors
+    /// `NoNode`; `NoAuth`; the rest as [`Zk::create`].
+    pub async fn set_acl(&self, path: &str, grants: &[Grant]) -> Result<(), Error> {
+        check(Op::Write, path, &[])?;
+        compound::set_acl(&self.core.begin(), path, grants).await
     }
 
     /// Creates the missing parents of `path`, persistent and empty. Safe to repeat.

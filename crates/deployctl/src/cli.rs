@@ -73,7 +73,7 @@ pub(crate) struct Globals {
     /// ZooKeeper servers and the root: zk1,zk2:2182/deploy [default port 2181, root /deploy]
     #[arg(long, global = true, env = "DEPLOYCTL_ZK", hide_env_values = true, value_name = "HOSTS[/ROOT]", value_parser = Address::parse)]
     pub(crate) zk: Option<Address>,
-    /// File with one line, user:password, for ZooKeeper's digest authentication
+    /// File with user:password, for ZooKeeper's digest authentication; a line for each that we are
     #[arg(
         long,
         global = true,

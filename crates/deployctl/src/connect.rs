@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use deploy_core::znode::{DEFAULT_ROOT, Root};
-use deploy_zk::config::{Acl, Config, DigestAuth};
+use deploy_zk::config::{Config, DigestAuth};
 use deploy_zk::link::{Link, Reason};
 use deploy_zk::zk::Zk;
 use tokio::net::{TcpStream, lookup_host};
@@ -69,16 +69,13 @@ impl Address {
 /// `Unreachable` after five seconds, with the cause for each server.
 pub(crate) async fn connect(
     address: &Address,
-    auth_file: Option<&Path>,
+    credentials: &[DigestAuth],
     out: &Out,
 ) -> Result<Zk, Problem> {
     let servers: Vec<&str> = address.servers.iter().map(String::as_str).collect();
     let mut config = Config::new(&servers);
     config.op_timeout = OPERATION_MAX;
-    if let Some(path) = auth_file {
-        config.auth = Some(read_credentials(path)?);
-        config.acl = Acl::Creator;
-    }
+    config.auth = credentials.to_vec();
     let zk = Zk::start(config);
     let mut link = zk.link();
     let up = async { link.wait_for(Link::is_up).await.is_ok() };
@@ -154,8 +151,11 @@ async fn probe(server: &str) -> String {
     }
 }
 
-/// Reads `user:password` from the only line of a file that others can't read.
-fn read_credentials(path: &Path) -> Result<DigestAuth, Problem> {
+/// Reads who we are from a file that others can't read: lines of `user:password`.
+///
+/// # Errors
+/// Where it can't be read, others can read it, or a line is something else.
+pub(crate) fn read_credentials(path: &Path) -> Result<Vec<DigestAuth>, Problem> {
     use std::os::unix::fs::PermissionsExt;
     let shown = PathBuf::from(path).display().to_string();
     let failed = |error: std::io::Error| Problem::usage(format!("failed to read {shown}: {error}"));
@@ -171,17 +171,21 @@ fn read_credentials(path: &Path) -> Result<DigestAuth, Problem> {
         .tip(format!("chmod 600 {shown}")));
     }
     let text = std::fs::read_to_string(path).map_err(failed)?;
-    match text.trim_end().split_once(':') {
-        Some((user, password)) if !user.is_empty() && !text.trim_end().contains('\n') => {
-            Ok(DigestAuth {
-                user: user.to_owned(),
-                password: password.to_owned(),
-            })
-        }
-        _ => Err(Problem::usage(format!(
-            "{shown} must hold one line, user:password"
+    let credentials: Option<Vec<DigestAuth>> = text.trim_end().lines().map(credential).collect();
+    match credentials {
+        Some(credentials) if !credentials.is_empty() => Ok(credentials),
+        Some(_) | None => Err(Problem::usage(format!(
+            "{shown} must hold lines of user:password, one for each that we are"
         ))),
     }
+}
+
+fn credential(line: &str) -> Option<DigestAuth> {
+    let (user, password) = line.split_once(':')?;
+    (!user.is_empty()).then(|| DigestAuth {
+        user: user.to_owned(),
+        password: password.to_owned(),
+    })
 }
 
 fn with_port(server: &str) -> String {

@@ -3,6 +3,7 @@
 use deploy_core::name::ServiceName;
 use deploy_core::wire::time;
 use deploy_core::znode::{Root, ServiceTree};
+use deploy_zk::config::DigestAuth;
 use deploy_zk::zk::Zk;
 use jiff::Timestamp;
 
@@ -21,6 +22,8 @@ pub(crate) struct Context {
     pub(crate) root: Root,
     /// Where it is, as the user would write it.
     pub(crate) address: String,
+    /// Who we are to ZooKeeper; nobody, where there is no `--auth-file`.
+    pub(crate) credentials: Vec<DigestAuth>,
     /// Where the output goes.
     pub(crate) out: Out,
     /// Who is asking: `user@host`.

@@ -5,6 +5,7 @@
 
 use std::process::ExitCode;
 
+mod access;
 mod change;
 mod cli;
 mod connect;

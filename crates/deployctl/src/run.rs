@@ -4,7 +4,7 @@ use clap::FromArgMatches;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 use crate::cli::{self, Cli, Globals, Verb};
-use crate::connect::connect;
+use crate::connect::{connect, read_credentials};
 use crate::context::{Consent, Context, whoami};
 use crate::exit::Exit;
 use crate::out::{Out, Volume};
@@ -96,9 +96,14 @@ async fn perform(cli: Cli, out: &Out) -> Result<Exit, Problem> {
     })?;
     // What is wrong with the arguments is said without asking anybody.
     verb::check(&cli.verb)?;
-    let zk = connect(&address, auth_file.as_deref(), out).await?;
+    let credentials = match &auth_file {
+        Some(path) => read_credentials(path)?,
+        None => Vec::new(),
+    };
+    let zk = connect(&address, &credentials, out).await?;
     let context = Context {
         zk,
+        credentials,
         address: address.shown(),
         root: address.root,
         out: out.clone(),

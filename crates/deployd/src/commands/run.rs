@@ -322,7 +322,7 @@ pub(crate) fn zookeeper(config: &Config) -> anyhow::Result<zk_config::Config> {
     let mut zookeeper = zk_config::Config::new(&hosts);
     zookeeper.session_timeout = settings.session_timeout;
     if let Some(path) = &settings.auth_file {
-        zookeeper.auth = Some(credentials(path)?);
+        zookeeper.auth.push(credentials(path)?);
     }
     zookeeper.check()?;
     Ok(zookeeper)

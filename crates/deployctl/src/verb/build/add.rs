@@ -13,6 +13,7 @@ use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
 use super::{AddArgs, signature};
+use crate::access;
 use crate::context::Context;
 use crate::exit::Exit;
 use crate::out::Format;
@@ -54,6 +55,9 @@ pub(crate) async fn run(args: &AddArgs, context: &Context) -> Result<Exit, Probl
     };
     let path = tree.build(name);
     context.zk.create_parents(&path).await?;
+    if is_new_service {
+        access::admit_agents(context, tree.path()).await?;
+    }
     let is_new = match context
         .zk
         .create(&path, &wire::encode(&build), Mode::Persistent)
