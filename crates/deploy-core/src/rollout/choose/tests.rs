@@ -133,6 +133,7 @@ fn build(text: &str) -> (BuildName, Build) {
         name(text.trim_end_matches('!')),
         Build {
             artifact,
+            signed_by: None,
             bad,
             by: None,
             at: None,
