@@ -54,6 +54,11 @@ const HAPROXY: Package = Package {
     name: "haproxy",
     shown_by: Sign::Program("haproxy"),
 };
+/// Like haproxy, which it puts load on.
+const WRK: Package = Package {
+    name: "wrk",
+    shown_by: Sign::Program("wrk"),
+};
 
 /// What `cargo demo` needs.
 pub(crate) const FOR_DEMO: &[Package] = &[JAVA, ZOOKEEPER];
@@ -65,6 +70,7 @@ pub(crate) const FOR_FLEET: &[Package] = &[
     SYSTEMD_CONTAINER,
     DEBOOTSTRAP,
     HAPROXY,
+    WRK,
 ];
 /// What `cargo xtask test` needs.
 pub(crate) const FOR_TESTS: &[Package] = &[JAVA, ZOOKEEPER, IPTABLES, IPROUTE];
