@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use tests::eventually::eventually;
 use tests::fleet::balancer::{Balancer, Counted};
 use tests::fleet::load::{Load, Taken};
-use tests::fleet::{Fleet, ROLLOUT_MAX, Size, get};
+use tests::fleet::{Fleet, ROLLOUT_MAX, Said, Size, get};
 
 const FAILED: i32 = 3;
 const RUNS: usize = 3;
@@ -101,6 +101,12 @@ fn twelve_instances(test: &str, changes: &[(&str, &str)]) -> Option<Fleet> {
     Some(fleet)
 }
 
+/// A rollout over twelve instances, one after the other, takes a minute; on a machine that builds
+/// something meanwhile, several.
+fn deploy(fleet: &Fleet, build: &str) -> Said {
+    fleet.ctl(&format!("deploy hello {build} --timeout 600s"))
+}
+
 /// Deploys a good build, and a bad one that is rolled back, while clients ask all the time.
 fn under_load(fleet: &Fleet, run: usize) -> Outcome {
     let (good, bad) = (format!("good-{run}"), format!("bad-{run}"));
@@ -109,8 +115,8 @@ fn under_load(fleet: &Fleet, run: usize) -> Outcome {
     let load = Load::start(fleet);
     let began = Instant::now();
 
-    fleet.deploy(&good).well();
-    fleet.deploy(&bad).is(FAILED);
+    deploy(fleet, &good).well();
+    deploy(fleet, &bad).is(FAILED);
     let failed = |host: &String| fleet.report(host)["phase"] == "failed";
     let failed: Vec<String> = fleet.hosts().into_iter().filter(failed).collect();
     assert_eq!(failed.len(), 1, "a bad build stops at the first host");

@@ -28,7 +28,8 @@ pub struct Counted {
     /// Requests that it gave to an instance.
     pub requests: u64,
     /// Requests that it did not understand, that it answered with an error, and those whose answer
-    /// broke off.
+    /// broke off. It counts none that is lost on a connection that it had kept: it closes the
+    /// client's then, which sees it.
     pub failed: u64,
     /// Requests that an instance refused and another one took.
     pub redispatched: u64,
