@@ -17,14 +17,26 @@ use serde_json::Value;
 use crate::eventually::eventually;
 use crate::missing;
 
+pub mod balancer;
+pub mod load;
+
 /// How long a rollout may take, on a machine with other things to do.
 pub const ROLLOUT_MAX: Duration = Duration::from_secs(120);
-/// The ports of the instances of `hello`, on each host.
+/// The ports of the instances of `hello`, on each host of a fleet that is not told otherwise.
 pub const PORTS: [u16; 2] = [8001, 8002];
 
 const ANSWER_MAX: Duration = Duration::from_secs(8);
 const CONNECT_MAX: Duration = Duration::from_secs(1);
 const JOURNAL_LINES: &str = "60";
+
+/// How large a fleet is.
+#[derive(Debug, Clone, Copy)]
+pub struct Size {
+    /// How many hosts.
+    pub hosts: u8,
+    /// How many instances on each.
+    pub instances: u8,
+}
 
 /// A fleet. It is ended, and removed, when dropped.
 #[derive(Debug)]
@@ -58,12 +70,19 @@ impl Fleet {
     /// If they don't come up.
     pub fn start(test: &str, hosts: u8) -> Option<Fleet> {
         let fleet = Fleet::boot_all(test, hosts)?;
-        for host in fleet.hosts() {
-            fleet
-                .on(&host, "systemctl enable --quiet --now deployd")
+        fleet.start_deployd();
+        Some(fleet)
+    }
+
+    /// Starts deployd on each host.
+    ///
+    /// # Panics
+    /// If it can't be started.
+    pub fn start_deployd(&self) {
+        for host in self.hosts() {
+            self.on(&host, "systemctl enable --quiet --now deployd")
                 .well();
         }
-        Some(fleet)
     }
 
     /// Boots hosts; deployd is installed there, and not started.
@@ -71,6 +90,15 @@ impl Fleet {
     /// # Panics
     /// If they don't come up.
     pub fn boot_all(test: &str, hosts: u8) -> Option<Fleet> {
+        let instances = PORTS.len() as u8;
+        Fleet::boot(test, Size { hosts, instances })
+    }
+
+    /// Boots hosts with that many instances each; deployd is installed there, and not started.
+    ///
+    /// # Panics
+    /// If they don't come up.
+    pub fn boot(test: &str, size: Size) -> Option<Fleet> {
         let required = env::var("DEPLOY_TEST_REQUIRE").unwrap_or_default();
         if !required.split(',').any(|name| name.trim() == "fleet") {
             missing("fleet", "only on demand: cargo xtask test --fleet");
@@ -83,9 +111,9 @@ impl Fleet {
             state: Value::Null,
         };
         let owner = process::id().to_string();
-        fleet
-            .ask(&["up", &hosts.to_string(), "--owner", &owner])
-            .well();
+        let (hosts, instances) = (size.hosts.to_string(), size.instances.to_string());
+        let up = ["up", &hosts, "--instances", &instances, "--owner", &owner];
+        fleet.ask(&up).well();
         let state = fleet.dir().join("fleet.json");
         let state = fs::read_to_string(state).expect("a fleet has a state");
         fleet.state = serde_json::from_str(&state).expect("it is JSON");
@@ -103,6 +131,31 @@ impl Fleet {
         hosts
             .filter_map(|host| host["name"].as_str().map(str::to_owned))
             .collect()
+    }
+
+    /// Returns all instances, by their hosts and ports.
+    pub fn instances(&self) -> Vec<(String, u16)> {
+        let ports = self.state["ports"].as_array().into_iter().flatten();
+        let ports: Vec<u16> = ports
+            .filter_map(|port| u16::try_from(port.as_u64()?).ok())
+            .collect();
+        let on = |host: String| ports.iter().map(move |port| (host.clone(), *port));
+        self.hosts().into_iter().flat_map(on).collect()
+    }
+
+    /// Changes words of deployd.toml, on each host. A deployd that runs does not see it.
+    ///
+    /// # Panics
+    /// If they are not there.
+    pub fn configure(&self, changes: &[(&str, &str)]) {
+        let file = "/etc/deployd/deployd.toml";
+        for host in self.hosts() {
+            for (words, others) in changes {
+                let change =
+                    format!("grep -q '{words}' {file} && sed -i 's/{words}/{others}/' {file}");
+                self.on(&host, &change).well();
+            }
+        }
     }
 
     /// Runs `cargo xtask fleet`.

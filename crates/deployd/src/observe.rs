@@ -5,6 +5,7 @@ use std::path::Path;
 use deploy_core::name::BuildName;
 use deploy_core::observed::{Instance, Lease, Observed, Probes, Runs, Traffic};
 use deploy_core::wire::record::{InService, Record, Started, UnitRecord};
+use futures_util::future::join_all;
 
 use crate::chain::Chain;
 use crate::config::{self, DrainMethod, RestartMethod, Service};
@@ -72,14 +73,16 @@ pub(crate) async fn observe(service: &Service, known: Known<'_>) -> Result<Sight
     };
     let releases = releases(&tree, known.record, current.as_ref())?;
     let mut instances = Vec::new();
-    let mut seen = Vec::new();
+    // At once: a look starts a program, and there is one before every step.
+    let looks = service.instances.iter();
+    let looks = looks.map(|instance| look(service, instance, known.record));
+    let seen = join_all(looks).await;
     let drained = drained(service, known.record).await;
     let probes = match service.probe.check {
         Some(_) => Probes::Configured,
         None => Probes::None,
     };
-    for instance in &service.instances {
-        let looked = look(service, instance, known.record).await;
+    for (instance, looked) in service.instances.iter().zip(&seen) {
         let context = (known.record, probes);
         let refused = drained.contains(&instance.unit);
         let traffic = if refused {
@@ -93,7 +96,6 @@ pub(crate) async fn observe(service: &Service, known: Known<'_>) -> Result<Sight
             &instance.unit,
             context,
         ));
-        seen.push(looked);
     }
     let observed = Observed {
         releases,

@@ -54,6 +54,11 @@ const HAPROXY: Package = Package {
     name: "haproxy",
     shown_by: Sign::Program("haproxy"),
 };
+/// Like haproxy, which it puts load on.
+const WRK: Package = Package {
+    name: "wrk",
+    shown_by: Sign::Program("wrk"),
+};
 
 /// Only of the tests of signatures.
 const MINISIGN: Package = Package {
@@ -73,6 +78,7 @@ pub(crate) const FOR_FLEET: &[Package] = &[
     SYSTEMD_CONTAINER,
     DEBOOTSTRAP,
     HAPROXY,
+    WRK,
 ];
 /// What `cargo xtask test` needs.
 pub(crate) const FOR_TESTS: &[Package] = &[JAVA, ZOOKEEPER, IPTABLES, IPROUTE, MINISIGN];

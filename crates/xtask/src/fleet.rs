@@ -28,6 +28,7 @@ use nix::unistd::Uid;
 
 use builds::Kind;
 use place::Place;
+use up::Size;
 
 /// The arguments of `cargo xtask fleet`.
 #[derive(Debug, Args)]
@@ -46,6 +47,9 @@ enum Command {
         /// How many
         #[arg(value_parser = clap::value_parser!(u8).range(1..=20))]
         hosts: u8,
+        /// How many instances of `hello` on each, at the ports 8001, 8002, …
+        #[arg(long, value_name = "K", default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=20))]
+        instances: u8,
         /// The process that the fleet belongs to: when it is gone, any `down` removes the fleet
         #[arg(long)]
         owner: Option<u32>,
@@ -92,7 +96,14 @@ pub(crate) fn run(fleet: &Fleet, own_program: &Path) -> Result<ExitCode> {
     );
     let place = Place::new(own_program, &fleet.name)?;
     match &fleet.command {
-        Command::Up { hosts, owner } => up::up(&place, *hosts, *owner)?,
+        Command::Up {
+            hosts,
+            instances,
+            owner,
+        } => {
+            let (hosts, instances) = (*hosts, *instances);
+            up::up(&place, Size { hosts, instances }, *owner)?;
+        }
         Command::Exec { host, command } if host == place::HUB => {
             return enter::hub(&place, command);
         }

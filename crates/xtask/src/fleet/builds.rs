@@ -22,7 +22,7 @@ const PROGRAM: &str = include_str!("hello.py");
 pub(crate) enum Kind {
     /// As it should
     Good,
-    /// Its probe is answered with 500
+    /// It answers 500, to its probe too
     Sick,
     /// It ends at once, with an error
     Dies,
@@ -32,6 +32,8 @@ pub(crate) enum Kind {
     Loops,
     /// It takes a second to start
     Slow,
+    /// It takes 0.3 s to start
+    Brisk,
 }
 
 /// Makes a build and registers it.

@@ -10,8 +10,7 @@ use super::place::{BUILDS_PORT, HUB_ADDRESS, Place, ZOOKEEPER_PORT};
 use super::root_fs::SERVICE_USER;
 use crate::tool;
 
-/// The ports of the instances, on every host.
-pub(crate) const PORTS: [u16; 2] = [8001, 8002];
+const FIRST_PORT: u16 = 8001;
 
 /// The unit of an instance. It is enabled, and the condition is for hosts without a build.
 const SERVICE_UNIT: &str = "\
@@ -34,8 +33,15 @@ TimeoutStopSec=3s
 WantedBy=multi-user.target
 ";
 
+/// Returns the ports of the instances, on every host.
+pub(crate) fn ports(instances: u8) -> Vec<u16> {
+    (0..u16::from(instances))
+        .map(|number| FIRST_PORT + number)
+        .collect()
+}
+
 /// Makes the layer that lies over the shared file system of all hosts of a fleet.
-pub(crate) fn install(place: &Place) -> Result<()> {
+pub(crate) fn install(place: &Place, instances: u8) -> Result<()> {
     let root = place.installed();
     let units = root.join("etc/systemd/system");
     let wanted = units.join("multi-user.target.wants");
@@ -50,9 +56,9 @@ pub(crate) fn install(place: &Place) -> Result<()> {
     let unit = fs::read_to_string(tool::root().join("systemd/deployd.service"))
         .context("failed to read the unit of deployd")?;
     write(&root.join("usr/lib/systemd/system/deployd.service"), &unit)?;
-    write(&root.join("etc/deployd/deployd.toml"), &config())?;
+    write(&root.join("etc/deployd/deployd.toml"), &config(instances))?;
     write(&units.join("hello@.service"), SERVICE_UNIT)?;
-    for port in PORTS {
+    for port in ports(instances) {
         let link = wanted.join(format!("hello@{port}.service"));
         symlink("../hello@.service", &link)
             .with_context(|| format!("failed to make {}", link.display()))?;
@@ -66,10 +72,12 @@ fn write(path: &Path, text: &str) -> Result<()> {
     fs::write(path, text).with_context(|| format!("failed to write {}", path.display()))
 }
 
-fn config() -> String {
-    let instances = PORTS
+fn config(instances: u8) -> String {
+    let instances: Vec<String> = ports(instances)
+        .iter()
         .map(|port| format!("{{ unit = \"hello@{port}.service\", port = {port} }}"))
-        .join(", ");
+        .collect();
+    let instances = instances.join(", ");
     format!(
         r#"[zookeeper]
 hosts = ["{HUB_ADDRESS}:{ZOOKEEPER_PORT}"]

@@ -7,13 +7,21 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail};
 use serde_json::json;
 
-use super::install::PORTS;
 use super::place::{BUILDS_PORT, HUB, HUB_ADDRESS, Place, ZOOKEEPER_PORT, host_address, host_name};
 use super::{cgroup, down, host, hub, install, network, root_fs};
 use crate::debian;
 
+/// How large a fleet is.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Size {
+    /// How many hosts.
+    pub(crate) hosts: u8,
+    /// How many instances of the service on each.
+    pub(crate) instances: u8,
+}
+
 /// Boots hosts. Where that fails, nothing of it is left.
-pub(crate) fn up(place: &Place, hosts: u8, owner: Option<u32>) -> Result<()> {
+pub(crate) fn up(place: &Place, size: Size, owner: Option<u32>) -> Result<()> {
     if place.dir().exists() {
         bail!(
             "there is a fleet `{name}`: cargo xtask fleet --name {name} down",
@@ -23,25 +31,25 @@ pub(crate) fn up(place: &Place, hosts: u8, owner: Option<u32>) -> Result<()> {
     debian::install(debian::FOR_FLEET)?;
     root_fs::make(place)?;
     let started = Instant::now();
-    let made = make(place, hosts, owner);
+    let made = make(place, size, owner);
     if made.is_err() {
         // What was wrong first is what matters.
         let _ = down::remove(place);
     }
     made?;
     let seconds = started.elapsed().as_secs_f64();
-    tell(place, hosts, seconds);
+    tell(place, size.hosts, seconds);
     Ok(())
 }
 
-fn make(place: &Place, hosts: u8, owner: Option<u32>) -> Result<()> {
+fn make(place: &Place, size: Size, owner: Option<u32>) -> Result<()> {
     fs::create_dir_all(place.dir()).context("failed to make the directory of the fleet")?;
-    write_state(place, hosts, owner)?;
+    write_state(place, size, owner)?;
     cgroup::make(&place.cgroup()?.join(HUB))?;
     network::make_hub(place)?;
     hub::start(place)?;
-    install::install(place)?;
-    let names: Vec<String> = (1..=hosts).map(host_name).collect();
+    install::install(place, size.instances)?;
+    let names: Vec<String> = (1..=size.hosts).map(host_name).collect();
     for name in &names {
         host::make(place, name)?;
         host::start(place, name)?;
@@ -52,9 +60,9 @@ fn make(place: &Place, hosts: u8, owner: Option<u32>) -> Result<()> {
     hub::wait_until_ready(place)
 }
 
-fn write_state(place: &Place, hosts: u8, owner: Option<u32>) -> Result<()> {
+fn write_state(place: &Place, size: Size, owner: Option<u32>) -> Result<()> {
     let owner = owner.map(|id| json!({"process": id, "started": down::started(id)}));
-    let hosts: Vec<_> = (1..=hosts)
+    let hosts: Vec<_> = (1..=size.hosts)
         .map(|number| json!({"name": host_name(number), "address": host_address(number)}))
         .collect();
     let state = json!({
@@ -63,7 +71,7 @@ fn write_state(place: &Place, hosts: u8, owner: Option<u32>) -> Result<()> {
         "network": place.netns_file(HUB),
         "zookeeper": format!("{HUB_ADDRESS}:{ZOOKEEPER_PORT}"),
         "builds": format!("http://{HUB_ADDRESS}:{BUILDS_PORT}/"),
-        "ports": PORTS,
+        "ports": install::ports(size.instances),
         "hosts": hosts,
     });
     let text = serde_json::to_string_pretty(&state).context("failed to write JSON")?;
