@@ -26,6 +26,7 @@ use anyhow::{Result, ensure};
 use clap::{Args, Subcommand};
 use nix::unistd::Uid;
 
+use crate::debian;
 use builds::Kind;
 use place::Place;
 use up::Size;
@@ -86,6 +87,17 @@ enum Command {
     Down,
     #[command(hide = true)]
     ServeBuilds { dir: PathBuf, address: String },
+}
+
+/// Installs and makes all that a fleet needs, so that hosts boot at once later.
+///
+/// # Errors
+/// Where this machine can't have a fleet, and why.
+pub(crate) fn prepare(own_program: &Path) -> Result<()> {
+    ensure!(Uid::effective().is_root(), "only root can boot hosts");
+    cgroup::mounted_at()?;
+    debian::install(debian::FOR_FLEET)?;
+    root_fs::make(&Place::new(own_program, "ci")?)
 }
 
 /// Does what was asked.
