@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use deploy_core::name::BuildName;
-use deploy_core::observed::{Instance, Lease, Observed, Probes, Runs, Traffic};
+use deploy_core::observed::{Context, Instance, Lease, Observed, Probes, Runs, Traffic};
 use deploy_core::wire::record::{InService, Record, Started, UnitRecord};
 
 use crate::chain::Chain;
@@ -80,7 +80,11 @@ pub(crate) async fn observe(service: &Service, known: Known<'_>) -> Result<Sight
     };
     for instance in &service.instances {
         let looked = look(service, instance, known.record).await;
-        let context = (known.record, probes);
+        let context = Context {
+            journal: known.record,
+            current: current.as_ref(),
+            probes,
+        };
         let refused = drained.contains(&instance.unit);
         let traffic = if refused {
             Traffic::Refused
