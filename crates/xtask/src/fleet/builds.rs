@@ -32,6 +32,8 @@ pub(crate) enum Kind {
     Loops,
     /// It takes a second to start
     Slow,
+    /// It is not ready before the host has no file /run/hello-waits
+    Waits,
 }
 
 /// Makes a build and registers it.

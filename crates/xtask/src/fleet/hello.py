@@ -51,6 +51,8 @@ def main():
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
     if KIND == "slow":
         time.sleep(1)
+    while KIND == "waits" and os.path.exists("/run/hello-waits"):
+        time.sleep(0.05)
     listener = socket.create_server(("", PORT), backlog=128)
     ready()
     if KIND == "loops":
