@@ -17,6 +17,8 @@ use serde_json::Value;
 use crate::eventually::eventually;
 use crate::missing;
 
+pub mod sampler;
+
 /// How long a rollout may take, on a machine with other things to do.
 pub const ROLLOUT_MAX: Duration = Duration::from_secs(120);
 /// The ports of the instances of `hello`, on each host.
