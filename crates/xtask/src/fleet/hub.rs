@@ -15,8 +15,8 @@ use super::cgroup;
 use super::place::{BUILDS_PORT, HUB, HUB_ADDRESS, Place, ZOOKEEPER_PORT};
 use crate::demo::zookeeper;
 
-/// ZooKeeper takes a second, or many on a busy machine.
-const READY_LIMIT: Duration = Duration::from_secs(60);
+/// ZooKeeper takes two seconds, or very many on a machine that is busy with others.
+const READY_LIMIT: Duration = Duration::from_secs(180);
 const POLL: Duration = Duration::from_millis(50);
 
 /// Starts both, without waiting.
