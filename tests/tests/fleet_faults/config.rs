@@ -1,9 +1,13 @@
 //! The services of the hosts, and what is asked about them.
 
 use serde_json::Value;
-use tests::fleet::{Fleet, PORTS};
+use tests::eventually::eventually;
+use tests::fleet::{Fleet, PORTS, ROLLOUT_MAX, Said};
 
 use crate::gate::HOOK_WAITS;
+
+/// What deployctl exits with where it can't reach ZooKeeper.
+const NO_ZOOKEEPER: i32 = 7;
 
 /// One service of the hosts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,14 +70,29 @@ impl Service {
     /// Sets the restart concurrency.
     pub(crate) fn may_be_out(self, fleet: &Fleet, hosts: usize) {
         let line = format!("policy {} restart_concurrency={hosts}", self.name);
-        fleet.ctl(&line).well();
+        patiently(&line, || fleet.ctl(&line));
     }
 
     /// Begins to deploy a build, whatever else is under way.
     pub(crate) fn begin(self, fleet: &Fleet, build: &str) {
         let line = format!("deploy {} {build} --detach --force", self.name);
-        fleet.ctl(&line).well();
+        patiently(&line, || fleet.ctl(&line));
     }
+}
+
+/// Makes a build of a kind, and registers it.
+pub(crate) fn make_build(fleet: &Fleet, build: &str, kind: &str) {
+    let words = ["build", build, "--kind", kind];
+    patiently(&words.join(" "), || fleet.ask(&words));
+}
+
+/// Gives an order that may be given twice, again where ZooKeeper is too busy to take it.
+fn patiently(what: &str, mut order: impl FnMut() -> Said) {
+    eventually(what, ROLLOUT_MAX, || match order() {
+        said if said.code == NO_ZOOKEEPER => Err(said.to_string()),
+        said => Ok(said),
+    })
+    .well();
 }
 
 /// Adds a hook to the configuration of `hello`, whose end the test decides.

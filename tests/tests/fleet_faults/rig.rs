@@ -52,7 +52,8 @@ impl Rig {
         };
         rig.build = rig.new_build();
         HELLO.may_be_out(&rig.fleet, HOSTS.into());
-        rig.fleet.deploy(&rig.build).well();
+        HELLO.begin(&rig.fleet, &rig.build);
+        is_whole(&rig.fleet, HELLO, &rig.build);
         HELLO.may_be_out(&rig.fleet, concurrency);
         Some(rig)
     }
@@ -121,7 +122,7 @@ impl Rig {
     pub(crate) fn new_build_of(&mut self, kind: &str) -> String {
         self.builds += 1;
         let build = format!("b{}", self.builds);
-        self.fleet.builds(&[&format!("{build}:{kind}")]);
+        config::make_build(&self.fleet, &build, kind);
         build
     }
 }

@@ -34,7 +34,7 @@ fn two_services(concurrency: usize) {
     start_agents(&fleet, &config::second_service());
     let services = [HELLO, SALUT];
     for build in ["b1", "b2"] {
-        fleet.builds(&[&format!("{build}:waits")]);
+        config::make_build(&fleet, build, "waits");
         register(&fleet, SALUT, build);
     }
     for service in services {
