@@ -19,6 +19,7 @@ use crate::missing;
 
 pub mod balancer;
 pub mod load;
+pub mod sampler;
 
 /// How long a rollout may take, on a machine with other things to do.
 pub const ROLLOUT_MAX: Duration = Duration::from_secs(120);

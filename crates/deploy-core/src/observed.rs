@@ -51,6 +51,17 @@ pub enum Traffic {
     Refused,
 }
 
+/// What an instance is judged by, besides what was seen of it.
+#[derive(Debug, Clone, Copy)]
+pub struct Context<'a> {
+    /// What is remembered.
+    pub journal: &'a Record,
+    /// What `current` points to.
+    pub current: Option<&'a BuildName>,
+    /// Whether instances are probed.
+    pub probes: Probes,
+}
+
 /// What the processes of an instance run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Runs {
@@ -99,10 +110,31 @@ impl Instance {
     ///
     /// Without probes there is nothing that it could prove. A host that is taken as it was found
     /// proves itself once.
-    pub fn new(runs: Runs, traffic: Traffic, unit: &str, context: (&Record, Probes)) -> Instance {
-        let (journal, probes) = context;
+    ///
+    /// Halfway in a deployment a host may lose its power, or an instance may die: then systemd
+    /// starts from `current` what was not its turn, before the hooks or unprobed. That is not what
+    /// a deployment makes of an instance, so it counts as something, and is restarted.
+    pub fn new(runs: Runs, traffic: Traffic, unit: &str, context: Context<'_>) -> Instance {
+        let Context {
+            journal,
+            current,
+            probes,
+        } = context;
         let record = journal.units.get(unit);
         let as_found = journal.service == InService::AsFound;
+        let begun_by_us = record.is_some_and(|record| {
+            let started = record.started.as_ref().map(|started| &started.build);
+            record.unproven || started == current
+        });
+        let new = |build: &BuildName| {
+            journal.service == InService::Left
+                && Some(build) == current
+                && !journal.verified.contains(build)
+        };
+        let runs = match runs {
+            Runs::Build(build) if new(&build) && !begun_by_us => Runs::Something,
+            runs => runs,
+        };
         Instance {
             runs,
             drained: traffic == Traffic::Refused,

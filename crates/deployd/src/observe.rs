@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use deploy_core::name::BuildName;
-use deploy_core::observed::{Instance, Lease, Observed, Probes, Runs, Traffic};
+use deploy_core::observed::{Context, Instance, Lease, Observed, Probes, Runs, Traffic};
 use deploy_core::wire::record::{InService, Record, Started, UnitRecord};
 use futures_util::future::join_all;
 
@@ -83,7 +83,11 @@ pub(crate) async fn observe(service: &Service, known: Known<'_>) -> Result<Sight
         None => Probes::None,
     };
     for (instance, looked) in service.instances.iter().zip(&seen) {
-        let context = (known.record, probes);
+        let context = Context {
+            journal: known.record,
+            current: current.as_ref(),
+            probes,
+        };
         let refused = drained.contains(&instance.unit);
         let traffic = if refused {
             Traffic::Refused

@@ -23,7 +23,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Result, ensure};
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 use nix::unistd::Uid;
 
 use crate::debian;
@@ -83,6 +83,15 @@ enum Command {
     Poweroff { host: String },
     /// Boot a host that was powered off
     Boot { host: String },
+    /// Stop all processes of a host, as a machine that hangs
+    Freeze { host: String },
+    /// Let them go on
+    Thaw { host: String },
+    /// End ZooKeeper, or start it anew with the data that it had
+    Zookeeper {
+        #[arg(value_enum)]
+        order: Order,
+    },
     /// End and remove the fleet, and those whose owner is gone
     Down,
     #[command(hide = true)]
@@ -98,6 +107,15 @@ pub(crate) fn prepare(own_program: &Path) -> Result<()> {
     cgroup::mounted_at()?;
     debian::install(debian::FOR_FLEET)?;
     root_fs::make(&Place::new(own_program, "ci")?)
+}
+
+/// What is to become of ZooKeeper.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Order {
+    /// Ends its process
+    Stop,
+    /// Starts it, and waits until it serves
+    Start,
 }
 
 /// Does what was asked.
@@ -127,6 +145,12 @@ pub(crate) fn run(fleet: &Fleet, own_program: &Path) -> Result<ExitCode> {
         Command::Kill9 { host } => return enter::host(&place, host, host::KILL_DEPLOYD),
         Command::Poweroff { host } => host::power_off(&place, host)?,
         Command::Boot { host } => host::boot(&place, host)?,
+        Command::Freeze { host } => host::freeze(&place, host)?,
+        Command::Thaw { host } => host::thaw(&place, host)?,
+        Command::Zookeeper { order: Order::Stop } => hub::stop_zookeeper(&place)?,
+        Command::Zookeeper {
+            order: Order::Start,
+        } => hub::start_zookeeper_anew(&place)?,
         Command::Down => down::down(&place)?,
         Command::ServeBuilds { dir, address } => builds::serve(dir, address)?,
     }

@@ -34,6 +34,8 @@ pub(crate) enum Kind {
     Slow,
     /// It takes 0.3 s to start
     Brisk,
+    /// It is not ready before the host has no file /run/hello-waits
+    Waits,
 }
 
 /// Makes a build and registers it.

@@ -61,6 +61,35 @@ fn remove_all(cgroup: &Path) -> io::Result<()> {
     fs::remove_dir(cgroup)
 }
 
+/// Freezes all that is in a cgroup and below (`1`), or thaws it (`0`), and waits until it is so.
+pub(crate) fn set_frozen(cgroup: &Path, state: &str) -> Result<()> {
+    fs::write(cgroup.join("cgroup.freeze"), state)
+        .with_context(|| format!("failed to freeze or thaw {}", cgroup.display()))?;
+    let deadline = Instant::now() + END_LIMIT;
+    let wanted = format!("frozen {state}");
+    loop {
+        let events = fs::read_to_string(cgroup.join("cgroup.events"))
+            .with_context(|| format!("failed to look at {}", cgroup.display()))?;
+        if events.lines().any(|line| line == wanted) {
+            return Ok(());
+        }
+        if Instant::now() > deadline {
+            bail!("{} does not become `{wanted}`", cgroup.display());
+        }
+        thread::sleep(POLL);
+    }
+}
+
+/// Returns the processes that are in a cgroup itself.
+pub(crate) fn members(cgroup: &Path) -> Result<Vec<u32>> {
+    let listed = fs::read_to_string(cgroup.join("cgroup.procs"))
+        .with_context(|| format!("failed to list what is in {}", cgroup.display()))?;
+    Ok(listed
+        .lines()
+        .filter_map(|line| line.parse().ok())
+        .collect())
+}
+
 /// Returns the process that is 1 to itself in a cgroup.
 pub(crate) fn first_process(cgroup: &Path) -> Result<u32> {
     // systemd moves itself there once it is up.

@@ -69,6 +69,8 @@ def main():
     if KIND == "deaf":
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
     time.sleep(START_S.get(KIND, 0))
+    while KIND == "waits" and os.path.exists("/run/hello-waits"):
+        time.sleep(0.05)
     listener = socket.create_server(("", PORT), backlog=128)
     ready()
     if KIND == "loops":

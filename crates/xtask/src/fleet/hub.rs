@@ -2,17 +2,21 @@
 
 use std::fs::{self, File};
 use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
+use super::cgroup;
 use super::place::{BUILDS_PORT, HUB, HUB_ADDRESS, Place, ZOOKEEPER_PORT};
 use crate::demo::zookeeper;
 
-/// ZooKeeper takes a second, or many on a busy machine.
-const READY_LIMIT: Duration = Duration::from_secs(60);
+/// ZooKeeper takes two seconds, or very many on a machine that is busy with others.
+const READY_LIMIT: Duration = Duration::from_secs(180);
 const POLL: Duration = Duration::from_millis(50);
 
 /// Starts both, without waiting.
@@ -25,18 +29,21 @@ pub(crate) fn start(place: &Place) -> Result<()> {
         .arg(place.builds())
         .arg(address);
     start_in_hub(place, serve, "builds.log")?;
-
-    let dir = place.dir().join("zookeeper");
-    fs::create_dir_all(dir.join("data")).context("failed to make the directory of ZooKeeper")?;
-    let config = dir.join("zoo.cfg");
+    let config = config(place);
+    let dir = config.with_file_name("data");
+    fs::create_dir_all(&dir).context("failed to make the directory of ZooKeeper")?;
     // Nobody pulls the plug of ZooKeeper: forceSync and preAllocSize spare the disk.
     let text = format!(
         "tickTime=500\ndataDir={}\nclientPort={ZOOKEEPER_PORT}\nclientPortAddress={HUB_ADDRESS}\n\
          admin.enableServer=false\nmaxClientCnxns=0\n4lw.commands.whitelist=*\n\
          forceSync=no\npreAllocSize=1024\n",
-        dir.join("data").display()
+        dir.display()
     );
     fs::write(&config, text).with_context(|| format!("failed to write {}", config.display()))?;
+    start_zookeeper(place)
+}
+
+fn start_zookeeper(place: &Place) -> Result<()> {
     let mut java = Command::new("java");
     java.args([
         "-Xmx64m",
@@ -46,8 +53,49 @@ pub(crate) fn start(place: &Place) -> Result<()> {
     ])
     .arg(zookeeper::class_path()?)
     .arg("org.apache.zookeeper.server.quorum.QuorumPeerMain")
-    .arg(&config);
+    .arg(config(place));
     start_in_hub(place, java, "zookeeper/log")
+}
+
+/// Returns the file that tells ZooKeeper of this fleet from all others.
+fn config(place: &Place) -> PathBuf {
+    place.dir().join("zookeeper/zoo.cfg")
+}
+
+/// Ends ZooKeeper, and waits until it is gone. What it was told is on the disk.
+pub(crate) fn stop_zookeeper(place: &Place) -> Result<()> {
+    let process = zookeeper_process(place)?.context("ZooKeeper is stopped")?;
+    let number = i32::try_from(process).context("the kernel lists numbers")?;
+    kill(Pid::from_raw(number), Signal::SIGKILL).context("failed to end ZooKeeper")?;
+    let deadline = Instant::now() + READY_LIMIT;
+    while zookeeper_process(place)?.is_some() {
+        if Instant::now() > deadline {
+            bail!("ZooKeeper (process {process}) does not end");
+        }
+        thread::sleep(POLL);
+    }
+    Ok(())
+}
+
+/// Starts ZooKeeper with the data that it had, and waits until it serves.
+pub(crate) fn start_zookeeper_anew(place: &Place) -> Result<()> {
+    if zookeeper_process(place)?.is_some() {
+        bail!("ZooKeeper is up");
+    }
+    start_zookeeper(place)?;
+    wait_until_ready(place)
+}
+
+/// Returns the process in the hub that was started with the configuration of our ZooKeeper.
+fn zookeeper_process(place: &Place) -> Result<Option<u32>> {
+    let config = config(place).display().to_string();
+    let members = cgroup::members(&place.cgroup()?.join(HUB))?;
+    Ok(members.into_iter().find(|member| {
+        let arguments = fs::read(format!("/proc/{member}/cmdline")).unwrap_or_default();
+        let mut words = arguments.split(|byte| *byte == 0);
+        words.next().is_some_and(|program| program == b"java")
+            && words.any(|word| word == config.as_bytes())
+    }))
 }
 
 /// Waits until ZooKeeper serves, by creating the tree.

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{self, Write};
+use std::path::Path;
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
@@ -10,6 +11,12 @@ use serde_json::json;
 use super::place::{BUILDS_PORT, HUB, HUB_ADDRESS, Place, ZOOKEEPER_PORT, host_address, host_name};
 use super::{cgroup, down, host, hub, install, network, root_fs};
 use crate::debian;
+
+/// Files that are watched: each systemd needs seven of these, and the hosts share what root may have.
+/// Where there are none left, a host does not come up, and does not say why.
+const WATCHES_FILE: &str = "/proc/sys/fs/inotify/max_user_instances";
+/// Linux's own default is 128, enough for 18 hosts.
+const WATCHES_MIN: u32 = 1024;
 
 /// How large a fleet is.
 #[derive(Debug, Clone, Copy)]
@@ -30,6 +37,7 @@ pub(crate) fn up(place: &Place, size: Size, owner: Option<u32>) -> Result<()> {
     }
     debian::install(debian::FOR_FLEET)?;
     root_fs::make(place)?;
+    allow_watches(Path::new(WATCHES_FILE))?;
     let started = Instant::now();
     let made = make(place, size, owner);
     if made.is_err() {
@@ -58,6 +66,21 @@ fn make(place: &Place, size: Size, owner: Option<u32>) -> Result<()> {
         host::wait_until_up(place, name)?;
     }
     hub::wait_until_ready(place)
+}
+
+/// Raises a limit of the machine, until its next boot, where it is too low for some fleets at a time.
+fn allow_watches(file: &Path) -> Result<()> {
+    let what = || format!("failed to raise {} to {WATCHES_MIN}", file.display());
+    let limit = fs::read_to_string(file).with_context(what)?;
+    let limit: u32 = limit.trim().parse().with_context(what)?;
+    if limit >= WATCHES_MIN {
+        return Ok(());
+    }
+    eprintln!(
+        "raising {} from {limit} to {WATCHES_MIN}, for several fleets at a time",
+        file.display()
+    );
+    fs::write(file, WATCHES_MIN.to_string()).with_context(what)
 }
 
 fn write_state(place: &Place, size: Size, owner: Option<u32>) -> Result<()> {

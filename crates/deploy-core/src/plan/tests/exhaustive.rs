@@ -68,7 +68,9 @@ fn invariants_hold_at_every_step_and_after_every_crash() {
         for target in TARGETS {
             for flaw in FLAWS {
                 for shape in shapes() {
-                    runs += deploy_with_every_crash(start, target, flaw, shape);
+                    for crash in [Host::rise, Host::boot] {
+                        runs += deploy_with_every_crash((start, target), (flaw, crash), shape);
+                    }
                 }
             }
         }
@@ -109,8 +111,15 @@ fn a_target_that_changes_at_any_point_is_reached() {
     }
 }
 
+/// What has become of the host after a crash.
+type Back = fn(&mut Host);
+
 /// Returns how many deployments were tried.
-fn deploy_with_every_crash(start: &str, target: &str, flaw: Flaw, shape: Shape) -> u64 {
+fn deploy_with_every_crash(
+    (start, target): (&str, &str),
+    (flaw, back): (Flaw, Back),
+    shape: Shape,
+) -> u64 {
     let mut undisturbed = None;
     for crash_at in 0.. {
         let case = Case {
@@ -122,7 +131,7 @@ fn deploy_with_every_crash(start: &str, target: &str, flaw: Flaw, shape: Shape) 
         let mut host = case.host(shape);
         let died = case.run(&mut host, &wanted(target));
         if died {
-            host.rise();
+            back(&mut host);
             // Every other time, somebody breaks its lease meanwhile.
             if crash_at % 2 == 0 {
                 host.seen.lease = Lease::None;
@@ -214,7 +223,7 @@ impl Case<'_> {
 
     /// What must hold before a step is begun.
     fn before(&self, host: &Host, plan: &Plan, wanted: &Wanted) {
-        let (seen, step) = (&host.seen, &plan.steps[0]);
+        let (seen, step) = (&host.snapshot(), &plan.steps[0]);
         let out = |instance: &&Instance| instance.drained || instance.runs == Runs::Nothing;
         let says = || format!("{self:?}: {step} of {plan:?}\n{seen:#?}");
         let begins = !seen.half_restarted() && !way_back(plan);

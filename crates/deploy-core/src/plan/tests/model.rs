@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::name::BuildName;
-use crate::observed::{Instance, Lease, Observed, Runs, Traffic};
+use crate::observed::{Context, Instance, Lease, Observed, Runs, Traffic};
 use crate::plan::{Plan, Shape, Way, plan};
 use crate::step::{Step, WaitFor};
 use crate::verdict::{Begin, Failure, Verdict, begin, verdict};
@@ -67,9 +67,18 @@ type Effect<'a> = Box<dyn FnOnce(&mut Host) + 'a>;
 
 impl Host {
     pub(super) fn plan(&self, wanted: &Wanted) -> Plan {
+        plan(wanted, &self.shape, &self.snapshot())
+    }
+
+    /// Returns what the agent sees of it.
+    pub(super) fn snapshot(&self) -> Observed {
         let mut seen = self.seen.clone();
         for (index, instance) in seen.instances.iter_mut().enumerate() {
-            let context = (&self.seen.journal, self.shape.probes);
+            let context = Context {
+                journal: &self.seen.journal,
+                current: self.seen.current.as_ref(),
+                probes: self.shape.probes,
+            };
             let traffic = if instance.drained {
                 Traffic::Refused
             } else {
@@ -77,7 +86,7 @@ impl Host {
             };
             *instance = Instance::new(instance.runs.clone(), traffic, &index.to_string(), context);
         }
-        plan(wanted, &self.shape, &seen)
+        seen
     }
 
     /// Performs one step as the agent would, and draws the verdict where it fails.
@@ -201,6 +210,32 @@ impl Host {
     pub(super) fn rise(&mut self) {
         self.effects_left = None;
         self.seen.fetched = None;
+    }
+
+    /// The host comes back after a power cut: its packet filter is empty, and systemd has started
+    /// all instances from `current`, hooks or not.
+    pub(super) fn boot(&mut self) {
+        self.rise();
+        let Some(current) = self.seen.current.clone() else {
+            return;
+        };
+        // What has passed here before is not in doubt after a mere reboot.
+        let passed = self.seen.journal.verified.contains(&current);
+        let starts = passed || self.bad != (current.clone(), Flaw::Start);
+        let runs = if starts {
+            Runs::Build(current)
+        } else {
+            Runs::Nothing
+        };
+        for (index, instance) in self.seen.instances.iter_mut().enumerate() {
+            instance.drained = false;
+            if instance.runs != runs {
+                instance.runs = runs.clone();
+                if !passed {
+                    self.untried.insert(index);
+                }
+            }
+        }
     }
 }
 
