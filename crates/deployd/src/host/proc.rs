@@ -96,9 +96,10 @@ fn release_in(path: &Path, releases: &Path) -> Option<String> {
     (!gone && !name.starts_with('.')).then(|| name.to_owned())
 }
 
-/// Kills the processes whose environment has this entry; returns how many. So what a dead run of
-/// ours has left behind is found, whatever it became.
-pub(crate) fn kill_marked(entry: &str) -> usize {
+/// Kills the processes whose environment has this entry, except those in units of names that begin
+/// so; returns how many. So what a dead run of ours has left behind is found, whatever it became.
+pub(crate) fn kill_marked(entry: &str, spared_units: Option<&str>) -> usize {
+    let spared = |pid: &i32| spared_units.is_some_and(|prefix| is_in_unit(*pid, prefix));
     let marked = |pid: &i32| {
         let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
         environment
@@ -106,10 +107,27 @@ pub(crate) fn kill_marked(entry: &str) -> usize {
             .any(|found| found == entry.as_bytes())
     };
     let own = i32::try_from(std::process::id()).unwrap_or(0);
-    let victims = pids().filter(|pid| *pid != own).filter(marked);
+    let victims = pids()
+        .filter(|pid| *pid != own)
+        .filter(marked)
+        .filter(|pid| !spared(pid));
     victims
         .filter(|pid| kill(Pid::from_raw(*pid), Signal::SIGKILL).is_ok())
         .count()
+}
+
+/// Tells whether a process is in the cgroup of a systemd unit whose name begins so.
+fn is_in_unit(pid: i32, prefix: &str) -> bool {
+    let cgroups = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();
+    names_unit(&cgroups, prefix)
+}
+
+fn names_unit(cgroups: &str, prefix: &str) -> bool {
+    let paths = cgroups
+        .lines()
+        .filter_map(|line| line.splitn(3, ':').nth(2));
+    let mut parts = paths.flat_map(|path| path.split('/'));
+    parts.any(|part| part.starts_with(prefix) && part.ends_with(".service"))
 }
 
 fn pids() -> impl Iterator<Item = i32> {

@@ -6,7 +6,11 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
-use super::process::{Ended, How, Job, Leftovers, StartError, run};
+use nix::unistd::Uid;
+
+use super::process::{Ended, How, Job, Leftovers, StartError, TAIL_LINES, read, run};
+
+pub(crate) mod transient;
 
 /// How long systemd may take to answer a question.
 const ANSWER_TIME: Duration = Duration::from_secs(10);
@@ -28,6 +32,14 @@ pub(crate) struct Unit {
     pub(crate) restarts: u64,
     /// Tells this start from others.
     pub(crate) invocation: String,
+    /// What it is called for people.
+    pub(crate) description: String,
+    /// `success`, `exit-code`, `signal`, `timeout`, …: how it ended last.
+    pub(crate) result: String,
+    /// How its main process ended: 0 not yet, 1 by itself, 2 or 3 by a signal.
+    pub(crate) main_code: i32,
+    /// With which exit code, or by which signal.
+    pub(crate) main_status: i32,
 }
 
 /// Why systemd can't be asked.
@@ -55,6 +67,11 @@ fn last(lines: &[String]) -> String {
         .last()
         .map(|line| format!(": {line}"))
         .unwrap_or_default()
+}
+
+/// Tells whether systemd runs this machine, and we may ask it to start what we like.
+pub(crate) fn is_ours_to_use() -> bool {
+    Path::new("/run/systemd/system").is_dir() && Uid::effective().is_root()
 }
 
 /// Whether to restart or to reload.
@@ -99,8 +116,10 @@ pub(crate) async fn change(verb: Verb, unit: &str, limit: Duration) -> Result<()
 /// # Errors
 /// Where systemd can't be reached.
 pub(crate) async fn show(unit: &str) -> Result<Unit, SystemdError> {
-    let properties = "LoadState,ActiveState,SubState,MainPID,NRestarts,InvocationID";
-    let ended = systemctl(&["show", "--property", properties, "--", unit], ANSWER_TIME).await?;
+    let properties = "LoadState,ActiveState,SubState,MainPID,NRestarts,InvocationID,Description,\
+                      Result,ExecMainCode,ExecMainStatus";
+    let arguments = command(&["show", "--property", properties, "--", unit]);
+    let (ended, output) = read(&job(&arguments, ANSWER_TIME)).await?;
     if ended.how != How::Well {
         let (unit, tail) = (unit.to_owned(), ended.tail);
         return Err(SystemdError::Failed {
@@ -110,7 +129,7 @@ pub(crate) async fn show(unit: &str) -> Result<Unit, SystemdError> {
             tail,
         });
     }
-    Ok(parse(&ended.tail))
+    Ok(parse(&output))
 }
 
 /// Returns the last lines that a unit has logged, and systemd about it, since it was started last.
@@ -119,29 +138,36 @@ pub(crate) async fn log(unit: &str) -> Vec<String> {
         .await
         .map(|unit| unit.invocation)
         .unwrap_or_default();
-    let mut arguments = [
+    let of_start = [
+        format!("_SYSTEMD_INVOCATION_ID={start}"),
+        "+".to_owned(),
+        format!("INVOCATION_ID={start}"),
+    ];
+    match start.is_empty() {
+        true => journal(&[format!("--unit={unit}")]).await,
+        false => journal(&of_start).await,
+    }
+}
+
+/// Returns the last lines of the journal that match; none where it can't be read.
+async fn journal(matches: &[String]) -> Vec<String> {
+    let lines = format!("--lines={TAIL_LINES}");
+    let words = [
         "journalctl",
         "--quiet",
         "--no-pager",
         "--output=cat",
-        "--lines=20",
-    ]
-    .map(str::to_owned)
-    .to_vec();
-    if start.is_empty() {
-        arguments.push(format!("--unit={unit}"));
-    } else {
-        let of_start = [format!("_SYSTEMD_INVOCATION_ID={start}"), "+".to_owned()];
-        arguments.extend(of_start);
-        arguments.push(format!("INVOCATION_ID={start}"));
-    }
+        &lines,
+    ];
+    let arguments: Vec<String> = words.map(str::to_owned).into_iter().collect();
+    let arguments = [&arguments, matches].concat();
     let ended = run(&job(&arguments, ANSWER_TIME)).await;
     ended.map(|ended| ended.tail).unwrap_or_default()
 }
 
-fn parse(lines: &[String]) -> Unit {
-    let pairs: BTreeMap<&str, &str> = lines
-        .iter()
+fn parse(text: &str) -> Unit {
+    let pairs: BTreeMap<&str, &str> = text
+        .lines()
         .filter_map(|line| line.split_once('='))
         .collect();
     let text = |key| pairs.get(key).copied().unwrap_or_default();
@@ -152,13 +178,20 @@ fn parse(lines: &[String]) -> Unit {
         main_pid: text("MainPID").parse().unwrap_or(0),
         restarts: text("NRestarts").parse().unwrap_or(0),
         invocation: text("InvocationID").to_owned(),
+        description: text("Description").to_owned(),
+        result: text("Result").to_owned(),
+        main_code: text("ExecMainCode").parse().unwrap_or(0),
+        main_status: text("ExecMainStatus").parse().unwrap_or(0),
     }
 }
 
 async fn systemctl(arguments: &[&str], limit: Duration) -> Result<Ended, StartError> {
-    let mut all = vec!["systemctl".to_owned(), "--no-ask-password".to_owned()];
-    all.extend(arguments.iter().map(|text| (*text).to_owned()));
-    run(&job(&all, limit)).await
+    run(&job(&command(arguments), limit)).await
+}
+
+fn command(arguments: &[&str]) -> Vec<String> {
+    let words = ["systemctl", "--no-ask-password"].iter().chain(arguments);
+    words.map(|word| (*word).to_owned()).collect()
 }
 
 fn job(arguments: &[String], limit: Duration) -> Job<'_> {
@@ -189,8 +222,7 @@ mod tests {
     #[test]
     fn a_unit_in_a_restart_loop_is_not_up() {
         let unit = |active: &str, sub: &str| {
-            let lines = [format!("ActiveState={active}"), format!("SubState={sub}")];
-            parse(&lines).is_up()
+            parse(&format!("ActiveState={active}\nSubState={sub}\n")).is_up()
         };
         assert!(unit("active", "running"));
         assert!(!unit("activating", "auto-restart"));

@@ -8,7 +8,8 @@ use deploy_core::wire::record::{Record, Started};
 use futures_util::future::join_all;
 use tokio::time::sleep;
 
-use super::{Performer, StepError, of_the_build, passing, run_well};
+use super::program::{Program, Programs};
+use super::{Performer, StepError, of_the_build, passing};
 use crate::chain::Chain;
 use crate::config::{Instance, RestartMethod, Service};
 use crate::host::process::{Job, Leftovers};
@@ -40,9 +41,10 @@ impl Performer {
         };
         let instances = self.instances(batch);
         self.write(|record| instances.iter().for_each(|i| record.restart(&i.unit)))?;
+        let programs = &self.programs;
         let restarts = instances
             .iter()
-            .map(|instance| restart_one(&self.service, instance));
+            .map(|instance| restart_one(&self.service, instance, programs));
         let mut first_error = None;
         let mut started = Vec::new();
         for (instance, result) in instances.iter().zip(join_all(restarts).await) {
@@ -71,7 +73,11 @@ impl Performer {
     }
 }
 
-async fn restart_one(service: &Service, instance: &Instance) -> Result<(), StepError> {
+async fn restart_one(
+    service: &Service,
+    instance: &Instance,
+    programs: &Programs,
+) -> Result<(), StepError> {
     let unit = &instance.unit;
     let limit = service.restart.timeout;
     tracing::info!(service = %service.name, %unit, "restarting {unit}");
@@ -92,8 +98,12 @@ async fn restart_one(service: &Service, instance: &Instance) -> Result<(), StepE
                 leftovers: Leftovers::Live,
                 input: "",
             };
-            let what = format!("restart of {unit} by `{}`", arguments.join(" "));
-            run_well(&job, &what, Failure::OfTheBuild).await
+            let program = Program {
+                job,
+                what: format!("restart of {unit} by `{}`", arguments.join(" ")),
+                failure: Failure::OfTheBuild,
+            };
+            programs.restart(&program).await
         }
         RestartMethod::None => Ok(()),
     }
