@@ -79,12 +79,25 @@ pub(crate) fn process(pid: i32) -> Option<Process> {
 /// Returns the name of the release that a process runs: the one that it was started in, or that
 /// its program is in.
 pub(crate) fn release_of(pid: i32, releases: &Path) -> Option<String> {
+    releases_of([pid], releases).pop_first()
+}
+
+/// Returns the names of all releases that these processes run.
+pub(crate) fn releases_of(
+    pids: impl IntoIterator<Item = i32>,
+    releases: &Path,
+) -> BTreeSet<String> {
     // What the kernel shows has no symlinks; neither must what it is compared with.
-    let releases = fs::canonicalize(releases).ok()?;
-    ["cwd", "exe"].iter().find_map(|what| {
-        let path = fs::read_link(format!("/proc/{pid}/{what}")).ok()?;
-        release_in(&path, &releases)
-    })
+    let Ok(releases) = fs::canonicalize(releases) else {
+        return BTreeSet::new();
+    };
+    let release_of = |pid: i32| {
+        ["cwd", "exe"].iter().find_map(|what| {
+            let path = fs::read_link(format!("/proc/{pid}/{what}")).ok()?;
+            release_in(&path, &releases)
+        })
+    };
+    pids.into_iter().filter_map(release_of).collect()
 }
 
 fn release_in(path: &Path, releases: &Path) -> Option<String> {

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use nix::unistd::Uid;
 
+use super::cgroup;
 use super::process::{Ended, How, Job, Leftovers, StartError, TAIL_LINES, read, run};
 
 pub(crate) mod transient;
@@ -30,6 +31,8 @@ pub(crate) struct Unit {
     pub(crate) main_pid: i32,
     /// How often systemd has restarted it by itself.
     pub(crate) restarts: u64,
+    /// The control group of its processes; empty for none.
+    pub(crate) control_group: String,
     /// Tells this start from others.
     pub(crate) invocation: String,
     /// What it is called for people.
@@ -116,8 +119,8 @@ pub(crate) async fn change(verb: Verb, unit: &str, limit: Duration) -> Result<()
 /// # Errors
 /// Where systemd can't be reached.
 pub(crate) async fn show(unit: &str) -> Result<Unit, SystemdError> {
-    let properties = "LoadState,ActiveState,SubState,MainPID,NRestarts,InvocationID,Description,\
-                      Result,ExecMainCode,ExecMainStatus";
+    let properties = "LoadState,ActiveState,SubState,MainPID,NRestarts,ControlGroup,InvocationID,\
+                      Description,Result,ExecMainCode,ExecMainStatus";
     let arguments = command(&["show", "--property", properties, "--", unit]);
     let (ended, output) = read(&job(&arguments, ANSWER_TIME)).await?;
     if ended.how != How::Well {
@@ -177,6 +180,7 @@ fn parse(text: &str) -> Unit {
         sub: text("SubState").to_owned(),
         main_pid: text("MainPID").parse().unwrap_or(0),
         restarts: text("NRestarts").parse().unwrap_or(0),
+        control_group: text("ControlGroup").to_owned(),
         invocation: text("InvocationID").to_owned(),
         description: text("Description").to_owned(),
         result: text("Result").to_owned(),
@@ -208,6 +212,31 @@ fn job(arguments: &[String], limit: Duration) -> Job<'_> {
 }
 
 impl Unit {
+    /// Returns its processes, whoever has started them.
+    pub(crate) fn processes(&self) -> Vec<i32> {
+        let found = cgroup::processes(&self.control_group);
+        // Where the groups can't be seen.
+        let main = (found.is_empty() && self.main_pid > 0).then_some(self.main_pid);
+        found.into_iter().chain(main).collect()
+    }
+
+    /// Returns what keeps systemd from starting it, and what to do about it.
+    pub(crate) fn obstacle(&self, name: &str) -> Option<String> {
+        match self.load.as_str() {
+            "loaded" => None,
+            "masked" => Some(format!(
+                "systemd says that {name} is masked; run `systemctl unmask {name}`"
+            )),
+            "not-found" => Some(format!(
+                "systemd says that the unit file of {name} is not found; see `systemctl cat {name}`"
+            )),
+            other => Some(format!(
+                "systemd says that the unit file of {name} is no good ({other}); see `systemctl \
+                 status {name}`"
+            )),
+        }
+    }
+
     /// Tells whether it runs, or is on its way to.
     pub(crate) fn is_up(&self) -> bool {
         matches!(self.active.as_str(), "active" | "reloading" | "activating")
@@ -218,6 +247,20 @@ impl Unit {
 #[cfg(test)]
 mod tests {
     use super::{Unit, parse};
+
+    #[test]
+    fn what_keeps_a_unit_from_starting_is_told_with_the_next_step() {
+        let obstacle = |load: &str| parse(&format!("LoadState={load}\n")).obstacle("web.service");
+        assert_eq!(obstacle("loaded"), None);
+        for (load, step) in [
+            ("masked", "systemctl unmask web.service"),
+            ("not-found", "systemctl cat web.service"),
+            ("bad-setting", "systemctl status web.service"),
+        ] {
+            let told = obstacle(load).unwrap();
+            assert!(told.contains(step), "{told}");
+        }
+    }
 
     #[test]
     fn a_unit_in_a_restart_loop_is_not_up() {
