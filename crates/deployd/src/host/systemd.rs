@@ -37,6 +37,8 @@ pub(crate) struct Unit {
     pub(crate) invocation: String,
     /// What it is called for people.
     pub(crate) description: String,
+    /// By what its lines in the journal are known; empty: by the names of its programs.
+    pub(crate) syslog_identifier: String,
     /// `success`, `exit-code`, `signal`, `timeout`, …: how it ended last.
     pub(crate) result: String,
     /// How its main process ended: 0 not yet, 1 by itself, 2 or 3 by a signal.
@@ -120,7 +122,7 @@ pub(crate) async fn change(verb: Verb, unit: &str, limit: Duration) -> Result<()
 /// Where systemd can't be reached.
 pub(crate) async fn show(unit: &str) -> Result<Unit, SystemdError> {
     let properties = "LoadState,ActiveState,SubState,MainPID,NRestarts,ControlGroup,InvocationID,\
-                      Description,Result,ExecMainCode,ExecMainStatus";
+                      Description,SyslogIdentifier,Result,ExecMainCode,ExecMainStatus";
     let arguments = command(&["show", "--property", properties, "--", unit]);
     let (ended, output) = read(&job(&arguments, ANSWER_TIME)).await?;
     if ended.how != How::Well {
@@ -183,6 +185,7 @@ fn parse(text: &str) -> Unit {
         control_group: text("ControlGroup").to_owned(),
         invocation: text("InvocationID").to_owned(),
         description: text("Description").to_owned(),
+        syslog_identifier: text("SyslogIdentifier").to_owned(),
         result: text("Result").to_owned(),
         main_code: text("ExecMainCode").parse().unwrap_or(0),
         main_status: text("ExecMainStatus").parse().unwrap_or(0),

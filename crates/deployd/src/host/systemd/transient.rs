@@ -189,6 +189,7 @@ fn arguments(
         format!("--property=KillMode={kill_mode}"),
         "--property=StandardOutput=journal".to_owned(),
         "--property=StandardError=journal".to_owned(),
+        format!("--property=SyslogIdentifier={}", identifier(unit)),
     ]);
     if let Some(user) = job.user.filter(|user| !user.is_self()) {
         all.extend([
@@ -274,8 +275,21 @@ async fn ended(transient: Transient<'_>, unit: &Unit) -> Result<Ended, Transient
             return Err(cannot_start(transient, why.1).into());
         }
     }
-    let tail = journal(&[format!("_SYSTEMD_INVOCATION_ID={invocation}")]).await;
+    // Where a process has ended before the journal came to its lines, it doesn't know its invocation
+    // any more; the identifier comes with the lines.
+    let matches = [
+        format!("SYSLOG_IDENTIFIER={}", unit.syslog_identifier),
+        "+".to_owned(),
+        format!("_SYSTEMD_INVOCATION_ID={invocation}"),
+    ];
+    let tail = journal(&matches).await;
     Ok(Ended { how, tail })
+}
+
+/// What the lines of one run have in the journal, and of no other.
+fn identifier(unit: &str) -> String {
+    let name = unit.trim_end_matches(".service");
+    format!("{name}-{:08x}", fastrand::u32(..))
 }
 
 fn how(unit: &Unit, limit: Duration) -> How {
