@@ -1,5 +1,7 @@
 //! What a host is, for one service: what was seen, and from the journal what can't be seen.
 
+use std::collections::BTreeSet;
+
 use crate::name::BuildName;
 use crate::wire::record::{InService, Record};
 
@@ -31,6 +33,8 @@ pub struct Instance {
     pub unproven: bool,
     /// The last restart number that it was restarted for.
     pub restarted: Option<u64>,
+    /// What would keep it from being restarted, as that its unit is masked; for people.
+    pub obstacle: Option<String>,
 }
 
 /// Whether instances are probed.
@@ -71,6 +75,17 @@ pub enum Runs {
     Something,
     /// No process.
     Nothing,
+}
+
+impl Runs {
+    /// Says what an instance runs whose processes are of these builds; `None` where there are none.
+    ///
+    /// Of several it is one that is not `current`: an instance is the new build's only when nothing
+    /// of the old one is left in it.
+    pub fn of(builds: &BTreeSet<BuildName>, current: Option<&BuildName>) -> Option<Runs> {
+        let old = builds.iter().find(|build| Some(*build) != current);
+        old.or(builds.first()).cloned().map(Runs::Build)
+    }
 }
 
 /// A host's place in the restart queue.
@@ -141,6 +156,7 @@ impl Instance {
             unproven: probes == Probes::Configured
                 && record.map_or(as_found, |record| record.unproven),
             restarted: record.and_then(|record| record.restarted),
+            obstacle: None,
         }
     }
 
@@ -149,3 +165,6 @@ impl Instance {
         self.drained || self.unproven || self.runs == Runs::Nothing
     }
 }
+
+#[cfg(test)]
+mod tests;

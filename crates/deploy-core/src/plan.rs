@@ -259,6 +259,15 @@ impl Planner<'_> {
             return Ok(stage);
         }
         let ready = self.ready(to)?;
+        if let Some(problem) = self.obstacle(to) {
+            // Nothing leaves service, but all is made ready meanwhile.
+            let steps = [ready, stage].concat();
+            return if steps.is_empty() {
+                Err(problem)
+            } else {
+                Ok(steps)
+            };
+        }
         // What has to wait leaves time to make the other build ready.
         let waits = entering.iter().any(|step| matches!(step, Step::Wait(_)));
         let (before, after) = if waits {
@@ -267,6 +276,26 @@ impl Planner<'_> {
             (Vec::new(), stage)
         };
         Ok([ready, before, entering, after].concat())
+    }
+
+    /// What keeps an instance from being restarted, as long as the host has not left service for it.
+    /// Who is halfway goes on: a restart that fails then has an outcome of its own.
+    fn obstacle(&self, to: &BuildName) -> Option<Problem> {
+        if self.course.way != Way::Forward || self.observed.journal.service == InService::Left {
+            return None;
+        }
+        let instances = self.observed.instances.iter();
+        let current = self.observed.current.as_ref() == Some(to);
+        let leaves =
+            |instance: &&Instance| self.shape.restarts && (!current || self.restarts(instance, to));
+        let obstacles: Vec<_> = instances
+            .filter(leaves)
+            .filter_map(|instance| instance.obstacle.as_deref())
+            .collect();
+        (!obstacles.is_empty()).then(|| Problem {
+            object: "restart".to_owned(),
+            message: obstacles.join("; "),
+        })
     }
 
     /// A build of the same name from another archive is another build, and would never be noticed.
@@ -459,8 +488,11 @@ impl Planner<'_> {
     fn settle(&self, rest: &Rest) -> Vec<Step> {
         let (shape, observed) = (self.shape, self.observed);
         let mut steps = Vec::new();
-        // A host that failed keeps its lease: so a bad build stops by itself.
-        let owes_lease = matches!(rest, Rest::Idle | Rest::Serving | Rest::Staged)
+        // A host that failed keeps its lease: so a bad build stops by itself. One that can't begin
+        // lets others go first.
+        let obstacle = self.course.to.as_ref().and_then(|to| self.obstacle(to));
+        let owes_lease = (matches!(rest, Rest::Idle | Rest::Serving | Rest::Staged)
+            || obstacle.is_some())
             && observed.journal.service != InService::Left;
         if owes_lease && observed.lease != Lease::None && self.wanted.gate != Gate::Cut {
             steps.push(Step::ReleaseLease);

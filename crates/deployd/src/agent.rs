@@ -158,6 +158,9 @@ impl Agent {
                     return End::Stopped;
                 }
             }
+            if !wants_hook(&round.plan) {
+                self.performer.programs.end_left().await;
+            }
             memory.keep_for(&round.wanted.target);
             self.report(&round, memory.pause.as_ref());
             if run == Run::Once && !self.link.borrow().is_up() && begun.elapsed() > ONCE_TIME {
@@ -258,6 +261,17 @@ impl Agent {
             report.error = Some(report::blocked("lease", why.clone()));
         }
         self.reports.send_replace(Some(report));
+    }
+}
+
+/// Tells whether a hook may be what is to be done next, and one that an earlier run has begun is
+/// not to be ended: as long as ZooKeeper was not asked, nobody knows.
+fn wants_hook(plan: &Plan) -> bool {
+    match plan.steps.first() {
+        Some(Step::Prepare(_) | Step::PostInstall(_) | Step::PostRestart(_)) => true,
+        Some(Step::Wait(WaitFor::ZooKeeper)) => true,
+        None => plan.rest == Rest::Waiting,
+        Some(_) => false,
     }
 }
 

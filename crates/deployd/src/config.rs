@@ -21,6 +21,9 @@ mod table;
 /// Where the configuration is, unless `--config` says otherwise.
 pub(crate) const DEFAULT_PATH: &str = "/etc/deployd/deployd.toml";
 
+/// Where journals and downloads are, unless `agent.state_dir` says otherwise.
+pub(crate) const DEFAULT_STATE_DIR: &str = "/var/lib/deployd";
+
 /// The configuration of an agent.
 #[derive(Debug, Clone)]
 pub(crate) struct Config {

@@ -2,6 +2,7 @@
 //! here decides what is to be deployed, or when.
 
 pub(crate) mod archive;
+pub(crate) mod cgroup;
 pub(crate) mod disk;
 pub(crate) mod download;
 pub(crate) mod files;

@@ -36,6 +36,8 @@ pub(crate) struct Seen {
     pub(crate) identity: Option<String>,
     /// How often systemd has restarted it by itself.
     pub(crate) restarts: u64,
+    /// What would keep it from being restarted.
+    pub(crate) obstacle: Option<String>,
 }
 
 /// Whether an instance is there.
@@ -94,12 +96,10 @@ pub(crate) async fn observe(service: &Service, known: Known<'_>) -> Result<Sight
         } else {
             Traffic::Open
         };
-        instances.push(Instance::new(
-            looked.runs.clone(),
-            traffic,
-            &instance.unit,
-            context,
-        ));
+        instances.push(Instance {
+            obstacle: looked.obstacle.clone(),
+            ..Instance::new(looked.runs.clone(), traffic, &instance.unit, context)
+        });
     }
     let observed = Observed {
         releases,
@@ -172,11 +172,12 @@ fn releases(
 
 /// Looks at one instance.
 pub(crate) async fn look(service: &Service, instance: &config::Instance, record: &Record) -> Seen {
-    let releases = Tree::new(&service.dir).releases();
+    let tree = Tree::new(&service.dir);
+    let releases = tree.releases();
     let remembered = record.units.get(&instance.unit);
     match service.restart.method {
         RestartMethod::Systemd | RestartMethod::Reload => {
-            look_at_unit(instance, &releases, remembered).await
+            look_at_unit(instance, &tree, remembered).await
         }
         RestartMethod::Command(_) => look_at_port(instance, &releases, remembered),
         RestartMethod::None => {
@@ -194,9 +195,11 @@ pub(crate) async fn look(service: &Service, instance: &config::Instance, record:
     }
 }
 
+/// All processes of the unit are looked at, since its main process may be a wrapper that is
+/// elsewhere.
 async fn look_at_unit(
     instance: &config::Instance,
-    releases: &Path,
+    tree: &Tree,
     remembered: Option<&UnitRecord>,
 ) -> Seen {
     let unit = match systemd::show(&instance.unit).await {
@@ -208,25 +211,34 @@ async fn look_at_unit(
                 up: Up::Unknown,
                 identity: None,
                 restarts: 0,
+                obstacle: None,
             };
         }
     };
+    let obstacle = unit.obstacle(&instance.unit);
     if !unit.is_up() {
         return Seen {
             runs: Runs::Nothing,
             up: Up::No,
             identity: None,
             restarts: unit.restarts,
+            obstacle,
         };
     }
     let identity = (!unit.invocation.is_empty()).then(|| unit.invocation.clone());
-    let build = proc::release_of(unit.main_pid, releases);
-    let runs = runs(build, identity.as_deref(), remembered);
+    let current = match tree.read_current() {
+        Ok(Current::Release(name)) => BuildName::parse(&name).ok(),
+        Ok(_) | Err(_) => None,
+    };
+    let builds = proc::releases_of(unit.processes(), &tree.releases());
+    let builds = builds.iter().filter_map(|name| BuildName::parse(name).ok());
+    let told = Runs::of(&builds.collect(), current.as_ref());
     Seen {
-        runs,
+        runs: runs(told, identity.as_deref(), remembered),
         up: Up::Yes,
         identity,
         restarts: unit.restarts,
+        obstacle,
     }
 }
 
@@ -253,7 +265,10 @@ fn look_at_port(
         (None, None) => Up::Unknown,
     };
     let runs = match (up, remembered.and_then(|record| record.started.as_ref())) {
-        (Up::Yes, _) => runs(build, identity.as_deref(), remembered),
+        (Up::Yes, _) => {
+            let build = build.and_then(|name| BuildName::parse(&name).ok());
+            runs(build.map(Runs::Build), identity.as_deref(), remembered)
+        }
         // It was started, and may be slow: whether it works is what the probe asks.
         (Up::No | Up::Unknown, Some(started)) => Runs::Build(started.build.clone()),
         (Up::No | Up::Unknown, None) => Runs::Nothing,
@@ -263,13 +278,14 @@ fn look_at_port(
         up,
         identity,
         restarts: 0,
+        obstacle: None,
     }
 }
 
 /// What is seen counts; else what we remember of this very start.
-fn runs(build: Option<String>, identity: Option<&str>, remembered: Option<&UnitRecord>) -> Runs {
-    if let Some(build) = build.and_then(|name| BuildName::parse(&name).ok()) {
-        return Runs::Build(build);
+fn runs(told: Option<Runs>, identity: Option<&str>, remembered: Option<&UnitRecord>) -> Runs {
+    if let Some(told) = told {
+        return told;
     }
     let same =
         |started: &Started| started.identity.is_none() || started.identity.as_deref() == identity;

@@ -14,16 +14,17 @@ use crate::chain::Chain;
 use crate::config::{Builds, Instance, Service};
 use crate::drains::Drains;
 use crate::host::firewall::Rule;
-use crate::host::process::{How, Job, run};
 use crate::host::signature::Keys;
 use crate::host::tree::Tree;
 use crate::host::user::User;
 use crate::journal::Journal;
 use crate::lease::LeaseQueue;
+use program::Programs;
 
 mod drain;
 pub(crate) mod hook;
 mod probe;
+pub(crate) mod program;
 pub(crate) mod release;
 mod restart;
 mod signature;
@@ -76,6 +77,8 @@ pub(crate) struct Performer {
     pub(crate) probes: reqwest::Client,
     /// Where probes come from, so that a drained instance answers them.
     pub(crate) probe_source: Option<IpAddr>,
+    /// The programs that run apart from us.
+    pub(crate) programs: Programs,
     /// How far the step under way is.
     pub(crate) progress: watch::Sender<Progress>,
 }
@@ -195,20 +198,4 @@ fn of_the_build(message: String, log: Vec<String>) -> StepError {
         message,
         log,
     }
-}
-
-/// Runs an operator's program that must end well, or it is a failure of this kind. `what` says in
-/// the message what was run.
-async fn run_well(job: &Job<'_>, what: &str, failure: Failure) -> Result<(), StepError> {
-    let (how, log) = match run(job).await {
-        Ok(ended) if ended.how == How::Well => return Ok(()),
-        Ok(ended) => (ended.how.to_string(), ended.tail),
-        Err(error) => (Chain(&error).to_string(), Vec::new()),
-    };
-    let message = format!("{what}: {how}");
-    Err(StepError {
-        failure,
-        message,
-        log,
-    })
 }

@@ -268,6 +268,41 @@ fn the_same_name_with_other_bytes_is_not_serving() {
 }
 
 #[test]
+fn what_can_not_be_restarted_is_not_begun() {
+    // All is made ready, and then it is said what is in the way.
+    check(
+        "2",
+        "on 1, current 1, at 1, verified 1, runs 1,1m",
+        "fetching: fetch 2, extract 2, post_extract 2",
+    );
+    let ready = "on 1 2, prepared 2, current 1, at 1, verified 1, runs 1,1m";
+    for target in ["2", "2, held", "2, cut"] {
+        check(target, ready, "blocked (restart):");
+    }
+    check(
+        "2",
+        "on 1 2, prepared 2, current 1, at 1, verified 1, runs 1,1m, lease held",
+        "blocked: give the lease back",
+    );
+    check(
+        "1, restart 9",
+        "on 1, current 1, at 1, verified 1, finished 1, runs 1m,1",
+        "blocked (restart):",
+    );
+    check(
+        "1",
+        "on 1, current 1, at 1, verified 1, finished 1, runs 1,1m",
+        "serving:",
+    );
+    // It went away in the middle: that has an outcome of its own.
+    check(
+        "2",
+        "on 1 2, prepared 2, installed 2, current 2, left, verified 1, runs 2,1dm, lease held",
+        "restarting: restart 2, probe 2, undrain 2, verify 2",
+    );
+}
+
+#[test]
 fn without_a_target_nothing_is_touched() {
     for (target, expected) in [
         ("nothing", "idle:"),

@@ -48,6 +48,7 @@ fn what_an_instance_runs_stays() {
         drained: false,
         unproven: false,
         restarted: None,
+        obstacle: None,
     }];
     check(&observed, "9", 0, "8");
 }

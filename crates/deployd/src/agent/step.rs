@@ -30,6 +30,10 @@ impl Agent {
             return Some(Err(error));
         }
         let result = self.perform_begun(step, round).await;
+        if result.is_none() {
+            // What it ran as a unit would go on without us.
+            self.performer.programs.end_left().await;
+        }
         match (self.performer.write(|record| record.end(step)), result) {
             (Err(error), Some(Ok(()))) => Some(Err(error)),
             (_, result) => result,

@@ -33,6 +33,7 @@ use crate::inputs::Inputs;
 use crate::journal::Journal;
 use crate::lease::LeaseQueue;
 use crate::perform::hook::MARK;
+use crate::perform::program::{HOOK_UNITS, Programs};
 use crate::perform::{Performer, Progress, release};
 use crate::publish::{Places, publish};
 
@@ -253,9 +254,11 @@ fn state_dir(dir: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Puts right what a dead run may have left, before anything is looked at.
+/// Puts right what a dead run may have left, before anything is looked at. A hook that is a unit is
+/// not what is killed here: its end may be waited for yet.
 fn tidy_up(config: &Config) {
-    let killed = proc::kill_marked(&format!("{MARK}={}", config.state_dir.display()));
+    let entry = format!("{MARK}={}", config.state_dir.display());
+    let killed = proc::kill_marked(&entry, Some(HOOK_UNITS));
     if killed > 0 {
         tracing::warn!(processes = killed, "killed hooks of an earlier run");
     }
@@ -308,6 +311,7 @@ pub(crate) fn performer(
         drained: Vec::new(),
         probes: probe::client(probe_source).context("failed to set up the HTTP client")?,
         probe_source,
+        programs: Programs::new(&service.name, &config.state_dir),
         progress: watch::channel(Progress::default()).0,
     })
 }

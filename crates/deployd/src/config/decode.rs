@@ -10,7 +10,7 @@ use tracing_subscriber::filter::LevelFilter;
 
 use super::keys::service;
 use super::table::{Flag, Problems, Table};
-use super::{Builds, Config, Log, LogFormat, Owners, Problem, ZooKeeper};
+use super::{Builds, Config, DEFAULT_STATE_DIR, Log, LogFormat, Owners, Problem, ZooKeeper};
 use crate::host::download::sources::{PlainHttp, Sources};
 
 /// A day: no wait is longer.
@@ -39,7 +39,7 @@ fn sections(root: &Table<'_, '_>) -> Option<Config> {
     let agent = root.table("agent");
     let host = host(&agent);
     let state_dir =
-        absolute(&agent, "state_dir").unwrap_or_else(|| PathBuf::from("/var/lib/deployd"));
+        absolute(&agent, "state_dir").unwrap_or_else(|| PathBuf::from(DEFAULT_STATE_DIR));
     agent.finish();
     let zookeeper = zookeeper(&root.table("zookeeper"));
     let builds = builds(&root.table("builds"));

@@ -79,12 +79,25 @@ pub(crate) fn process(pid: i32) -> Option<Process> {
 /// Returns the name of the release that a process runs: the one that it was started in, or that
 /// its program is in.
 pub(crate) fn release_of(pid: i32, releases: &Path) -> Option<String> {
+    releases_of([pid], releases).pop_first()
+}
+
+/// Returns the names of all releases that these processes run.
+pub(crate) fn releases_of(
+    pids: impl IntoIterator<Item = i32>,
+    releases: &Path,
+) -> BTreeSet<String> {
     // What the kernel shows has no symlinks; neither must what it is compared with.
-    let releases = fs::canonicalize(releases).ok()?;
-    ["cwd", "exe"].iter().find_map(|what| {
-        let path = fs::read_link(format!("/proc/{pid}/{what}")).ok()?;
-        release_in(&path, &releases)
-    })
+    let Ok(releases) = fs::canonicalize(releases) else {
+        return BTreeSet::new();
+    };
+    let release_of = |pid: i32| {
+        ["cwd", "exe"].iter().find_map(|what| {
+            let path = fs::read_link(format!("/proc/{pid}/{what}")).ok()?;
+            release_in(&path, &releases)
+        })
+    };
+    pids.into_iter().filter_map(release_of).collect()
 }
 
 fn release_in(path: &Path, releases: &Path) -> Option<String> {
@@ -96,9 +109,10 @@ fn release_in(path: &Path, releases: &Path) -> Option<String> {
     (!gone && !name.starts_with('.')).then(|| name.to_owned())
 }
 
-/// Kills the processes whose environment has this entry; returns how many. So what a dead run of
-/// ours has left behind is found, whatever it became.
-pub(crate) fn kill_marked(entry: &str) -> usize {
+/// Kills the processes whose environment has this entry, except those in units of names that begin
+/// so; returns how many. So what a dead run of ours has left behind is found, whatever it became.
+pub(crate) fn kill_marked(entry: &str, spared_units: Option<&str>) -> usize {
+    let spared = |pid: &i32| spared_units.is_some_and(|prefix| is_in_unit(*pid, prefix));
     let marked = |pid: &i32| {
         let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
         environment
@@ -106,10 +120,27 @@ pub(crate) fn kill_marked(entry: &str) -> usize {
             .any(|found| found == entry.as_bytes())
     };
     let own = i32::try_from(std::process::id()).unwrap_or(0);
-    let victims = pids().filter(|pid| *pid != own).filter(marked);
+    let victims = pids()
+        .filter(|pid| *pid != own)
+        .filter(marked)
+        .filter(|pid| !spared(pid));
     victims
         .filter(|pid| kill(Pid::from_raw(*pid), Signal::SIGKILL).is_ok())
         .count()
+}
+
+/// Tells whether a process is in the cgroup of a systemd unit whose name begins so.
+fn is_in_unit(pid: i32, prefix: &str) -> bool {
+    let cgroups = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();
+    names_unit(&cgroups, prefix)
+}
+
+fn names_unit(cgroups: &str, prefix: &str) -> bool {
+    let paths = cgroups
+        .lines()
+        .filter_map(|line| line.splitn(3, ':').nth(2));
+    let mut parts = paths.flat_map(|path| path.split('/'));
+    parts.any(|part| part.starts_with(prefix) && part.ends_with(".service"))
 }
 
 fn pids() -> impl Iterator<Item = i32> {

@@ -89,10 +89,10 @@ pub(crate) enum How {
 #[error("failed to run {program}")]
 pub(crate) struct StartError {
     /// The program.
-    program: PathBuf,
+    pub(crate) program: PathBuf,
     /// Why.
     #[source]
-    source: io::Error,
+    pub(crate) source: io::Error,
 }
 
 impl std::fmt::Display for How {
@@ -182,7 +182,8 @@ async fn feed(child: &mut Child, input: &str) {
     }
 }
 
-fn program(job: &Job<'_>) -> PathBuf {
+/// Returns the program of a job: where it is, or its plain name.
+pub(crate) fn program(job: &Job<'_>) -> PathBuf {
     let program = Path::new(job.arguments.first().map_or("", String::as_str));
     let plain = program.components().count() == 1;
     if plain {
@@ -217,17 +218,27 @@ fn command(job: &Job<'_>) -> Command {
             Stdio::piped()
         })
         .process_group(0);
-    command.env_clear().env("PATH", PATH).env("LANG", "C.UTF-8");
-    if let Some(user) = job.user {
-        command
-            .env("HOME", user.home())
-            .env("USER", user.name())
-            .env("LOGNAME", user.name());
-    }
     command
-        .envs(job.environment.iter().map(|(key, value)| (key, value)))
+        .env_clear()
+        .envs(environment(job))
         .kill_on_drop(true);
     command
+}
+
+/// Returns the whole environment of a job.
+pub(crate) fn environment(job: &Job<'_>) -> Vec<(String, String)> {
+    let mut all = vec![
+        ("PATH".to_owned(), PATH.to_owned()),
+        ("LANG".to_owned(), "C.UTF-8".to_owned()),
+    ];
+    if let Some(user) = job.user {
+        all.push(("HOME".to_owned(), user.home().display().to_string()));
+        all.push(("USER".to_owned(), user.name().to_owned()));
+        all.push(("LOGNAME".to_owned(), user.name().to_owned()));
+    }
+    let own = job.environment.iter();
+    all.extend(own.map(|(key, value)| ((*key).to_owned(), value.clone())));
+    all
 }
 
 /// A file without a name, for output that may outlive us.
@@ -383,7 +394,8 @@ pub(crate) fn last_lines(text: &str) -> Vec<String> {
     lines[from..].iter().map(|line| escape(line)).collect()
 }
 
-fn escape(line: &str) -> String {
+/// Returns a line without control characters.
+pub(crate) fn escape(line: &str) -> String {
     let plain = line.replace('\t', "    ");
     plain
         .chars()

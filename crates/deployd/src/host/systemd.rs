@@ -6,7 +6,12 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
-use super::process::{Ended, How, Job, Leftovers, StartError, run};
+use nix::unistd::Uid;
+
+use super::cgroup;
+use super::process::{Ended, How, Job, Leftovers, StartError, TAIL_LINES, read, run};
+
+pub(crate) mod transient;
 
 /// How long systemd may take to answer a question.
 const ANSWER_TIME: Duration = Duration::from_secs(10);
@@ -26,8 +31,20 @@ pub(crate) struct Unit {
     pub(crate) main_pid: i32,
     /// How often systemd has restarted it by itself.
     pub(crate) restarts: u64,
+    /// The control group of its processes; empty for none.
+    pub(crate) control_group: String,
     /// Tells this start from others.
     pub(crate) invocation: String,
+    /// What it is called for people.
+    pub(crate) description: String,
+    /// By what its lines in the journal are known; empty: by the names of its programs.
+    pub(crate) syslog_identifier: String,
+    /// `success`, `exit-code`, `signal`, `timeout`, …: how it ended last.
+    pub(crate) result: String,
+    /// How its main process ended: 0 not yet, 1 by itself, 2 or 3 by a signal.
+    pub(crate) main_code: i32,
+    /// With which exit code, or by which signal.
+    pub(crate) main_status: i32,
 }
 
 /// Why systemd can't be asked.
@@ -55,6 +72,11 @@ fn last(lines: &[String]) -> String {
         .last()
         .map(|line| format!(": {line}"))
         .unwrap_or_default()
+}
+
+/// Tells whether systemd runs this machine, and we may ask it to start what we like.
+pub(crate) fn is_ours_to_use() -> bool {
+    Path::new("/run/systemd/system").is_dir() && Uid::effective().is_root()
 }
 
 /// Whether to restart or to reload.
@@ -99,8 +121,10 @@ pub(crate) async fn change(verb: Verb, unit: &str, limit: Duration) -> Result<()
 /// # Errors
 /// Where systemd can't be reached.
 pub(crate) async fn show(unit: &str) -> Result<Unit, SystemdError> {
-    let properties = "LoadState,ActiveState,SubState,MainPID,NRestarts,InvocationID";
-    let ended = systemctl(&["show", "--property", properties, "--", unit], ANSWER_TIME).await?;
+    let properties = "LoadState,ActiveState,SubState,MainPID,NRestarts,ControlGroup,InvocationID,\
+                      Description,SyslogIdentifier,Result,ExecMainCode,ExecMainStatus";
+    let arguments = command(&["show", "--property", properties, "--", unit]);
+    let (ended, output) = read(&job(&arguments, ANSWER_TIME)).await?;
     if ended.how != How::Well {
         let (unit, tail) = (unit.to_owned(), ended.tail);
         return Err(SystemdError::Failed {
@@ -110,7 +134,7 @@ pub(crate) async fn show(unit: &str) -> Result<Unit, SystemdError> {
             tail,
         });
     }
-    Ok(parse(&ended.tail))
+    Ok(parse(&output))
 }
 
 /// Returns the last lines that a unit has logged, and systemd about it, since it was started last.
@@ -119,29 +143,36 @@ pub(crate) async fn log(unit: &str) -> Vec<String> {
         .await
         .map(|unit| unit.invocation)
         .unwrap_or_default();
-    let mut arguments = [
+    let of_start = [
+        format!("_SYSTEMD_INVOCATION_ID={start}"),
+        "+".to_owned(),
+        format!("INVOCATION_ID={start}"),
+    ];
+    match start.is_empty() {
+        true => journal(&[format!("--unit={unit}")]).await,
+        false => journal(&of_start).await,
+    }
+}
+
+/// Returns the last lines of the journal that match; none where it can't be read.
+async fn journal(matches: &[String]) -> Vec<String> {
+    let lines = format!("--lines={TAIL_LINES}");
+    let words = [
         "journalctl",
         "--quiet",
         "--no-pager",
         "--output=cat",
-        "--lines=20",
-    ]
-    .map(str::to_owned)
-    .to_vec();
-    if start.is_empty() {
-        arguments.push(format!("--unit={unit}"));
-    } else {
-        let of_start = [format!("_SYSTEMD_INVOCATION_ID={start}"), "+".to_owned()];
-        arguments.extend(of_start);
-        arguments.push(format!("INVOCATION_ID={start}"));
-    }
+        &lines,
+    ];
+    let arguments: Vec<String> = words.map(str::to_owned).into_iter().collect();
+    let arguments = [&arguments, matches].concat();
     let ended = run(&job(&arguments, ANSWER_TIME)).await;
     ended.map(|ended| ended.tail).unwrap_or_default()
 }
 
-fn parse(lines: &[String]) -> Unit {
-    let pairs: BTreeMap<&str, &str> = lines
-        .iter()
+fn parse(text: &str) -> Unit {
+    let pairs: BTreeMap<&str, &str> = text
+        .lines()
         .filter_map(|line| line.split_once('='))
         .collect();
     let text = |key| pairs.get(key).copied().unwrap_or_default();
@@ -151,14 +182,23 @@ fn parse(lines: &[String]) -> Unit {
         sub: text("SubState").to_owned(),
         main_pid: text("MainPID").parse().unwrap_or(0),
         restarts: text("NRestarts").parse().unwrap_or(0),
+        control_group: text("ControlGroup").to_owned(),
         invocation: text("InvocationID").to_owned(),
+        description: text("Description").to_owned(),
+        syslog_identifier: text("SyslogIdentifier").to_owned(),
+        result: text("Result").to_owned(),
+        main_code: text("ExecMainCode").parse().unwrap_or(0),
+        main_status: text("ExecMainStatus").parse().unwrap_or(0),
     }
 }
 
 async fn systemctl(arguments: &[&str], limit: Duration) -> Result<Ended, StartError> {
-    let mut all = vec!["systemctl".to_owned(), "--no-ask-password".to_owned()];
-    all.extend(arguments.iter().map(|text| (*text).to_owned()));
-    run(&job(&all, limit)).await
+    run(&job(&command(arguments), limit)).await
+}
+
+fn command(arguments: &[&str]) -> Vec<String> {
+    let words = ["systemctl", "--no-ask-password"].iter().chain(arguments);
+    words.map(|word| (*word).to_owned()).collect()
 }
 
 fn job(arguments: &[String], limit: Duration) -> Job<'_> {
@@ -175,6 +215,31 @@ fn job(arguments: &[String], limit: Duration) -> Job<'_> {
 }
 
 impl Unit {
+    /// Returns its processes, whoever has started them.
+    pub(crate) fn processes(&self) -> Vec<i32> {
+        let found = cgroup::processes(&self.control_group);
+        // Where the groups can't be seen.
+        let main = (found.is_empty() && self.main_pid > 0).then_some(self.main_pid);
+        found.into_iter().chain(main).collect()
+    }
+
+    /// Returns what keeps systemd from starting it, and what to do about it.
+    pub(crate) fn obstacle(&self, name: &str) -> Option<String> {
+        match self.load.as_str() {
+            "loaded" => None,
+            "masked" => Some(format!(
+                "systemd says that {name} is masked; run `systemctl unmask {name}`"
+            )),
+            "not-found" => Some(format!(
+                "systemd says that the unit file of {name} is not found; see `systemctl cat {name}`"
+            )),
+            other => Some(format!(
+                "systemd says that the unit file of {name} is no good ({other}); see `systemctl \
+                 status {name}`"
+            )),
+        }
+    }
+
     /// Tells whether it runs, or is on its way to.
     pub(crate) fn is_up(&self) -> bool {
         matches!(self.active.as_str(), "active" | "reloading" | "activating")
@@ -187,10 +252,23 @@ mod tests {
     use super::{Unit, parse};
 
     #[test]
+    fn what_keeps_a_unit_from_starting_is_told_with_the_next_step() {
+        let obstacle = |load: &str| parse(&format!("LoadState={load}\n")).obstacle("web.service");
+        assert_eq!(obstacle("loaded"), None);
+        for (load, step) in [
+            ("masked", "systemctl unmask web.service"),
+            ("not-found", "systemctl cat web.service"),
+            ("bad-setting", "systemctl status web.service"),
+        ] {
+            let told = obstacle(load).unwrap();
+            assert!(told.contains(step), "{told}");
+        }
+    }
+
+    #[test]
     fn a_unit_in_a_restart_loop_is_not_up() {
         let unit = |active: &str, sub: &str| {
-            let lines = [format!("ActiveState={active}"), format!("SubState={sub}")];
-            parse(&lines).is_up()
+            parse(&format!("ActiveState={active}\nSubState={sub}\n")).is_up()
         };
         assert!(unit("active", "running"));
         assert!(!unit("activating", "auto-restart"));

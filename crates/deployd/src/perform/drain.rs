@@ -6,7 +6,8 @@ use deploy_core::verdict::Failure;
 use jiff::Timestamp;
 use tokio::time::{Instant, sleep};
 
-use super::{Performer, StepError, passing, run_well};
+use super::program::{Program, run_beside};
+use super::{Performer, StepError, passing};
 use crate::config::{DrainAction, DrainMethod, Instance};
 use crate::host::firewall::{self, Refusal, Rule};
 use crate::host::process::{Job, Leftovers};
@@ -170,8 +171,12 @@ impl Performer {
             leftovers: Leftovers::Killed,
             input: "",
         };
-        let what = format!("{verb} of {} by `{}`", instance.unit, all.join(" "));
-        run_well(&job, &what, Failure::Passing).await
+        let program = Program {
+            job,
+            what: format!("{verb} of {} by `{}`", instance.unit, all.join(" ")),
+            failure: Failure::Passing,
+        };
+        run_beside(&program).await
     }
 }
 

@@ -6,7 +6,8 @@ use deploy_core::name::BuildName;
 use deploy_core::verdict::Failure;
 use tokio::task::spawn_blocking;
 
-use super::{Order, Performer, StepError, passing, run_well};
+use super::program::Program;
+use super::{Order, Performer, StepError, passing};
 use crate::host::process::{Job, Leftovers};
 
 /// The entry of a hook's environment that names the state directory of its deployd: by it, what a
@@ -49,9 +50,13 @@ impl Performer {
             leftovers: Leftovers::Killed,
             input: "",
         };
-        let what = format!("{name} hook `{}` of build {build}", arguments.join(" "));
+        let program = Program {
+            job,
+            what: format!("{name} hook `{}` of build {build}", arguments.join(" ")),
+            failure: Failure::OfTheBuild,
+        };
         tracing::debug!(hook = name, %build, arguments = ?arguments, "running a hook");
-        run_well(&job, &what, Failure::OfTheBuild).await
+        self.programs.hook(name, &program).await
     }
 
     /// Makes what a hook has written durable, before anybody says that it is done.

@@ -3,12 +3,14 @@
 use std::time::Duration;
 
 use deploy_core::name::BuildName;
+use deploy_core::observed::Runs;
 use deploy_core::verdict::Failure;
 use deploy_core::wire::record::{Record, Started};
 use futures_util::future::join_all;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
-use super::{Performer, StepError, of_the_build, passing, run_well};
+use super::program::{Program, Programs};
+use super::{Performer, StepError, of_the_build, passing};
 use crate::chain::Chain;
 use crate::config::{Instance, RestartMethod, Service};
 use crate::host::process::{Job, Leftovers};
@@ -16,6 +18,8 @@ use crate::host::systemd::{self, Verb};
 use crate::host::tree::Current;
 use crate::observe::{Seen, Up, look};
 
+/// How often it is looked whether the processes of the build before have ended.
+const LOOK_TIME: Duration = Duration::from_millis(200);
 /// How long a unit without a probe must stay up to count as started: `active` alone is no
 /// success, many programs die of their configuration a moment later.
 const STAY_UP: Duration = Duration::from_secs(1);
@@ -40,9 +44,10 @@ impl Performer {
         };
         let instances = self.instances(batch);
         self.write(|record| instances.iter().for_each(|i| record.restart(&i.unit)))?;
+        let programs = &self.programs;
         let restarts = instances
             .iter()
-            .map(|instance| restart_one(&self.service, instance));
+            .map(|instance| restart_one((&self.service, programs), instance, &build));
         let mut first_error = None;
         let mut started = Vec::new();
         for (instance, result) in instances.iter().zip(join_all(restarts).await) {
@@ -71,15 +76,23 @@ impl Performer {
     }
 }
 
-async fn restart_one(service: &Service, instance: &Instance) -> Result<(), StepError> {
+async fn restart_one(
+    (service, programs): (&Service, &Programs),
+    instance: &Instance,
+    build: &BuildName,
+) -> Result<(), StepError> {
     let unit = &instance.unit;
     let limit = service.restart.timeout;
     tracing::info!(service = %service.name, %unit, "restarting {unit}");
     match &service.restart.method {
-        RestartMethod::Systemd => restart_unit(service, instance).await,
+        RestartMethod::Systemd => {
+            restart_unit(service, instance).await?;
+            await_only(build, service, instance).await
+        }
         RestartMethod::Reload => {
             let changed = systemd::change(Verb::Reload, unit, limit).await;
-            changed.map_err(|error| of_the_build(Chain(&error).to_string(), Vec::new()))
+            changed.map_err(|error| of_the_build(Chain(&error).to_string(), Vec::new()))?;
+            await_only(build, service, instance).await
         }
         RestartMethod::Command(arguments) => {
             let arguments: Vec<_> = arguments.iter().map(|text| instance.fill(text)).collect();
@@ -92,8 +105,12 @@ async fn restart_one(service: &Service, instance: &Instance) -> Result<(), StepE
                 leftovers: Leftovers::Live,
                 input: "",
             };
-            let what = format!("restart of {unit} by `{}`", arguments.join(" "));
-            run_well(&job, &what, Failure::OfTheBuild).await
+            let program = Program {
+                job,
+                what: format!("restart of {unit} by `{}`", arguments.join(" ")),
+                failure: Failure::OfTheBuild,
+            };
+            programs.restart(&program).await
         }
         RestartMethod::None => Ok(()),
     }
@@ -117,6 +134,32 @@ async fn restart_unit(service: &Service, instance: &Instance) -> Result<(), Step
         return Err(of_the_build(message, systemd::log(unit).await));
     }
     Ok(())
+}
+
+/// Waits until no process of another build is left in a unit: a reload may let the old ones finish
+/// what they do, and `KillMode=process` leaves them behind.
+async fn await_only(
+    build: &BuildName,
+    service: &Service,
+    instance: &Instance,
+) -> Result<(), StepError> {
+    let (unit, limit) = (&instance.unit, service.restart.timeout);
+    let deadline = Instant::now() + limit;
+    loop {
+        let old = match look(service, instance, &Record::default()).await.runs {
+            Runs::Build(old) if old != *build => old,
+            Runs::Build(_) | Runs::Something | Runs::Nothing => return Ok(()),
+        };
+        if Instant::now() >= deadline {
+            let seconds = limit.as_secs_f64();
+            let message = format!(
+                "{unit} still has processes of build {old} {seconds} s after its restart; see \
+                 `systemctl status {unit}` and its KillMode="
+            );
+            return Err(of_the_build(message, Vec::new()));
+        }
+        sleep(LOOK_TIME).await;
+    }
 }
 
 /// Tells whether an instance is not the one that it was.

@@ -29,7 +29,7 @@ const TARGETS: [&str; 9] = [
     "unreadable",
 ];
 
-const STARTS: [&str; 7] = [
+const STARTS: [&str; 9] = [
     "runs -,-",
     "on 1, current 1, runs 1,1",
     "on 1, current 1, at 1, verified 1, installed 1, finished 1, runs 1,1",
@@ -37,6 +37,8 @@ const STARTS: [&str; 7] = [
     "on 1 2, prepared 2, current 1, at 1, verified 1, installed 1, finished 1, runs 1,1",
     "on 1 2, current 2, at 2, verified 1 2, prepared 1 2, installed 2, finished 2, runs 2,2",
     "on 1 3, current 3, at 3, verified 1 3, prepared 1 3, installed 3, finished 3, runs 3,3,3",
+    "on 1, current 1, at 1, verified 1, installed 1, finished 1, runs 1,1m",
+    "runs -,-m",
 ];
 
 fn shapes() -> Vec<Shape> {
@@ -67,6 +69,11 @@ fn invariants_hold_at_every_step_and_after_every_crash() {
     for start in STARTS {
         for target in TARGETS {
             for flaw in FLAWS {
+                // Whether an instance that was down is started before its unit goes away is
+                // chance, and so is then the outcome.
+                if flaw == Flaw::Unit && start.ends_with(",-") {
+                    continue;
+                }
                 for shape in shapes() {
                     for crash in [Host::rise, Host::boot] {
                         runs += deploy_with_every_crash((start, target), (flaw, crash), shape);
@@ -227,6 +234,9 @@ impl Case<'_> {
         let out = |instance: &&Instance| instance.drained || instance.runs == Runs::Nothing;
         let says = || format!("{self:?}: {step} of {plan:?}\n{seen:#?}");
         let begins = !seen.half_restarted() && !way_back(plan);
+        if begins {
+            self.can_be_finished(host, step);
+        }
         match step {
             Step::Activate(build) => {
                 assert!(seen.releases.contains(build), "{}", says());
@@ -289,6 +299,23 @@ impl Case<'_> {
         }
     }
 
+    /// What can't be brought to its end is not begun, and no lease is asked for.
+    fn can_be_finished(&self, host: &Host, step: &Step) {
+        let seen = &host.seen;
+        let obstacle = seen.instances.iter().any(|i| i.obstacle.is_some());
+        let in_service = seen.journal.service != InService::Left;
+        let begins = matches!(
+            step,
+            Step::AcquireLease
+                | Step::Wait(WaitFor::Lease)
+                | Step::Activate(_)
+                | Step::Drain(_)
+                | Step::Restart(_)
+        );
+        let refused = obstacle && in_service && host.shape.restarts;
+        assert!(!(begins && refused), "{self:?}: {step}\n{seen:#?}");
+    }
+
     /// No third build is started on top of a half-restarted one.
     fn never_three(&self, host: &Host, steps: &[Step]) {
         let seen = &host.seen;
@@ -334,6 +361,12 @@ impl Case<'_> {
             (WantedTarget::Build(_), Phase::Failed) if !nowhere => {
                 assert_eq!(Some(current), seen.last_verified(), "{}", says());
                 assert_ne!(host.bad.1, Flaw::None, "{}", says());
+            }
+            (WantedTarget::Build(_), Phase::Blocked) => {
+                let obstacle = seen.instances.iter().any(|i| i.obstacle.is_some());
+                assert!(obstacle && at_rest, "{}", says());
+                assert_eq!(seen.lease, Lease::None, "{}", says());
+                assert_ne!(seen.journal.service, InService::Left, "{}", says());
             }
             (WantedTarget::Build(_), Phase::Staged | Phase::Failed | Phase::Waiting)
             | (WantedTarget::Nothing | WantedTarget::Unknown | WantedTarget::Unreadable(_), _) => {}

@@ -26,15 +26,18 @@ pub(super) enum Flaw {
     Start,
     /// An instance starts and fails its probe.
     Probe,
+    /// The unit of the second instance goes away when the host has left service.
+    Unit,
 }
 
-pub(super) const FLAWS: [Flaw; 6] = [
+pub(super) const FLAWS: [Flaw; 7] = [
     Flaw::None,
     Flaw::Archive,
     Flaw::PostExtract,
     Flaw::PostInstall,
     Flaw::Start,
     Flaw::Probe,
+    Flaw::Unit,
 ];
 
 /// A host, with the truth that a snapshot is taken from.
@@ -84,7 +87,11 @@ impl Host {
             } else {
                 Traffic::Open
             };
-            *instance = Instance::new(instance.runs.clone(), traffic, &index.to_string(), context);
+            let seen = Instance::new(instance.runs.clone(), traffic, &index.to_string(), context);
+            *instance = Instance {
+                obstacle: instance.obstacle.take(),
+                ..seen
+            };
         }
         seen
     }
@@ -145,8 +152,14 @@ impl Host {
             | (Step::Prepare(build), Flaw::PostExtract)
             | (Step::PostInstall(build), Flaw::PostInstall) => build == bad,
             (Step::Restart(_), Flaw::Start) | (Step::Probe(_), Flaw::Probe) => runs_bad,
+            (Step::Restart(batch), _) => self.has_obstacle(batch),
             _ => false,
         }
+    }
+
+    fn has_obstacle(&self, batch: &[usize]) -> bool {
+        let mut instances = batch.iter().map(|index| &self.seen.instances[*index]);
+        instances.any(|instance| instance.obstacle.is_some())
     }
 
     /// What a step does that lasts, in its order.
@@ -168,7 +181,13 @@ impl Host {
             }
             Step::Activate(build) => vec![
                 Box::new(|host| host.seen.journal.activate(build)),
-                Box::new(|host| host.seen.current = Some(build.clone())),
+                Box::new(move |host| {
+                    host.seen.current = Some(build.clone());
+                    let (bad, flaw) = &host.bad;
+                    if *flaw == Flaw::Unit && bad == build {
+                        host.seen.instances[1].obstacle = Some("gone".to_owned());
+                    }
+                }),
             ],
             Step::PostInstall(build) => one(Box::new(|host| host.seen.journal.install(build))),
             Step::Drain(batch) => {
@@ -177,6 +196,11 @@ impl Host {
                 effects
             }
             Step::Restart(batch) => {
+                // Whom systemd refuses to restart, it leaves alone.
+                if self.has_obstacle(batch) {
+                    let records = batch.iter().map(|index| refuse(*index));
+                    return records.collect();
+                }
                 let start = if self.fails(step) {
                     Start::Fails
                 } else {
@@ -260,6 +284,10 @@ fn drain<'a>(index: usize) -> Effect<'a> {
 
 fn undrain<'a>(index: usize) -> Effect<'a> {
     Box::new(move |host| host.seen.instances[index].drained = false)
+}
+
+fn refuse<'a>(index: usize) -> Effect<'a> {
+    Box::new(move |host| host.seen.journal.restart(&index.to_string()))
 }
 
 fn prove<'a>(index: usize) -> Effect<'a> {

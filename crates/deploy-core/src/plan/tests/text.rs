@@ -151,13 +151,13 @@ pub(super) fn host(text: &str) -> Observed {
     observed
 }
 
-/// `2`, `2du` (drained, unproven), `2r9` (restarted for number 9), `-` (down), `?`.
+/// `2`, `2du` (drained, unproven), `2r9` (restarted for number 9), `2m` (masked), `-` (down), `?`.
 fn instance(text: &str) -> Instance {
     let (text, restarted) = match text.split_once('r') {
         Some((text, number)) => (text, Some(number.parse().unwrap())),
         None => (text, None),
     };
-    let name = text.trim_end_matches(['d', 'u']);
+    let name = text.trim_end_matches(['d', 'u', 'm']);
     let runs = match name {
         "-" => Runs::Nothing,
         "?" => Runs::Something,
@@ -168,6 +168,7 @@ fn instance(text: &str) -> Instance {
         drained: text.contains('d'),
         unproven: text.contains('u'),
         restarted,
+        obstacle: text.contains('m').then(|| "masked".to_owned()),
     }
 }
 

@@ -1,7 +1,7 @@
 use std::net::TcpListener;
 use std::path::Path;
 
-use super::{Listening, is_listening, listeners, process, release_in, release_of};
+use super::{Listening, is_listening, listeners, names_unit, process, release_in, release_of};
 
 #[test]
 fn finds_itself_by_its_port() {
@@ -47,4 +47,17 @@ fn what_is_gone_or_partial_is_no_release() {
     ] {
         assert_eq!(name(none), None, "{none}");
     }
+}
+
+#[test]
+fn the_unit_of_a_process() {
+    let is_hook = |cgroups| names_unit(cgroups, "deployd-hook-");
+    assert!(is_hook(
+        "0::/system.slice/deployd-hook-web.post_install.service\n"
+    ));
+    assert!(is_hook(
+        "4:pids:/\n1:name=systemd:/system.slice/deployd-hook-web.x.service/sub:x\n0::/\n"
+    ));
+    assert!(!is_hook("0::/system.slice/deployd.service\n"));
+    assert!(!is_hook("0::/\n"));
 }

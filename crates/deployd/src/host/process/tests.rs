@@ -64,7 +64,7 @@ async fn a_program_that_takes_too_long_is_killed_with_its_children() {
         .await
         .unwrap();
     assert_eq!(ended.how, How::TimedOut(limit));
-    assert_eq!(proc::kill_marked(&marker), 0);
+    assert_eq!(proc::kill_marked(&marker, None), 0);
 }
 
 #[tokio::test]
@@ -82,7 +82,7 @@ async fn a_child_that_keeps_the_output_open_does_not_keep_us() {
         (How::Well, vec!["done".to_owned()])
     );
     // It left the group, so it is found by its environment.
-    assert_eq!(proc::kill_marked(&marker), 1);
+    assert_eq!(proc::kill_marked(&marker, None), 1);
 }
 
 #[tokio::test]
@@ -97,7 +97,7 @@ async fn what_may_live_lives() {
         (ended.how, ended.tail),
         (How::Well, vec!["started".to_owned()])
     );
-    assert_eq!(proc::kill_marked(&marker), 1);
+    assert_eq!(proc::kill_marked(&marker, None), 1);
 }
 
 #[tokio::test]
