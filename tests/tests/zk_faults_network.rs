@@ -20,6 +20,8 @@ use tokio::time::sleep;
 
 use zk_rig::{HANG, OP, Rig, SLACK, T, config, measured};
 
+/// In each direction: time enough to cut before an answer is there, and less than a heartbeat waits.
+const ANSWER_DELAY: Duration = Duration::from_millis(500);
 const HEALTHY: &str = "the administrator's network is healthy";
 
 /// F1, F2: the connection breaks, and what changes afterwards is seen.
@@ -345,11 +347,13 @@ async fn f23_writes_whose_answer_is_lost() {
         "it was done twice"
     );
 
-    rig.proxy.set_mode(Net::HoldToClient);
+    // The list of the znode above is asked for first: that answer must come.
+    rig.proxy.set_delay(ANSWER_DELAY);
     let (numbering, prefix) = (zk.clone(), format!("{queue}/n-"));
     let number = tokio::spawn(async move { numbering.create_sequential(&prefix, b"nonce").await });
     let path = format!("{queue}/n-0000000000");
     cut_when_written(&rig, &path, b"nonce").await;
+    rig.proxy.set_delay(Duration::ZERO);
     assert_eq!(number.await.unwrap(), Ok(path));
     assert_eq!(
         rig.admin.children(&queue).await.unwrap().unwrap().len(),
