@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use deploy_core::wire::report::Phase;
+use deploy_core::wire::report::{Phase, Report};
 use tests::agent::{Agent, LIMIT, zookeeper};
 use tests::eventually::eventually;
 use tests::proxy::Proxy;
@@ -100,6 +100,35 @@ fn a_dead_host_keeps_its_lease_unless_the_policy_says_otherwise() {
         leases.len(),
         "they are for an operator to break"
     );
+}
+
+#[test]
+fn a_policy_that_changes_lets_the_next_hosts_go() {
+    let Some(agent) = Agent::start() else { return };
+    let web = agent.web();
+    let policy = |concurrency: &str| {
+        let text = format!(r#"{{"v":1,"restart_concurrency":{concurrency}}}"#);
+        web.put(&web.znodes.policy(), text);
+    };
+    policy("1");
+    claim(&agent, "first", 0);
+    claim(&agent, "second", 1);
+    web.deploy("r1", 1);
+    let waits = |report: &Report| report.phase == Phase::Waiting;
+    web.until("waiting for its turn", waits);
+    // Two places, and both are taken.
+    policy("2");
+    web.looks_again();
+    let report = web.looks_again();
+    assert_eq!((report.phase, report.lease), (Phase::Waiting, false));
+    policy("3");
+    web.serves("r1");
+    // Of one host that is alive, any share is one: and that one is taken.
+    policy("\"100%\"");
+    web.deploy("r2", 2);
+    web.until("waiting for its turn", waits);
+    policy("3");
+    web.serves("r2");
 }
 
 /// Puts a lease into the queue, as a host has it that is not there.

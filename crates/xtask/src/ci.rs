@@ -15,6 +15,9 @@ const DEMO_LIMIT: Duration = Duration::from_secs(120);
 /// What may not be missing where hosts are booted.
 const REQUIRED_WITH_FLEET: &str = "zookeeper,minisign,netns,fleet";
 
+/// In tenths, as `systemd-analyze security` counts them: 10.0 is a root that may do everything.
+const EXPOSURE_MAX: u32 = 30;
+
 /// What the tests may need in memory at a time, with a lot to spare.
 const MEMORY_ROOM_BYTES: u64 = 2 << 30;
 
@@ -43,6 +46,10 @@ pub(crate) fn run(own_program: &Path) -> Result<ExitCode> {
         Part {
             name: "tidy",
             run: &|| tidy::check_all(),
+        },
+        Part {
+            name: "unit",
+            run: &unit,
         },
         Part {
             name: "test",
@@ -97,6 +104,18 @@ fn clippy() -> Result<()> {
 fn doc() -> Result<()> {
     let args = ["doc", "--workspace", "--no-deps"];
     succeed(cargo(args).env("RUSTDOCFLAGS", "-D warnings"))
+}
+
+/// The unit may not have more rights than it needs.
+fn unit() -> Result<()> {
+    debian::install(debian::FOR_UNIT)?;
+    let threshold = format!("--threshold={EXPOSURE_MAX}");
+    let mut analyze = Command::new("systemd-analyze");
+    analyze.args(["security", "--offline=true", "--no-pager", &threshold]);
+    analyze.arg("systemd/deployd.service").stdout(Stdio::null());
+    succeed(&mut analyze).with_context(|| {
+        format!("systemd/deployd.service: its exposure is above {EXPOSURE_MAX} tenths")
+    })
 }
 
 /// What may not be missing: network namespaces of one's own are root's.

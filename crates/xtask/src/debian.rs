@@ -66,6 +66,14 @@ const MINISIGN: Package = Package {
     shown_by: Sign::Program("minisign"),
 };
 
+/// Rates the unit.
+const SYSTEMD: Package = Package {
+    name: "systemd",
+    shown_by: Sign::Program("systemd-analyze"),
+};
+
+/// What rating the unit needs.
+pub(crate) const FOR_UNIT: &[Package] = &[SYSTEMD];
 /// What `cargo demo` needs.
 pub(crate) const FOR_DEMO: &[Package] = &[JAVA, ZOOKEEPER];
 /// What it needs to drain; it goes without where they can't be had.

@@ -194,3 +194,35 @@ fn rules_that_nothing_jumps_to_refuse_nobody() {
                    -A DEPLOYD-DRAIN --dport 2 -j DROP\n";
     assert_eq!(parse(foreign), []);
 }
+
+#[tokio::test]
+async fn the_legacy_backend_does_the_same() {
+    if !own_network().await {
+        return;
+    }
+    // Only this thread sees it: the program of the one in the place of the other's.
+    let [legacy, nft] = ["legacy", "nft"].map(|name| format!("/usr/sbin/xtables-{name}-multi"));
+    if ![&legacy, &nft].iter().all(|path| Path::new(path).exists()) {
+        eprintln!("skipped: this machine has one backend only");
+        return;
+    }
+    unshare(CloneFlags::CLONE_NEWNS).unwrap();
+    command("mount --make-rprivate /").await;
+    command(&format!("mount --bind {legacy} {nft}")).await;
+
+    let _listener = TcpListener::bind("0.0.0.0:8001").unwrap();
+    command("iptables -A INPUT -p tcp --dport 8001 -j ACCEPT").await;
+    apply(&[rule(8001), rule(8002)]).await.unwrap();
+    assert_eq!(connects(8001).unwrap_err(), ErrorKind::ConnectionRefused);
+    assert!(super::stands(&[rule(8001), rule(8002)]).await.unwrap());
+    let ports: Vec<u16> = list().await.unwrap().iter().map(|rule| rule.port).collect();
+    assert_eq!(ports, [8001, 8002]);
+    apply(&[]).await.unwrap();
+    connects(8001).unwrap();
+    command("iptables -F INPUT").await;
+    assert!(!super::stands(&[rule(8001)]).await.unwrap());
+    apply(&[rule(8001)]).await.unwrap();
+    clear().await.unwrap();
+    connects(8001).unwrap();
+    assert_eq!(list().await.unwrap(), []);
+}
