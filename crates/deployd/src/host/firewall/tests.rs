@@ -209,6 +209,8 @@ async fn the_legacy_backend_does_the_same() {
     unshare(CloneFlags::CLONE_NEWNS).unwrap();
     command("mount --make-rprivate /").await;
     command(&format!("mount --bind {legacy} {nft}")).await;
+    let version = super::read(&["iptables", "-V"].map(str::to_owned)).await;
+    assert!(version.unwrap().contains("legacy"));
 
     let _listener = TcpListener::bind("0.0.0.0:8001").unwrap();
     command("iptables -A INPUT -p tcp --dport 8001 -j ACCEPT").await;
