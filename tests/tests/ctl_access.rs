@@ -15,17 +15,8 @@ use deploy_zk::znode::{Expect, Mode};
 /// Opens a session as somebody, or as nobody.
 fn session(rig: &Rig, who: Option<&str>) -> Zk {
     let mut config = Config::new(&[&rig.server.address()]);
-    config.auth = who
-        .and_then(|who| who.split_once(':'))
-        .map_or_else(Vec::new, one);
+    config.auth = who.and_then(DigestAuth::parse).into_iter().collect();
     Zk::start(config)
-}
-
-fn one((user, password): (&str, &str)) -> Vec<DigestAuth> {
-    vec![DigestAuth {
-        user: user.to_owned(),
-        password: password.to_owned(),
-    }]
 }
 
 /// Writes a file that others can't read.

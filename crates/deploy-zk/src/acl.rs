@@ -82,11 +82,6 @@ impl Grant {
             rights,
         }
     }
-
-    /// Tells whether the server has hidden the hash, as it does from who may not change the list.
-    pub fn is_masked(&self) -> bool {
-        self.scheme == "digest" && self.id.ends_with(":x")
-    }
 }
 
 #[cfg(test)]

@@ -121,6 +121,17 @@ impl Config {
     }
 }
 
+impl DigestAuth {
+    /// Parses `user:password`, one line; the password may have colons.
+    pub fn parse(line: &str) -> Option<DigestAuth> {
+        let (user, password) = line.split_once(':')?;
+        (!user.is_empty() && !line.contains('\n')).then(|| DigestAuth {
+            user: user.to_owned(),
+            password: password.to_owned(),
+        })
+    }
+}
+
 impl fmt::Debug for DigestAuth {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("DigestAuth")

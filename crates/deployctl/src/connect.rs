@@ -171,21 +171,14 @@ pub(crate) fn read_credentials(path: &Path) -> Result<Vec<DigestAuth>, Problem> 
         .tip(format!("chmod 600 {shown}")));
     }
     let text = std::fs::read_to_string(path).map_err(failed)?;
-    let credentials: Option<Vec<DigestAuth>> = text.trim_end().lines().map(credential).collect();
+    let credentials: Option<Vec<DigestAuth>> =
+        text.trim_end().lines().map(DigestAuth::parse).collect();
     match credentials {
         Some(credentials) if !credentials.is_empty() => Ok(credentials),
         Some(_) | None => Err(Problem::usage(format!(
             "{shown} must hold lines of user:password, one for each that we are"
         ))),
     }
-}
-
-fn credential(line: &str) -> Option<DigestAuth> {
-    let (user, password) = line.split_once(':')?;
-    (!user.is_empty()).then(|| DigestAuth {
-        user: user.to_owned(),
-        password: password.to_owned(),
-    })
 }
 
 fn with_port(server: &str) -> String {

@@ -340,11 +340,6 @@ fn credentials(path: &Path) -> anyhow::Result<DigestAuth> {
         anyhow::bail!("others can read {}; run chmod 600 {0}", path.display());
     }
     let text = std::fs::read_to_string(path).with_context(what)?;
-    match text.trim_end().split_once(':') {
-        Some((user, password)) if !user.is_empty() && !password.contains('\n') => Ok(DigestAuth {
-            user: user.to_owned(),
-            password: password.to_owned(),
-        }),
-        _ => anyhow::bail!("{} is not one line, user:password", path.display()),
-    }
+    DigestAuth::parse(text.trim_end())
+        .with_context(|| format!("{} is not one line, user:password", path.display()))
 }
