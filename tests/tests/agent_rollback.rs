@@ -33,14 +33,18 @@ fn says(web: &Service<'_>, report: &Report, (step, words): (&str, &[&str])) {
     assert_eq!(rejected.len(), 1, "{rejected:?}");
 }
 
+/// Starts an agent with hooks that serves `r1`.
+fn at_r1() -> Option<Agent> {
+    let agent = Agent::start_with(hooked)?;
+    agent.web().deploy("r1", 1);
+    agent.web().serves("r1");
+    Some(agent)
+}
+
 #[test]
 fn a_failed_post_extract_never_flips() {
-    let Some(agent) = Agent::start_with(hooked) else {
-        return;
-    };
+    let Some(agent) = at_r1() else { return };
     let web = agent.web();
-    web.deploy("r1", 1);
-    web.serves("r1");
     let witness = Witness::start(&web, Promise::AllServe);
     let pids = web.pids();
     agent.supervisor.on(
@@ -70,12 +74,8 @@ fn a_failed_post_extract_never_flips() {
 
 #[test]
 fn a_failed_post_install_goes_back() {
-    let Some(agent) = Agent::start_with(hooked) else {
-        return;
-    };
+    let Some(agent) = at_r1() else { return };
     let web = agent.web();
-    web.deploy("r1", 1);
-    web.serves("r1");
     let witness = Witness::start(&web, Promise::AllServe);
     let pids = web.pids();
     agent.supervisor.on(
@@ -96,12 +96,8 @@ fn a_failed_post_install_goes_back() {
 
 #[test]
 fn a_failed_restart_goes_back() {
-    let Some(agent) = Agent::start_with(hooked) else {
-        return;
-    };
+    let Some(agent) = at_r1() else { return };
     let web = agent.web();
-    web.deploy("r1", 1);
-    web.serves("r1");
     let witness = Witness::start(&web, Promise::OneServes);
     let pids = web.pids();
     agent
@@ -137,12 +133,8 @@ fn a_build_that_dies_at_start_goes_back() {
 }
 
 fn goes_back(health: Health, words: &[&str]) {
-    let Some(agent) = Agent::start_with(hooked) else {
-        return;
-    };
+    let Some(agent) = at_r1() else { return };
     let web = agent.web();
-    web.deploy("r1", 1);
-    web.serves("r1");
     let witness = Witness::start(&web, Promise::OneServes);
     let pids = web.pids();
     web.deploy_with("r2", 2, health);
