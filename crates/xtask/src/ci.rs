@@ -1,7 +1,11 @@
 //! `cargo xtask ci`: all that must be green before a push. And `cargo xtask test`.
 
+mod deny;
+
+use std::io;
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -48,12 +52,16 @@ pub(crate) fn run(own_program: &Path) -> Result<ExitCode> {
             run: &|| tidy::check_all(),
         },
         Part {
+            name: "deny",
+            run: &deny::check,
+        },
+        Part {
             name: "unit",
             run: &unit,
         },
         Part {
             name: "test",
-            run: &|| run_tests(&[], required_and_possible(own_program)),
+            run: &|| run_all_tests(required_and_possible(own_program)),
         },
         Part {
             name: "demo",
@@ -138,16 +146,48 @@ fn required_and_possible(own_program: &Path) -> &'static str {
     }
 }
 
+/// Builds the programs and the tests, and runs them: those on hosts beside all others, since hosts mostly
+/// wait for each other. What the hosts' tests print is told when the others have ended.
+fn run_all_tests(required: &str) -> Result<()> {
+    if required != REQUIRED_WITH_FLEET {
+        return run_tests(&[], required);
+    }
+    prepare_tests()?;
+    succeed(&mut test_command(&["--no-run"], required))?;
+    let mut on_hosts = test_command(&["--test", "fleet_*"], REQUIRED_WITH_FLEET);
+    let said = tempfile::NamedTempFile::new().context("failed to make a file for what is said")?;
+    let out = said.reopen().context("failed to open it again")?;
+    on_hosts.stderr(out.try_clone()?).stdout(out);
+    thread::scope(|scope| {
+        let hosts = scope.spawn(|| succeed(&mut on_hosts));
+        // Without `fleet` in it, what needs hosts is skipped here.
+        let others = succeed(&mut test_command(&[], self::required()));
+        let hosts = hosts.join().expect("it doesn't panic");
+        println!("ci: the tests on hosts said:");
+        io::copy(&mut said.reopen()?, &mut io::stdout())?;
+        others.and(hosts)
+    })
+}
+
 fn run_tests(args: &[String], required: &str) -> Result<()> {
+    prepare_tests()?;
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    succeed(&mut test_command(&args, required))
+}
+
+fn prepare_tests() -> Result<()> {
     debian::install(debian::FOR_TESTS)?;
     // The end-to-end tests start them.
-    build_programs(Profile::Debug)?;
+    build_programs(Profile::Debug)
+}
+
+fn test_command(args: &[&str], required: &str) -> Command {
     let mut tests = cargo(["test", "--workspace", "--no-fail-fast"]);
     tests.args(args).env("DEPLOY_TEST_REQUIRE", required);
     if let Some(dir) = memory_dir() {
         tests.env("TMPDIR", dir);
     }
-    succeed(&mut tests)
+    tests
 }
 
 /// A place for the files of the tests and the demo in memory: every release is synced once, and on a disk that others

@@ -40,7 +40,7 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },
-    /// Everything that must be green before a push: fmt, clippy, doc, tidy, test, demo
+    /// Everything that must be green before a push: fmt, clippy, doc, tidy, deny, unit, test, demo
     Ci,
     /// Check the rules of docs/architecture.md
     Tidy,

@@ -6,6 +6,7 @@ mod layers;
 mod licences;
 mod links;
 mod manifests;
+mod matrix;
 mod places;
 mod rust_text;
 mod shape;
@@ -102,6 +103,11 @@ const RULES: &[Rule] = &[
         name: "links-resolve",
         says: "links in the documents lead somewhere",
         check: links::links_resolve,
+    },
+    Rule {
+        name: "matrix-is-tested",
+        says: "each fault of docs/reliability.md names a test that is there",
+        check: matrix::matrix_is_tested,
     },
     Rule {
         name: "licences",

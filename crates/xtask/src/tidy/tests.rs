@@ -337,3 +337,23 @@ fn rules_listed() {
         &["docs/architecture.md:1: the rule `core-is-pure` is not listed"],
     );
 }
+
+#[test]
+fn matrix_is_tested() {
+    let test = "#[test]\nfn it_is_killed() {}\n";
+    let page = "| fault | what happens | tests |\n|---|---|---|\n\
+                | a | b | `agent_kills::it_is_killed` |\n\
+                | a | b | `agent_kills::it_is_gone`, by hand |\n\
+                | a | b | |\n\n| other | table |\n|---|---|\n| a | b |\n";
+    check(
+        "matrix-is-tested",
+        &[
+            ("tests/tests/agent_kills.rs", test),
+            ("docs/reliability.md", page),
+        ],
+        &[
+            "docs/reliability.md:4: names agent_kills::it_is_gone, which is not there",
+            "docs/reliability.md:5: names no test",
+        ],
+    );
+}
