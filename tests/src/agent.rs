@@ -251,10 +251,15 @@ impl Agent {
 
     /// Sends SIGTERM.
     pub fn terminate(&self) {
+        self.signal(Signal::SIGTERM);
+    }
+
+    /// Sends a signal.
+    pub fn signal(&self, signal: Signal) {
         if let Some(child) = &*self.child() {
             let pid = i32::try_from(child.id()).expect("a process id fits");
             // Fails only if it is dead already, which the test will notice.
-            let _ = kill(Pid::from_raw(pid), Signal::SIGTERM);
+            let _ = kill(Pid::from_raw(pid), signal);
         }
     }
 

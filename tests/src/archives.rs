@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::fs;
 use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -307,10 +307,12 @@ fn describe(root: &Path, directory: &Path, lines: &mut Vec<(PathBuf, String)>) {
         } else if kind.is_dir() {
             describe(root, &path, lines);
             format!("d{mode:o} {shown}")
+        } else if kind.is_socket() {
+            format!("s{mode:o} {shown}")
         } else {
             assert!(
                 kind.is_file(),
-                "{shown} is neither file, directory nor link"
+                "{shown} is neither file, directory, link nor socket"
             );
             let links = match metadata.nlink() {
                 1 => String::new(),

@@ -320,7 +320,7 @@ fn systemd_is_told() {
     web.deploy("r1", 1);
     expect(
         &socket,
-        &["STATUS=", "web r1 serving", "zk ok", "WATCHDOG=1"],
+        &["STATUS=", "web: r1, serving", "zk ok", "WATCHDOG=1"],
     );
     agent.terminate();
     expect(&socket, &["STOPPING=1"]);

@@ -4,7 +4,9 @@ use std::process::ExitCode;
 
 pub(crate) mod check;
 pub(crate) mod fetch;
+pub(crate) mod log_level;
 pub(crate) mod plan;
+pub(crate) mod reload;
 pub(crate) mod run;
 pub(crate) mod status;
 pub(crate) mod undrain;

@@ -25,7 +25,7 @@ pub(crate) const DEFAULT_PATH: &str = "/etc/deployd/deployd.toml";
 pub(crate) const DEFAULT_STATE_DIR: &str = "/var/lib/deployd";
 
 /// The configuration of an agent.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Config {
     /// The host's name in ZooKeeper; `None`: the machine's host name.
     pub(crate) host: Option<HostName>,
@@ -44,7 +44,7 @@ pub(crate) struct Config {
 }
 
 /// Where ZooKeeper is.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ZooKeeper {
     /// `host:port` each.
     pub(crate) hosts: Vec<String>,
@@ -57,7 +57,7 @@ pub(crate) struct ZooKeeper {
 }
 
 /// Which builds are accepted, and how many stay.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Builds {
     /// Where artifacts may come from.
     pub(crate) sources: Sources,
@@ -74,7 +74,7 @@ pub(crate) struct Builds {
 }
 
 /// One service on this host.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Service {
     /// Its name.
     pub(crate) name: ServiceName,
@@ -104,7 +104,7 @@ pub(crate) struct Instance {
 }
 
 /// The operator's programs at named points: argument lists, empty for none.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Hooks {
     /// In the new release, before the flip.
     pub(crate) post_extract: Vec<String>,
@@ -117,7 +117,7 @@ pub(crate) struct Hooks {
 }
 
 /// How instances are restarted.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Restart {
     /// By what.
     pub(crate) method: RestartMethod,
@@ -141,7 +141,7 @@ pub(crate) enum RestartMethod {
 }
 
 /// How instances are drained.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Drain {
     /// By what.
     pub(crate) method: DrainMethod,
@@ -172,7 +172,7 @@ pub(crate) enum DrainAction {
 }
 
 /// How it is known that an instance works.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Probe {
     /// By what; `None`: nothing is asked.
     pub(crate) check: Option<Check>,
@@ -205,7 +205,7 @@ pub(crate) enum Check {
 }
 
 /// What is logged, and how.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Log {
     /// `error`, `warn`, `info`, `debug`, `trace`, or a filter as of `tracing`.
     pub(crate) level: String,

@@ -15,12 +15,15 @@ mod agent;
 mod chain;
 mod commands;
 mod config;
+mod crew;
 mod drains;
+mod face;
 mod host;
 mod inputs;
 mod journal;
 mod lease;
 mod log;
+mod metrics;
 mod observe;
 mod perform;
 mod publish;
@@ -43,6 +46,8 @@ enum Command {
     Check(commands::check::Arguments),
     Plan(commands::plan::Arguments),
     Status(commands::status::Arguments),
+    Reload(commands::reload::Arguments),
+    LogLevel(commands::log_level::Arguments),
     Undrain(commands::undrain::Arguments),
     Fetch(commands::fetch::Arguments),
     Unpack(commands::unpack::Arguments),
@@ -76,8 +81,8 @@ async fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
             let Some(config) = load() else {
                 return Ok(Exit::Usage);
             };
-            log::start(&config.log);
-            commands::run::run(config, &arguments).await
+            let level = log::start(&config.log);
+            commands::run::run((config, &cli.config), level, &arguments).await
         }
         Command::Undrain(_) => commands::undrain::run().await,
         Command::Plan(_) => {
@@ -90,7 +95,14 @@ async fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
             let Some(config) = load() else {
                 return Ok(Exit::Usage);
             };
-            commands::status::run(&config, &arguments)
+            commands::status::run(&config, &arguments).await
+        }
+        Command::Reload(_) => commands::reload::run(&cli.config).await,
+        Command::LogLevel(arguments) => {
+            let Some(config) = load() else {
+                return Ok(Exit::Usage);
+            };
+            commands::log_level::run(&config, &arguments).await
         }
     }
 }

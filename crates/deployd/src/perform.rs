@@ -19,6 +19,7 @@ use crate::host::tree::Tree;
 use crate::host::user::User;
 use crate::journal::Journal;
 use crate::lease::LeaseQueue;
+use crate::metrics::Metrics;
 use program::Programs;
 
 mod drain;
@@ -81,6 +82,8 @@ pub(crate) struct Performer {
     pub(crate) programs: Programs,
     /// How far the step under way is.
     pub(crate) progress: watch::Sender<Progress>,
+    /// What is counted.
+    pub(crate) metrics: Metrics,
 }
 
 /// What the target says, as far as a step needs it.

@@ -3,16 +3,18 @@
 use std::pin::pin;
 use std::time::Duration;
 
+use deploy_core::name::BuildName;
 use deploy_core::plan::plan;
 use deploy_core::step::{Interruption, Step};
 use deploy_zk::link::Link;
 use jiff::Timestamp;
 use tokio::sync::watch;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use super::wait::told;
 use super::{Agent, Round, order, read_wanted, shape};
 use crate::inputs::Inputs;
+use crate::metrics::Outcome;
 use crate::perform::{Progress, StepError};
 use crate::report::{self, Scene};
 
@@ -29,7 +31,14 @@ impl Agent {
         if let Err(error) = self.begin(step, round) {
             return Some(Err(error));
         }
+        let begun = Instant::now();
         let result = self.perform_begun(step, round).await;
+        let outcome = match &result {
+            Some(Ok(())) => Outcome::Done,
+            Some(Err(_)) => Outcome::Failed,
+            None => Outcome::Dropped,
+        };
+        self.told(step, round, (outcome, begun.elapsed()));
         if result.is_none() {
             // What it ran as a unit would go on without us.
             self.performer.programs.end_left().await;
@@ -37,6 +46,23 @@ impl Agent {
         match (self.performer.write(|record| record.end(step)), result) {
             (Err(error), Some(Ok(()))) => Some(Err(error)),
             (_, result) => result,
+        }
+    }
+
+    /// Counts a step, and tells of one that is done; the others are told of where it is known what follows.
+    fn told(&self, step: &Step, round: &Round, (outcome, took): (Outcome, Duration)) {
+        let service = &self.performer.service.name;
+        self.performer.metrics.step(service, step, (outcome, took));
+        if outcome == Outcome::Done {
+            tracing::info!(
+                %service,
+                step = %step,
+                rollout = order(&round.wanted).rollout,
+                build = round.plan.goal.as_ref().map(BuildName::as_str),
+                ms = took.as_millis() as u64,
+                result = "done",
+                "step done: {step}",
+            );
         }
     }
 
@@ -67,7 +93,7 @@ impl Agent {
             reports.send_replace(Some(report::render(&scene, (&host, &service, trust))));
         };
         tell(Progress::default());
-        tracing::info!(service = %service.name, step = %step, "step begun: {step}");
+        tracing::debug!(service = %service.name, step = %step, "step begun: {step}");
         let harmless = step.interruption() == Interruption::Harmless;
         let still_wanted = |inputs: &mut Inputs, link: &watch::Receiver<Link>| {
             let wanted = read_wanted(inputs, link, (&service.name, &host));

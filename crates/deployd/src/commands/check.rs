@@ -39,7 +39,12 @@ pub(crate) fn run(default: &Path, arguments: &Arguments) -> Exit {
 
 fn warn(config: &Config) {
     if let Some(listen) = &config.metrics_listen {
-        eprintln!("warning: metrics.listen is {listen}: this version serves no metrics yet");
+        let local = ["127.", "localhost:", "[::1]:"];
+        if !local.iter().any(|prefix| listen.starts_with(prefix)) {
+            eprintln!(
+                "warning: metrics.listen is {listen}: whoever reaches it reads which builds run here"
+            );
+        }
     }
     if let Err(error) = Keys::read(&config.builds.trusted_keys) {
         eprintln!("warning: builds.trusted_keys: {}", Chain(&error));

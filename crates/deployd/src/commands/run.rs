@@ -8,34 +8,31 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use deploy_core::name::HostName;
-use deploy_core::wire::alive::Alive;
-use deploy_core::wire::report::Report;
-use deploy_core::wire::{self, time};
 use deploy_zk::config::{self as zk_config, DigestAuth};
-use deploy_zk::ephemeral::Ephemeral;
-use deploy_zk::link::Link;
 use deploy_zk::zk::Zk;
-use jiff::Timestamp;
 use sd_notify::NotifyState;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 use super::Exit;
-use crate::agent::{self, Agent, End, Run};
+use crate::agent::{End, Run};
 use crate::chain::Chain;
-use crate::config::{Config, DrainMethod, Service};
+use crate::config::{self, Config, DrainMethod, Service};
+use crate::crew::{Crew, Ground};
 use crate::drains::Drains;
+use crate::face;
+use crate::face::answer::{Order, View, Wish};
 use crate::host::signature::Keys;
 use crate::host::{firewall, lock, probe, proc};
-use crate::inputs::Inputs;
 use crate::journal::Journal;
 use crate::lease::LeaseQueue;
+use crate::log::Level;
+use crate::metrics::Metrics;
 use crate::perform::hook::MARK;
 use crate::perform::program::{HOOK_UNITS, Programs};
 use crate::perform::{Performer, Progress, release};
-use crate::publish::{Places, publish};
 
 /// How long ZooKeeper may take to be told that we end.
 const CLOSE_TIME: Duration = Duration::from_secs(3);
@@ -51,8 +48,13 @@ pub(crate) struct Arguments {
 /// Runs the agent until SIGTERM or SIGINT, or, with `--once`, until nothing is left to do.
 ///
 /// # Errors
-/// Where it can't start: another deployd has the state directory, a journal can't be read.
-pub(crate) async fn run(config: Config, arguments: &Arguments) -> anyhow::Result<Exit> {
+/// Where it can't start: another deployd has the state directory, a journal can't be read, or
+/// metrics can't be served where the configuration says.
+pub(crate) async fn run(
+    (config, path): (Config, &Path),
+    mut level: Level,
+    arguments: &Arguments,
+) -> anyhow::Result<Exit> {
     let host = host(&config)?;
     state_dir(&config.state_dir)?;
     // Held until the end.
@@ -66,165 +68,155 @@ pub(crate) async fn run(config: Config, arguments: &Arguments) -> anyhow::Result
     };
     tidy_up(&config);
     let zk = Zk::start(zookeeper(&config)?);
-    let (stop, stopping) = watch::channel(false);
-    let mode = if arguments.once { Run::Once } else { Run::On };
-    let mut crew = crew(&config, (&host, &zk), (mode, stopping)).await?;
+    let ground = Ground {
+        host: host.clone(),
+        zk: zk.clone(),
+        drains: Drains::start(),
+        metrics: Metrics::new(),
+        mode: match arguments.once {
+            true => Run::Once,
+            false => Run::On,
+        },
+    };
+    let metrics = ground.metrics.clone();
+    let mut crew = Crew::start(config.clone(), ground).await;
+    let (orders, mut ordered) = mpsc::channel(1);
+    let (levels, level_now) = watch::channel(level.now().to_owned());
+    let view = View {
+        reports: crew.reports(),
+        zk: zk.clone(),
+        metrics,
+        level: level_now,
+        orders,
+    };
+    let faces = faces(&config, &view).await?;
     tracing::info!(%host, services = config.services.len(), "deployd started");
     let _ = sd_notify::notify(&[NotifyState::Ready]);
-    let ends = crew.attend(&zk, &stop).await?;
-    // The agents have dropped their ends: each publisher writes the last report and ends.
-    while crew.publishers.join_next().await.is_some() {}
-    drop(crew);
+    let ends = attend(
+        (&mut crew, &mut level, path),
+        (&view, &levels),
+        &mut ordered,
+    )
+    .await?;
+    drop((crew, faces));
+    // Who asks finds nobody, rather than a file that nobody listens at; the next run would remove it.
+    let _ = std::fs::remove_file(face::socket(&config.state_dir));
     zk.close(CLOSE_TIME).await;
     tracing::info!("deployd ended");
-    Ok(
-        match ends
-            .iter()
-            .find(|end| !matches!(end, End::Stopped | End::Converged))
-        {
-            Some(End::NoZooKeeper) => Exit::ZooKeeper,
-            Some(_) => Exit::Failed,
-            None => Exit::Done,
-        },
-    )
+    Ok(exit(&ends))
 }
 
-/// All that runs: an agent, a publisher and an alive mark for each service.
-struct Crew {
-    agents: JoinSet<End>,
-    publishers: JoinSet<()>,
-    alive: Vec<Ephemeral>,
-    reports: Vec<Reported>,
-}
-
-/// What is said of a service, newest.
-type Reported = watch::Receiver<Option<Report>>;
-
-/// Starts all that runs.
-async fn crew(
-    config: &Config,
-    (host, zk): (&HostName, &Zk),
-    (mode, stopping): (Run, watch::Receiver<bool>),
-) -> anyhow::Result<Crew> {
-    let drains = Drains::start();
-    let found = found_rules(config).await;
-    let mut crew = Crew {
-        agents: JoinSet::new(),
-        publishers: JoinSet::new(),
-        alive: Vec::new(),
-        reports: Vec::new(),
-    };
-    let trust = match config.builds.trusted_keys.is_empty() {
-        true => "zookeeper",
-        false => "signed",
-    };
-    for service in &config.services {
-        let tree = config.zookeeper.root.service(&service.name);
-        let report = crew.publish_for(config, service, (host, zk));
-        let mut performer = match performer(config, service, (host, zk, &drains)) {
-            Ok(performer) => performer,
-            Err(error) => {
-                // The others are none the worse for it.
-                tracing::error!(service = %service.name, error = %format!("{error:#}"), "the service is left alone");
-                let stuck = agent::stuck(format!("{error:#}"), (host, service, trust));
-                report.send_replace(Some(stuck));
-                crew.agents
-                    .spawn(agent::stay((mode, stopping.clone()), report));
-                continue;
-            }
-        };
-        if let Err(error) = performer.adopt_rules(&found).await {
-            tracing::warn!(service = %service.name, error = %error.message, "drained ports of an earlier run can't be taken over");
-        }
-        let agent = Agent {
-            inputs: Inputs::new(zk, &tree, host),
-            performer,
-            link: zk.link(),
-            reports: report,
-            stop: stopping.clone(),
-            trust,
-        };
-        crew.agents.spawn(agent.run(mode));
+fn exit(ends: &[End]) -> Exit {
+    let bad = |end: &&End| !matches!(end, End::Stopped | End::Converged);
+    match ends.iter().find(bad) {
+        Some(End::NoZooKeeper) => Exit::ZooKeeper,
+        Some(_) => Exit::Failed,
+        None => Exit::Done,
     }
-    Ok(crew)
 }
 
-impl Crew {
-    /// Starts the publisher and the alive mark of a service; returns where its reports go.
-    fn publish_for(
-        &mut self,
-        config: &Config,
-        service: &Service,
-        (host, zk): (&HostName, &Zk),
-    ) -> watch::Sender<Option<Report>> {
-        let tree = config.zookeeper.root.service(&service.name);
-        let (report, reported) = watch::channel(None);
-        let name = format!("{}.json", service.name);
-        let file = config.state_dir.join("status").join(name);
-        let znode = tree.host(host);
-        let places = Places { znode, file };
-        let publishing = publish(zk.clone(), places, reported.clone());
-        self.publishers.spawn(publishing);
-        self.reports.push(reported);
-        let mark = Alive {
-            agent: env!("CARGO_PKG_VERSION").to_owned(),
-            since: Some(time::render(Timestamp::now())),
-        };
-        let alive = zk.ephemeral(&tree.alive(host), &wire::encode(&mark));
-        self.alive.push(alive);
-        report
-    }
-
-    /// Attends to signals and to systemd until all agents have ended.
-    async fn attend(&mut self, zk: &Zk, stop: &watch::Sender<bool>) -> anyhow::Result<Vec<End>> {
-        let mut ends = Vec::new();
-        let mut terminate = signal(SignalKind::terminate()).context("failed to watch signals")?;
-        let mut interrupt = signal(SignalKind::interrupt()).context("failed to watch signals")?;
-        loop {
-            // Cancel-safe: signals and ends are kept until they are asked for.
-            tokio::select! {
-                end = self.agents.join_next() => match end {
-                    Some(end) => ends.push(end.context("an agent died, which is a bug")?),
-                    None => return Ok(ends),
-                },
-                _ = terminate.recv() => begin_stop(stop),
-                _ = interrupt.recv() => begin_stop(stop),
-                () = say_status(zk, &self.reports) => {}
-            }
+/// Opens the socket, and where metrics are served.
+async fn faces(config: &Config, view: &View) -> anyhow::Result<JoinSet<()>> {
+    let mut faces = JoinSet::new();
+    let path = face::socket(&config.state_dir);
+    match face::at_socket(&path, view.clone()) {
+        Ok(serving) => drop(faces.spawn(serving)),
+        // Nothing that is deployed needs it.
+        Err(error) => {
+            tracing::warn!(path = %path.display(), %error, "no socket: status is read from files, reload is SIGHUP");
         }
     }
+    if let Some(address) = &config.metrics_listen {
+        let serving = face::at_address(address, view.clone()).await;
+        let serving = serving.with_context(|| format!("failed to serve metrics at {address}"))?;
+        faces.spawn(serving);
+    }
+    Ok(faces)
 }
 
-fn begin_stop(stop: &watch::Sender<bool>) {
+/// Attends to signals, orders and systemd until all agents have ended.
+async fn attend(
+    (crew, level, path): (&mut Crew, &mut Level, &Path),
+    (view, levels): (&View, &watch::Sender<String>),
+    ordered: &mut mpsc::Receiver<Order>,
+) -> anyhow::Result<Vec<End>> {
+    let mut ends = Vec::new();
+    let mut terminate = signal(SignalKind::terminate()).context("failed to watch signals")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("failed to watch signals")?;
+    let mut hangup = signal(SignalKind::hangup()).context("failed to watch signals")?;
+    loop {
+        // Cancel-safe: signals, orders and ends are kept until they are asked for, and a level that has
+        // expired is still so the next time.
+        tokio::select! {
+            ended = crew.ended() => match ended {
+                Some(ended) => ends.extend(crew.note_end(ended.context("an agent died, which is a bug")?).await),
+                None => return Ok(ends),
+            },
+            _ = terminate.recv() => begin_stop(crew),
+            _ = interrupt.recv() => begin_stop(crew),
+            // What came of it is in the log.
+            _ = hangup.recv() => drop(reload(path, crew, level).await),
+            Some(order) = ordered.recv() => {
+                let outcome = match order.wish {
+                    Wish::Reload => reload(path, crew, level).await,
+                    Wish::Log(wanted, time) => log(level, &wanted, time),
+                };
+                // Whoever asked may have gone.
+                let _ = order.reply.send(outcome);
+            }
+            () = level.expire() => tracing::info!(level = level.now(), "the log level has fallen back"),
+            () = say_status(view) => {}
+        }
+        levels.send_replace(level.now().to_owned());
+    }
+}
+
+fn begin_stop(crew: &mut Crew) {
     tracing::info!("deployd is told to stop");
     let _ = sd_notify::notify(&[NotifyState::Stopping]);
-    stop.send_replace(true);
+    crew.stop();
+}
+
+/// Follows the file as it is now. Where it is wrong, or changes what can't be changed, everything stays as it was.
+async fn reload(path: &Path, crew: &mut Crew, level: &mut Level) -> Result<String, String> {
+    let config = config::load(path).map_err(|error| Chain(&error).to_string());
+    let outcome = match config {
+        Ok(config) => {
+            let log = config.log.clone();
+            crew.follow(config).await.map(|changes| (changes, log))
+        }
+        Err(error) => Err(error),
+    };
+    match outcome {
+        Ok((changes, log)) => {
+            level.configure(&log);
+            tracing::info!(%changes, "the configuration is reloaded: {changes}");
+            Ok(format!("{}: {changes}\n", path.display()))
+        }
+        Err(error) => {
+            tracing::error!(%error, "the configuration is not reloaded, the one before stays in force: {error}");
+            Err(format!(
+                "{error}\nthe configuration before it stays in force"
+            ))
+        }
+    }
+}
+
+fn log(level: &mut Level, wanted: &str, time: Duration) -> Result<String, String> {
+    let set = level.set_for(wanted, time);
+    set.map_err(|error| error.to_string())?;
+    let seconds = time.as_secs();
+    tracing::info!(
+        level = wanted,
+        seconds,
+        "the log level is changed for a while"
+    );
+    Ok(format!("logging {wanted} for {seconds} s\n"))
 }
 
 /// Says, about once a second, in `systemctl status` what goes on, and that we are alive.
-async fn say_status(zk: &Zk, reports: &[Reported]) {
-    let text = |receiver: &Reported| {
-        let report = receiver.borrow();
-        let report = report.as_ref()?;
-        let build = report.current.as_ref().map_or("-", |build| build.as_str());
-        let target = report
-            .target
-            .as_ref()
-            .filter(|target| Some(*target) != report.current.as_ref());
-        let target = target
-            .map(|target| format!(" -> {target}"))
-            .unwrap_or_default();
-        Some(format!(
-            "{} {build}{target} {}",
-            report.service, report.phase
-        ))
-    };
-    let mut parts: Vec<String> = reports.iter().filter_map(text).collect();
-    parts.push(match &*zk.link().borrow() {
-        Link::Up { .. } => "zk ok".to_owned(),
-        link => format!("zk {link}"),
-    });
-    let status = parts.join("; ");
+async fn say_status(view: &View) {
+    let status = view.line();
     let _ = sd_notify::notify(&[NotifyState::Status(&status), NotifyState::Watchdog]);
     sleep(Duration::from_secs(1)).await;
 }
@@ -273,9 +265,9 @@ fn tidy_up(config: &Config) {
 
 /// The rules of our chain that an earlier run has left; it is asked only where some service drains
 /// so.
-async fn found_rules(config: &Config) -> Vec<firewall::Found> {
+pub(crate) async fn found_rules(services: &[Service]) -> Vec<firewall::Found> {
     let drains = |service: &Service| matches!(service.drain.method, DrainMethod::Iptables(_));
-    if !config.services.iter().any(drains) {
+    if !services.iter().any(drains) {
         return Vec::new();
     }
     firewall::list().await.unwrap_or_else(|error| {
@@ -313,6 +305,7 @@ pub(crate) fn performer(
         probe_source,
         programs: Programs::new(&service.name, &config.state_dir),
         progress: watch::channel(Progress::default()).0,
+        metrics: Metrics::new(),
     })
 }
 

@@ -5,8 +5,11 @@ use std::io::{self, Write};
 use anyhow::Context as _;
 use deploy_core::wire::{self, report::Report};
 
+use serde_json::{Value, json};
+
 use super::Exit;
 use crate::config::Config;
+use crate::face::ask;
 use crate::host::lock;
 
 /// Show what the services of this host are; works without ZooKeeper
@@ -17,60 +20,112 @@ pub(crate) struct Arguments {
     json: bool,
 }
 
-/// Prints what the agent has reported last, and whether it runs.
+/// What is known of the agent and of its services.
+struct Known {
+    /// What the agent says of itself; `None` where it doesn't run, or doesn't answer.
+    agent: Option<Value>,
+    /// The process that holds the lock.
+    pid: Option<String>,
+    /// The services, and what was reported of each.
+    reports: Vec<(String, Option<Value>)>,
+}
+
+/// Prints what the agent says, or, where it doesn't run, what it has reported last.
 ///
 /// # Errors
 /// Where a report can't be read, or standard output can't be written.
-pub(crate) fn run(config: &Config, arguments: &Arguments) -> anyhow::Result<Exit> {
-    let running = lock::holder(&config.state_dir);
-    let mut reports = Vec::new();
-    for service in &config.services {
-        let path = config
-            .state_dir
-            .join("status")
-            .join(format!("{}.json", service.name));
-        match std::fs::read(&path) {
-            Ok(data) => reports.push((service.name.clone(), Some(data))),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                reports.push((service.name.clone(), None));
-            }
-            Err(error) => {
-                return Err(error).with_context(|| format!("failed to read {}", path.display()));
-            }
-        }
-    }
+pub(crate) async fn run(config: &Config, arguments: &Arguments) -> anyhow::Result<Exit> {
+    let known = look(config).await?;
     let mut out = io::stdout().lock();
-    let result = if arguments.json {
-        let list: Vec<serde_json::Value> = reports
-            .iter()
-            .filter_map(|(_, data)| serde_json::from_slice(data.as_deref()?).ok())
-            .collect();
-        let object = serde_json::json!({ "v": 1, "running": running.is_some(), "reports": list });
-        writeln!(out, "{object}")
-    } else {
-        match &running {
-            Some(pid) => writeln!(
-                out,
-                "deployd {} runs (pid {pid})",
-                env!("CARGO_PKG_VERSION")
-            ),
-            None => writeln!(out, "deployd does not run; this is what it reported last"),
-        }
-        .and_then(|()| {
-            reports.iter().try_for_each(|(name, data)| {
-                match data.as_deref().map(wire::decode::<Report>) {
-                    Some(Ok(report)) => print(&mut out, &report),
-                    Some(Err(error)) => writeln!(out, "{name}: {error}"),
-                    None => writeln!(out, "{name}: no report yet"),
-                }
-            })
-        })
+    let result = match arguments.json {
+        true => writeln!(out, "{}", as_json(known)),
+        false => print_all(&mut out, &known),
     };
     match result {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
         other => other?,
     }
     Ok(Exit::Done)
+}
+
+async fn look(config: &Config) -> anyhow::Result<Known> {
+    let pid = lock::holder(&config.state_dir);
+    let agent = match &pid {
+        Some(_) => ask::get(&config.state_dir, "/v1/status").await.ok(),
+        None => None,
+    };
+    let agent: Option<Value> = agent.and_then(|text| serde_json::from_str(&text).ok());
+    let said = |name: &str| {
+        let reports = agent.as_ref()?.get("reports")?.as_array()?;
+        let own = |report: &&Value| report.get("service").and_then(Value::as_str) == Some(name);
+        reports.iter().find(own).cloned()
+    };
+    let mut reports = Vec::new();
+    for service in &config.services {
+        let name = service.name.to_string();
+        let report = match said(&name) {
+            Some(report) => Some(report),
+            None => read(config, &name)?,
+        };
+        reports.push((name, report));
+    }
+    Ok(Known {
+        agent,
+        pid,
+        reports,
+    })
+}
+
+/// What the agent has written down of a service.
+fn read(config: &Config, name: &str) -> anyhow::Result<Option<Value>> {
+    let file = format!("{name}.json");
+    let path = config.state_dir.join("status").join(file);
+    match std::fs::read(&path) {
+        Ok(data) => Ok(serde_json::from_slice(&data).ok()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error).with_context(|| format!("failed to read {}", path.display())),
+    }
+}
+
+fn as_json(known: Known) -> Value {
+    let reports: Vec<Value> = known
+        .reports
+        .into_iter()
+        .filter_map(|(_, report)| report)
+        .collect();
+    let mut object = known.agent.unwrap_or_else(|| json!({ "v": 1 }));
+    object["running"] = json!(known.pid.is_some());
+    object["reports"] = json!(reports);
+    object
+}
+
+fn print_all(out: &mut impl Write, known: &Known) -> io::Result<()> {
+    let version = env!("CARGO_PKG_VERSION");
+    match (&known.pid, &known.agent) {
+        (Some(pid), Some(agent)) => {
+            let text = |key: &str| agent.get(key).and_then(Value::as_str).unwrap_or("-");
+            let (version, zookeeper, level) = (text("agent"), text("zookeeper"), text("log_level"));
+            writeln!(
+                out,
+                "deployd {version} runs (pid {pid}); ZooKeeper {zookeeper}; logs {level}"
+            )
+        }
+        (Some(pid), None) => writeln!(
+            out,
+            "deployd {version} runs (pid {pid}), and does not answer; this is what it reported last"
+        ),
+        (None, _) => writeln!(out, "deployd does not run; this is what it reported last"),
+    }?;
+    known.reports.iter().try_for_each(|(name, report)| {
+        let decoded = report
+            .as_ref()
+            .map(|value| wire::decode::<Report>(value.to_string().as_bytes()));
+        match decoded {
+            Some(Ok(report)) => print(out, &report),
+            Some(Err(error)) => writeln!(out, "{name}: {error}"),
+            None => writeln!(out, "{name}: no report yet"),
+        }
+    })
 }
 
 fn print(out: &mut impl Write, report: &Report) -> io::Result<()> {

@@ -6,12 +6,12 @@ use std::time::Duration;
 use deploy_core::name::HostName;
 use deploy_core::znode::Root;
 use toml::de::DeTable;
-use tracing_subscriber::filter::LevelFilter;
 
 use super::keys::service;
 use super::table::{Flag, Problems, Table};
 use super::{Builds, Config, DEFAULT_STATE_DIR, Log, LogFormat, Owners, Problem, ZooKeeper};
 use crate::host::download::sources::{PlainHttp, Sources};
+use crate::log::levels as log_levels;
 
 /// A day: no wait is longer.
 pub(super) const DAY_S: f64 = 86_400.0;
@@ -173,14 +173,8 @@ fn log(table: &Table<'_, '_>) -> Log {
     let level = match table.text("level") {
         None => "info".to_owned(),
         Some((span, text)) => {
-            if !text.split(',').all(is_directive) {
-                table.problem(
-                    span,
-                    format!(
-                        "`level` is \"{text}\"; expected error, warn, info, debug or trace, or a \
-                         list such as \"info,deployd::perform=debug\""
-                    ),
-                );
+            if let Err(error) = log_levels(text) {
+                table.problem(span, error.to_string());
             }
             text.to_owned()
         }
@@ -196,12 +190,6 @@ fn log(table: &Table<'_, '_>) -> Log {
     );
     table.finish();
     Log { level, format }
-}
-
-/// A level, or a module and its level.
-fn is_directive(text: &str) -> bool {
-    let level = text.rsplit_once('=').map_or(text, |(_, level)| level);
-    level.trim().parse::<LevelFilter>().is_ok()
 }
 
 /// Returns an absolute path; an empty text is none.

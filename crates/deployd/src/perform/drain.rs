@@ -143,6 +143,7 @@ impl Performer {
             }
             if Instant::now() >= deadline {
                 let seconds = self.service.drain.timeout.as_secs_f64();
+                self.metrics.drain_timeout(&self.service.name);
                 tracing::warn!(service = %self.service.name, units = ?units(instances), connections = open.busy, seconds, "not drained in time, restarting anyway");
                 return Ok(());
             }

@@ -79,6 +79,7 @@ impl Performer {
             () = telling => unreachable!("progress is told for ever"),
         };
         let file = result.map_err(|error| passing(&error))?;
+        self.metrics.downloaded(&self.service.name, artifact.size);
         let file = self.prove(build, claim, file).await?;
         self.fetched = Some((
             build.clone(),

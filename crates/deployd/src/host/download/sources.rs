@@ -14,12 +14,12 @@ pub(crate) enum PlainHttp {
 }
 
 /// Where artifacts may come from.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Sources {
     rule: Rule,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 enum Rule {
     /// Beneath one of these, redirects included.
     Listed {

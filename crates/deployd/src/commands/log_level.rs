@@ -1,0 +1,71 @@
+//! `deployd log-level`: log more, or less, for a while.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::Exit;
+use crate::chain::Chain;
+use crate::config::Config;
+use crate::face::ask::{self, AskError};
+use crate::log;
+
+/// Change what the running deployd logs, for a while; then it is as configured again
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {
+    /// error, warn, info, debug, trace, or a list such as `info,deployd::perform=debug`
+    level: String,
+    /// For how long, as in 90s, 10m, 2h
+    #[arg(long = "for", value_name = "TIME", value_parser = time, default_value = "10m")]
+    time: Duration,
+}
+
+/// A day: who wants more than that wants the configuration.
+const TIME_MAX: Duration = Duration::from_secs(86_400);
+
+/// Asks for it.
+///
+/// # Errors
+/// None: what goes wrong is told.
+pub(crate) async fn run(config: &Config, arguments: &Arguments) -> anyhow::Result<Exit> {
+    if let Err(error) = log::levels(&arguments.level) {
+        eprintln!("error: {error}\n  tip: deployd log-level debug --for 10m");
+        return Ok(Exit::Usage);
+    }
+    let wish = json!({ "level": arguments.level, "for_s": arguments.time.as_secs() });
+    match ask::post(&config.state_dir, ("/v1/log-level", wish)).await {
+        Ok(text) => {
+            print!("{text}");
+            Ok(Exit::Done)
+        }
+        Err(AskError::Refused(text)) => {
+            eprintln!("error: {text}");
+            Ok(Exit::Usage)
+        }
+        Err(error) => {
+            eprintln!("error: {}\n  tip: systemctl start deployd", Chain(&error));
+            Ok(Exit::Refused)
+        }
+    }
+}
+
+fn time(text: &str) -> Result<Duration, String> {
+    let expected = || format!("`{text}` is no time; expected 90s, 10m or 2h, and at most 24h");
+    let unit = text.chars().last().ok_or_else(expected)?;
+    let unit_s = match unit {
+        's' => 1,
+        'm' => 60,
+        'h' => 3600,
+        _ => return Err(expected()),
+    };
+    let number: u64 = text
+        .trim_end_matches(unit)
+        .parse()
+        .map_err(|_| expected())?;
+    let time = Duration::from_secs(number.saturating_mul(unit_s));
+    match time {
+        Duration::ZERO => Err(expected()),
+        time if time > TIME_MAX => Err(expected()),
+        time => Ok(time),
+    }
+}

@@ -1,0 +1,332 @@
+//! All that runs: for each service an agent, who publishes its reports, and its alive mark.
+//!
+//! A new configuration ends the agents of the services that it changes, at a point where nothing is
+//! half done, and then starts theirs anew; the others don't notice.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+
+use deploy_core::name::{HostName, ServiceName};
+use deploy_core::wire::alive::Alive;
+use deploy_core::wire::report::Report;
+use deploy_core::wire::{self, time};
+use deploy_core::znode::Root;
+use deploy_zk::ephemeral::Ephemeral;
+use deploy_zk::zk::Zk;
+use jiff::Timestamp;
+use tokio::sync::watch;
+use tokio::task::{JoinError, JoinSet};
+
+use crate::agent::{self, Agent, End, Run};
+use crate::commands::run::{found_rules, performer};
+use crate::config::{Config, Service};
+use crate::drains::Drains;
+use crate::host::firewall::Found;
+use crate::inputs::Inputs;
+use crate::metrics::Metrics;
+use crate::perform::Performer;
+use crate::publish::{Places, publish};
+
+/// What is said of each service, newest.
+pub(crate) type Reports = BTreeMap<ServiceName, watch::Receiver<Option<Report>>>;
+
+/// What all of them share.
+pub(crate) struct Ground {
+    /// The host's name.
+    pub(crate) host: HostName,
+    /// The session.
+    pub(crate) zk: Zk,
+    /// The owner of our chain in the packet filter.
+    pub(crate) drains: Drains,
+    /// What is counted.
+    pub(crate) metrics: Metrics,
+    /// How long they run.
+    pub(crate) mode: Run,
+}
+
+/// All that runs.
+pub(crate) struct Crew {
+    ground: Ground,
+    config: Config,
+    /// A configuration that takes the place of the other when those whom it ends have ended.
+    next: Option<Config>,
+    stopping: bool,
+    stops: BTreeMap<ServiceName, watch::Sender<bool>>,
+    running: JoinSet<(ServiceName, End)>,
+    alive: BTreeMap<ServiceName, Ephemeral>,
+    reports: watch::Sender<Reports>,
+}
+
+/// What a new configuration changes.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Changes {
+    /// Services that are new.
+    pub(crate) added: Vec<ServiceName>,
+    /// Services that are deployed in another way.
+    pub(crate) changed: Vec<ServiceName>,
+    /// Services that are left alone from now on.
+    pub(crate) removed: Vec<ServiceName>,
+}
+
+impl fmt::Display for Changes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kinds = [
+            ("added", &self.added),
+            ("changed", &self.changed),
+            ("removed", &self.removed),
+        ];
+        let mut told = kinds
+            .iter()
+            .filter(|(_, names)| !names.is_empty())
+            .peekable();
+        if told.peek().is_none() {
+            return f.write_str("no service changes");
+        }
+        let names = |names: &[ServiceName]| {
+            let names: Vec<&str> = names.iter().map(ServiceName::as_str).collect();
+            names.join(", ")
+        };
+        let parts: Vec<String> = told
+            .map(|(what, who)| format!("{what} {}", names(who)))
+            .collect();
+        f.write_str(&parts.join("; "))
+    }
+}
+
+impl Crew {
+    /// Starts all that a configuration names.
+    pub(crate) async fn start(config: Config, ground: Ground) -> Crew {
+        let mut crew = Crew {
+            ground,
+            config,
+            next: None,
+            stopping: false,
+            stops: BTreeMap::new(),
+            running: JoinSet::new(),
+            alive: BTreeMap::new(),
+            reports: watch::channel(Reports::new()).0,
+        };
+        crew.start_missing().await;
+        crew
+    }
+
+    /// Who is told of, and what is said.
+    pub(crate) fn reports(&self) -> watch::Receiver<Reports> {
+        self.reports.subscribe()
+    }
+
+    /// Tells all to end; a host that is out of service comes back first.
+    pub(crate) fn stop(&mut self) {
+        self.stopping = true;
+        for stop in self.stops.values() {
+            stop.send_replace(true);
+        }
+    }
+
+    /// Follows another configuration from now on. What is changed is taken up when the agents whom
+    /// it concerns have brought what they do to an end.
+    ///
+    /// # Errors
+    /// The keys that can't be changed while deployd runs; nothing is changed then.
+    pub(crate) async fn follow(&mut self, config: Config) -> Result<Changes, String> {
+        let fixed = fixed_keys(&self.config, &config);
+        if !fixed.is_empty() {
+            return Err(format!(
+                "{} can't change while deployd runs; systemctl restart deployd takes them up, and leaves the services alone",
+                fixed.join(", ")
+            ));
+        }
+        let changes = changes(&self.config, &config);
+        for name in changes.changed.iter().chain(&changes.removed) {
+            if let Some(stop) = self.stops.get(name) {
+                stop.send_replace(true);
+            }
+        }
+        self.next = Some(config);
+        self.settle().await;
+        Ok(changes)
+    }
+
+    /// Completes when an agent ends; `None` when there is none left. Cancel-safe.
+    pub(crate) async fn ended(&mut self) -> Option<Result<(ServiceName, End), JoinError>> {
+        self.running.join_next().await
+    }
+
+    /// Takes note of an agent that ended; returns why, unless it is to be started anew.
+    pub(crate) async fn note_end(&mut self, (name, end): (ServiceName, End)) -> Option<End> {
+        self.stops.remove(&name);
+        if self.stopping || end != End::Stopped {
+            return Some(end);
+        }
+        self.settle().await;
+        None
+    }
+
+    /// Takes up the configuration that waits, if nobody runs by the old one any more, and starts who is missing.
+    async fn settle(&mut self) {
+        if let Some(next) = &self.next {
+            let changes = changes(&self.config, next);
+            let mut ending = changes.changed.iter().chain(&changes.removed);
+            if ending.any(|name| self.stops.contains_key(name)) {
+                return;
+            }
+            for name in &changes.removed {
+                self.alive.remove(name);
+                self.reports
+                    .send_modify(|reports| drop(reports.remove(name)));
+            }
+            self.config = next.clone();
+            self.next = None;
+        }
+        self.start_missing().await;
+    }
+
+    /// Starts the agents that don't run.
+    async fn start_missing(&mut self) {
+        let missing = |service: &&Service| !self.stops.contains_key(&service.name);
+        let services = self.config.services.iter().filter(missing);
+        let services: Vec<_> = services.cloned().collect();
+        let found = found_rules(&services).await;
+        for service in services {
+            self.start_one(&service, &found).await;
+        }
+    }
+
+    async fn start_one(&mut self, service: &Service, found: &[Found]) {
+        let (stop, stopping) = watch::channel(false);
+        let (report, publishing) = self.publish_for(service);
+        let (name, mode) = (service.name.clone(), self.ground.mode);
+        match self.agent(service, (stopping.clone(), report.clone())) {
+            Ok(mut agent) => {
+                if let Err(error) = agent.performer.adopt_rules(found).await {
+                    tracing::warn!(service = %name, error = %error.message, "drained ports of an earlier run can't be taken over");
+                }
+                drop(report);
+                let work = agent.run(mode);
+                self.running
+                    .spawn(async { (name, tokio::join!(work, publishing).0) });
+            }
+            Err(error) => {
+                // The others are none the worse for it.
+                let error = format!("{error:#}");
+                tracing::error!(service = %name, %error, "the service is left alone");
+                let place = (&self.ground.host, service, self.trust());
+                report.send_replace(Some(agent::stuck(error, place)));
+                let work = agent::stay((mode, stopping), report);
+                self.running
+                    .spawn(async { (name, tokio::join!(work, publishing).0) });
+            }
+        }
+        self.stops.insert(service.name.clone(), stop);
+    }
+
+    fn agent(
+        &self,
+        service: &Service,
+        (stop, reports): (watch::Receiver<bool>, watch::Sender<Option<Report>>),
+    ) -> anyhow::Result<Agent> {
+        let Ground {
+            host,
+            zk,
+            drains,
+            metrics,
+            ..
+        } = &self.ground;
+        let tree = self.config.zookeeper.root.service(&service.name);
+        let performer = performer(&self.config, service, (host, zk, drains))?;
+        Ok(Agent {
+            inputs: Inputs::new(zk, &tree, host),
+            performer: Performer {
+                metrics: metrics.clone(),
+                ..performer
+            },
+            link: zk.link(),
+            reports,
+            stop,
+            trust: self.trust(),
+        })
+    }
+
+    fn trust(&self) -> &'static str {
+        match self.config.builds.trusted_keys.is_empty() {
+            true => "zookeeper",
+            false => "signed",
+        }
+    }
+
+    /// Says that the host is alive; returns where reports of a service go, and who publishes them until that
+    /// is dropped.
+    fn publish_for(
+        &mut self,
+        service: &Service,
+    ) -> (
+        watch::Sender<Option<Report>>,
+        impl Future<Output = ()> + use<>,
+    ) {
+        let Ground { host, zk, .. } = &self.ground;
+        let places = places(&self.config, service, host);
+        let (report, reported) = watch::channel(None);
+        let publishing = publish(zk.clone(), places, reported.clone());
+        self.reports
+            .send_modify(|reports| drop(reports.insert(service.name.clone(), reported)));
+        let root: &Root = &self.config.zookeeper.root;
+        self.alive.entry(service.name.clone()).or_insert_with(|| {
+            let mark = Alive {
+                agent: env!("CARGO_PKG_VERSION").to_owned(),
+                since: Some(time::render(Timestamp::now())),
+            };
+            zk.ephemeral(
+                &root.service(&service.name).alive(host),
+                &wire::encode(&mark),
+            )
+        });
+        (report, publishing)
+    }
+}
+
+fn places(config: &Config, service: &Service, host: &HostName) -> Places {
+    let name = format!("{}.json", service.name);
+    let file: PathBuf = config.state_dir.join("status").join(name);
+    let znode = config.zookeeper.root.service(&service.name).host(host);
+    Places { znode, file }
+}
+
+/// The keys that differ, and that only a start of deployd takes up.
+fn fixed_keys(old: &Config, new: &Config) -> Vec<&'static str> {
+    let zookeeper = old.zookeeper != new.zookeeper;
+    [
+        ("agent.host", old.host != new.host),
+        ("agent.state_dir", old.state_dir != new.state_dir),
+        ("[zookeeper]", zookeeper),
+        ("metrics.listen", old.metrics_listen != new.metrics_listen),
+        ("log.format", old.log.format != new.log.format),
+    ]
+    .into_iter()
+    .filter_map(|(key, differs)| differs.then_some(key))
+    .collect()
+}
+
+fn changes(old: &Config, new: &Config) -> Changes {
+    let mut changes = Changes::default();
+    let of = |config: &Config, name: &ServiceName| {
+        let found = config.services.iter().find(|service| service.name == *name);
+        found.cloned()
+    };
+    for service in &new.services {
+        match of(old, &service.name) {
+            None => changes.added.push(service.name.clone()),
+            Some(known) if known != *service || old.builds != new.builds => {
+                changes.changed.push(service.name.clone());
+            }
+            Some(_) => {}
+        }
+    }
+    let gone = |service: &&Service| of(new, &service.name).is_none();
+    let removed = old.services.iter().filter(gone);
+    changes.removed = removed.map(|service| service.name.clone()).collect();
+    changes
+}
+
+#[cfg(test)]
+mod tests;
