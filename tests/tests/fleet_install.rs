@@ -17,7 +17,9 @@ fn a_fresh_host_takes_its_first_builds() {
     assert_eq!(fleet.property("h1", "deployd", "ActiveState"), "active");
     eventually("systemctl status tells of ZooKeeper", SOON, || {
         let said = fleet.on("h1", "systemctl status --no-pager deployd");
-        let told = said.stdout.contains("Status: \"hello - idle; zk ok\"");
+        let told = said
+            .stdout
+            .contains("Status: \"hello: no build, idle; zk ok\"");
         if told { Ok(()) } else { Err(said.stdout) }
     });
 

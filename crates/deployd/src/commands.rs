@@ -5,6 +5,7 @@ use std::process::ExitCode;
 pub(crate) mod check;
 pub(crate) mod fetch;
 pub(crate) mod log_level;
+pub(crate) mod pages;
 pub(crate) mod plan;
 pub(crate) mod reload;
 pub(crate) mod run;

@@ -6,7 +6,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 
 use crate::chain::Chain;
 use crate::commands::Exit;
@@ -51,6 +51,8 @@ enum Command {
     Undrain(commands::undrain::Arguments),
     Fetch(commands::fetch::Arguments),
     Unpack(commands::unpack::Arguments),
+    #[command(hide = true)]
+    Pages(commands::pages::Arguments),
 }
 
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
@@ -84,6 +86,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
             let level = log::start(&config.log);
             commands::run::run((config, &cli.config), level, &arguments).await
         }
+        Command::Pages(arguments) => commands::pages::run(&arguments, Cli::command()),
         Command::Undrain(_) => commands::undrain::run().await,
         Command::Plan(_) => {
             let Some(config) = load() else {

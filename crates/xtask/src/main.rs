@@ -1,4 +1,4 @@
-//! The developer's commands: `cargo xtask demo | fleet | test | ci | tidy`.
+//! The developer's commands: `cargo xtask demo | fleet | test | dist | ci | tidy`.
 //!
 //! Nothing here is needed to run `deployd` or `deployctl`. What the demo starts, this program
 //! also is: the hidden subcommands are the processes of the demo.
@@ -6,6 +6,7 @@
 mod ci;
 mod debian;
 mod demo;
+mod dist;
 mod fleet;
 mod netns;
 mod tidy;
@@ -42,6 +43,8 @@ enum Task {
     },
     /// Everything that must be green before a push: fmt, clippy, doc, tidy, deny, unit, test, demo
     Ci,
+    /// Make the Debian packages, below target/dist
+    Dist(dist::Options),
     /// Check the rules of docs/architecture.md
     Tidy,
     #[command(hide = true)]
@@ -75,6 +78,7 @@ fn run(task: Task) -> Result<ExitCode> {
         Task::Fleet(fleet) => fleet::run(&fleet, &own_program()?),
         Task::Test { fleet: false, args } => ci::test(&args),
         Task::Test { fleet: true, args } => ci::test_with_fleet(&args),
+        Task::Dist(options) => dist::run(&options),
         Task::Ci => ci::run(&own_program()?),
         Task::Tidy => tidy::run(),
         Task::DemoLaunch(launch) => launch.exec(),

@@ -30,6 +30,41 @@ pub(crate) enum Profile {
     Release,
 }
 
+impl Profile {
+    /// Returns its name.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Profile::Debug => "dev",
+            Profile::Release => "release",
+        }
+    }
+
+    /// Returns the directory below `target` that it builds to.
+    pub(crate) fn dir(self) -> &'static str {
+        match self {
+            Profile::Debug => "debug",
+            Profile::Release => "release",
+        }
+    }
+}
+
+/// Installs a program of this version below `target/tools`, where it is missing, and returns its path. It is built for
+/// debugging: that takes a minute less, and it has little to do.
+pub(crate) fn install(name: &str, version: &str) -> Result<PathBuf> {
+    let place = root().join("target/tools");
+    let program = place.join("bin").join(name);
+    let mut ask = Command::new(&program);
+    let said = ask.arg("--version").stderr(Stdio::null()).output();
+    if said.is_ok_and(|said| String::from_utf8_lossy(&said.stdout).contains(version)) {
+        return Ok(program);
+    }
+    let mut install = cargo(["install", name, "--version", version]);
+    install.args(["--locked", "--debug", "--no-default-features", "--root"]);
+    install.arg(&place);
+    succeed(install.env("CARGO_TARGET_DIR", place.join("build")))?;
+    Ok(program)
+}
+
 /// Builds every program. The demo and the tests build the same set: with another, dependencies
 /// would have other features, and be built again.
 pub(crate) fn build_programs(profile: Profile) -> Result<()> {

@@ -196,7 +196,8 @@ impl View {
 
 /// `web: r2417 -> r2431, restarting 2 of 4 (draining 41 connections)`.
 fn of_service(report: &Report) -> String {
-    let current = report.current.as_ref().map_or("-", |build| build.as_str());
+    let current = report.current.as_ref();
+    let current = current.map_or("no build", |build| build.as_str());
     let target = report.target.as_ref();
     let target = target.filter(|target| Some(*target) != report.current.as_ref());
     let target = target

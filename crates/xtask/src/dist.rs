@@ -1,0 +1,66 @@
+//! `cargo xtask dist`: the Debian packages of deployd and deployctl.
+//!
+//! What the packages hold is in the manifests of the two crates. Manual pages and completions are printed by the
+//! programs themselves, so that they can't differ from them.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Stdio};
+
+use anyhow::{Context, Result};
+
+use crate::tool::{self, Profile, build_programs, root, succeed};
+
+/// What is installed where it is missing.
+const CARGO_DEB: &str = "3.8.0";
+
+/// The arguments of `cargo xtask dist`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Options {
+    /// Package what `cargo build` has built for debugging: larger, and here at once
+    #[arg(long)]
+    debug: bool,
+}
+
+/// Makes the packages below `target/dist/`, and says what is there.
+pub(crate) fn run(options: &Options) -> Result<ExitCode> {
+    let profile = match options.debug {
+        true => Profile::Debug,
+        false => Profile::Release,
+    };
+    build_programs(profile)?;
+    let dist = root().join("target/dist");
+    fs::create_dir_all(&dist).with_context(|| format!("failed to make {}", dist.display()))?;
+    let programs = root().join("target").join(profile.dir());
+    generate(&programs, &dist)?;
+    let deb = tool::install("cargo-deb", CARGO_DEB)?;
+    for package in ["deployd", "deployctl"] {
+        let mut build = Command::new(&deb);
+        build.args(["deb", "--no-build", "--no-strip", "-p", package]);
+        build
+            .args(["--profile", profile.name(), "--output"])
+            .arg(&dist);
+        succeed(build.current_dir(root()).stdin(Stdio::null()))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn generate(programs: &Path, dist: &Path) -> Result<()> {
+    let pages: [(&str, &[&str], &str); 8] = [
+        ("deployd", &["pages", "man"], "deployd.8"),
+        ("deployd", &["pages", "bash"], "deployd.bash"),
+        ("deployd", &["pages", "zsh"], "_deployd"),
+        ("deployd", &["pages", "fish"], "deployd.fish"),
+        ("deployctl", &["man"], "deployctl.1"),
+        ("deployctl", &["completions", "bash"], "deployctl.bash"),
+        ("deployctl", &["completions", "zsh"], "_deployctl"),
+        ("deployctl", &["completions", "fish"], "deployctl.fish"),
+    ];
+    for (program, arguments, name) in pages {
+        let mut print = Command::new(programs.join(program));
+        let text = tool::output(print.args(arguments).stdin(Stdio::null()))?;
+        let path: PathBuf = dist.join(name);
+        fs::write(&path, text).with_context(|| format!("failed to write {}", path.display()))?;
+    }
+    Ok(())
+}
