@@ -46,6 +46,7 @@ Fleet   host       list, show, role, retry, forget
         build      add, list, show, bad
         policy     show or set how rollouts go
         init       create the deploy tree
+        doctor     check ZooKeeper, access, agents, clocks and disks
 Other   completions  print the completions of a shell
         help         print this, or the help of a verb
 ";
@@ -138,6 +139,7 @@ pub(crate) enum Verb {
     Build(verb::build::BuildVerb),
     Policy(verb::policy::PolicyArgs),
     Init(verb::init::InitArgs),
+    Doctor(verb::doctor::DoctorArgs),
     Completions(verb::completions::CompletionsArgs),
 }
 

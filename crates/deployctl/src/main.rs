@@ -18,6 +18,7 @@ mod problem;
 mod run;
 mod table;
 mod text;
+mod tree;
 mod verb;
 mod wait;
 mod watches;

@@ -105,6 +105,8 @@ async fn perform(cli: Cli, out: &Out) -> Result<Exit, Problem> {
         zk,
         credentials,
         address: address.shown(),
+        servers: address.servers.clone(),
+        origin: address.shown(),
         root: address.root,
         out: out.clone(),
         by: whoami(),

@@ -9,6 +9,7 @@ pub(crate) mod build;
 pub(crate) mod canary;
 pub(crate) mod completions;
 pub(crate) mod deploy;
+pub(crate) mod doctor;
 pub(crate) mod history;
 pub(crate) mod hold;
 pub(crate) mod host;
@@ -63,6 +64,7 @@ pub(crate) async fn run(verb: &Verb, context: &Context) -> Result<Exit, Problem>
         Verb::Build(args) => build::run(args, context).await,
         Verb::Policy(args) => policy::run(args, context).await,
         Verb::Init(args) => init::run(args, context).await,
+        Verb::Doctor(args) => doctor::run(args, context).await,
         Verb::Completions(args) => Ok(completions::run(args, &context.out)),
     }
 }
