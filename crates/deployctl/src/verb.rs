@@ -9,6 +9,7 @@ pub(crate) mod build;
 pub(crate) mod canary;
 pub(crate) mod completions;
 pub(crate) mod deploy;
+pub(crate) mod diff;
 pub(crate) mod doctor;
 pub(crate) mod history;
 pub(crate) mod hold;
@@ -49,6 +50,7 @@ pub(crate) async fn run(verb: &Verb, context: &Context) -> Result<Exit, Problem>
     match verb {
         Verb::Status(args) => status::run(args, context).await,
         Verb::History(args) => history::run(args, context).await,
+        Verb::Diff(args) => diff::run(args, context).await,
         Verb::Watch(args) => watch::run(args, context).await,
         Verb::Inspect(args) => inspect::run(args, context).await,
         Verb::Canary(args) => canary::run(args, context).await,
