@@ -70,7 +70,11 @@ async fn what_is_well_is_said_a_line_each_and_nothing_is_written() {
         "{ran}"
     );
     ran.prints(&[
-        &format!("{}{}\n", rig.server.address(), rig.root.path()),
+        &format!(
+            "{}{}   (DEPLOYCTL_ZK)\n",
+            rig.server.address(),
+            rig.root.path()
+        ),
         "1 of 1 answer, 3.",
         ", standalone\n",
         "anyone who reaches ZooKeeper may change everything below /doctor/deploy\n",
