@@ -29,8 +29,8 @@ async fn words_of_other_tools_are_answered_with_ours() {
         2,
         &[
             "unrecognized subcommand 'cancel'",
-            "tip: to stop a rollout and go back: deployctl rollback",
-            "hold SERVICE",
+            "tip: to stop a rollout and go back: deployctl rollback web\n",
+            "tip: to freeze it where it is: deployctl hold web -m \"why\"\n",
         ],
     )
     .await;
@@ -45,7 +45,7 @@ async fn words_of_other_tools_are_answered_with_ours() {
     check(
         "push web r1",
         2,
-        &["tip: to test a build: deployctl canary SERVICE BUILD"],
+        &["tip: to test a build: deployctl canary web r1\n"],
     )
     .await;
 }
@@ -149,12 +149,19 @@ async fn help_leads_with_examples_and_ends_well() {
 async fn an_unreachable_zookeeper_is_told_per_server() {
     let closed = ports::free();
     let began = Instant::now();
-    let line = format!("status --zk 127.0.0.1:{closed},no-such-host.invalid:2181");
-    run(bare_command(&line), &line).await.is(7).says(&[
+    let base = tempfile::tempdir().expect("a directory can be made");
+    let config = base.path().join("deployctl/config.toml");
+    std::fs::create_dir(base.path().join("deployctl")).expect("a directory can be made");
+    let zk = format!("127.0.0.1:{closed},no-such-host.invalid:2181");
+    std::fs::write(&config, format!("[context.prod]\nzk = \"{zk}\"\n")).expect("it is ours");
+    let mut command = bare_command("status");
+    command.env("XDG_CONFIG_HOME", base.path());
+    run(command, "status").await.is(7).says(&[
         "error: cannot reach ZooKeeper at 127.0.0.1",
         "connection refused",
         "no-such-host.invalid:2181 has no address",
         "running services are not affected; this says nothing about any rollout",
+        &format!("context prod = {zk}/deploy   ({}:2)", config.display()),
     ]);
     assert!(
         began.elapsed() < Duration::from_secs(20),

@@ -13,6 +13,7 @@ use crate::wire::target::Target;
 pub mod choose;
 pub mod judge;
 pub mod phase;
+pub mod preview;
 
 /// Everything of a service that decides how far its rollouts are.
 #[derive(Debug, Clone, PartialEq)]

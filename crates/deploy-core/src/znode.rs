@@ -17,6 +17,8 @@
 
 use crate::name::{BuildName, HostName, ServiceName};
 
+pub mod kind;
+
 /// The root where none is configured.
 pub const DEFAULT_ROOT: &str = "/deploy";
 

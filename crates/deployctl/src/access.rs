@@ -11,7 +11,7 @@ use crate::context::Context;
 use crate::problem::Problem;
 
 /// What an agent may do with `hosts`, `leases` and what is below them.
-const AGENTS_WRITE: Rights = Rights::READ
+pub(crate) const AGENTS_WRITE: Rights = Rights::READ
     .and(Rights::WRITE)
     .and(Rights::CREATE)
     .and(Rights::DELETE);
@@ -93,7 +93,7 @@ pub(crate) async fn admit_agents(context: &Context, service: &str) -> Result<(),
 }
 
 /// The list of what agents write: who may read by a password, may write here.
-fn for_agents(common: &[Grant]) -> Vec<Grant> {
+pub(crate) fn for_agents(common: &[Grant]) -> Vec<Grant> {
     let widen = |grant: &Grant| {
         let is_agent = grant.scheme == "digest" && grant.rights == Rights::READ;
         Grant {
@@ -105,7 +105,7 @@ fn for_agents(common: &[Grant]) -> Vec<Grant> {
 }
 
 /// Tells whether a znode is `hosts` or `leases` of a service, or below.
-fn is_agents(path: &str, root: &str) -> bool {
+pub(crate) fn is_agents(path: &str, root: &str) -> bool {
     let below = path.strip_prefix(root).unwrap_or_default();
     let mut names = below.split('/').skip(2);
     matches!(names.next(), Some("hosts" | "leases"))

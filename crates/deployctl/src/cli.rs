@@ -10,7 +10,7 @@ use crate::connect::Address;
 use crate::out::{Color, Format};
 use crate::verb;
 use crate::wait::Patience;
-use crate::{duration, text};
+use crate::{complete, duration, text};
 
 /// Characters of a reason; it is repeated in many places.
 const WHY_CHARS_MAX: usize = 1000;
@@ -31,6 +31,7 @@ const TOP_HELP: &str = "  deployctl build add web r2431 --url https://builds.int
 
 Look    status     show services and how far they are
         history    show what was changed, by whom, and how it ended
+        diff       show what a change would do
         watch      wait for the outcome of a rollout
         inspect    print the znodes
 Change  canary     put a build on the canary hosts
@@ -46,7 +47,9 @@ Fleet   host       list, show, role, retry, forget
         build      add, list, show, bad
         policy     show or set how rollouts go
         init       create the deploy tree
+        doctor     check ZooKeeper, access, agents, clocks and disks
 Other   completions  print the completions of a shell
+        man          show the manual page of a verb
         help         print this, or the help of a verb
 ";
 
@@ -73,6 +76,15 @@ pub(crate) struct Globals {
     /// ZooKeeper servers and the root: zk1,zk2:2182/deploy [default port 2181, root /deploy]
     #[arg(long, global = true, env = "DEPLOYCTL_ZK", hide_env_values = true, value_name = "HOSTS[/ROOT]", value_parser = Address::parse)]
     pub(crate) zk: Option<Address>,
+    /// A context of ~/.config/deployctl/config.toml: a name for a ZooKeeper
+    #[arg(
+        long,
+        global = true,
+        env = "DEPLOYCTL_CONTEXT",
+        hide_env_values = true,
+        value_name = "CONTEXT"
+    )]
+    pub(crate) context: Option<String>,
     /// File with user:password, for ZooKeeper's digest authentication; a line for each that we are
     #[arg(
         long,
@@ -117,6 +129,7 @@ pub(crate) struct Globals {
 pub(crate) enum Verb {
     Status(verb::status::StatusArgs),
     History(verb::history::HistoryArgs),
+    Diff(verb::diff::DiffArgs),
     Watch(verb::watch::WatchArgs),
     Inspect(verb::inspect::InspectArgs),
     Canary(verb::canary::CanaryArgs),
@@ -128,17 +141,28 @@ pub(crate) enum Verb {
     Hold(verb::hold::HoldArgs),
     Unhold(verb::unhold::UnholdArgs),
     /// List hosts, show one, give it a role, let it try again, forget it
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        before_help = "  deployctl host list web\n  deployctl host show web-09\n  deployctl host role web-01 web canary\n  deployctl host retry web-09\n\n"
+    )]
     Host(verb::host::HostVerb),
     /// List the restart leases, or take one away
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        before_help = "  deployctl lease list web\n  deployctl lease break web web-09\n\n"
+    )]
     Lease(verb::lease::LeaseVerb),
     /// Register builds, list them, mark one as bad
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        before_help = "  deployctl build add web r2431 --url https://builds.internal/web/r2431.tar.gz --file r2431.tar.gz\n  deployctl build list web\n  deployctl build bad web r2431 -m \"leaks memory\"\n\n"
+    )]
     Build(verb::build::BuildVerb),
     Policy(verb::policy::PolicyArgs),
     Init(verb::init::InitArgs),
+    Doctor(verb::doctor::DoctorArgs),
     Completions(verb::completions::CompletionsArgs),
+    Man(verb::man::ManArgs),
 }
 
 /// A service.
@@ -219,11 +243,11 @@ impl Waits {
 /// Returns the command with its layout of help.
 pub(crate) fn command() -> clap::Command {
     fn lay_out(command: clap::Command) -> clap::Command {
-        command
+        complete::teach(command)
             .help_template(VERB_TEMPLATE)
             .mut_subcommands(lay_out)
     }
-    lay_out(Cli::command())
+    complete::teach(lay_out(Cli::command()))
         .help_template(TOP_TEMPLATE)
         .subcommand_required(true)
 }

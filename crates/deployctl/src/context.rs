@@ -22,6 +22,10 @@ pub(crate) struct Context {
     pub(crate) root: Root,
     /// Where it is, as the user would write it.
     pub(crate) address: String,
+    /// The servers, each `host:port`.
+    pub(crate) servers: Vec<String>,
+    /// Where that comes from, for people.
+    pub(crate) origin: String,
     /// Who we are to ZooKeeper; nobody, where there is no `--auth-file`.
     pub(crate) credentials: Vec<DigestAuth>,
     /// Where the output goes.

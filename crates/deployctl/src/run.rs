@@ -1,14 +1,18 @@
 //! From the arguments to the exit code.
 
-use clap::FromArgMatches;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{ArgMatches, FromArgMatches};
+use deploy_core::name::{BuildName, ServiceName};
 
-use crate::cli::{self, Cli, Globals, Verb};
+use crate::cli::{self, Cli, Verb};
+use crate::complete;
 use crate::connect::{connect, read_credentials};
 use crate::context::{Consent, Context, whoami};
 use crate::exit::Exit;
 use crate::out::{Out, Volume};
+use crate::place::{Said, choose};
 use crate::problem::Problem;
+use crate::text::clean;
 use crate::verb;
 
 /// How long it may take to say goodbye to ZooKeeper.
@@ -58,9 +62,11 @@ pub(crate) fn run() -> Exit {
         );
         std::process::exit(i32::from(Exit::Bug.code()));
     }));
+    complete::answer(cli::command);
     let matches = cli::command().try_get_matches();
-    let cli = match matches.and_then(|matches| Cli::from_arg_matches(&matches)) {
-        Ok(cli) => cli,
+    let cli = matches.and_then(|matches| Ok((Cli::from_arg_matches(&matches)?, matches)));
+    let (cli, matches) = match cli {
+        Ok(parsed) => parsed,
         Err(error) => return misused(&error),
     };
     let globals = &cli.globals;
@@ -70,14 +76,11 @@ pub(crate) fn run() -> Exit {
         _ => Volume::Normal,
     };
     let out = Out::new(globals.output, volume, globals.color);
-    if let Verb::Completions(args) = &cli.verb {
-        return verb::completions::run(args, &out);
-    }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build();
     let ended = match runtime {
-        Ok(runtime) => runtime.block_on(perform(cli, &out)),
+        Ok(runtime) => runtime.block_on(perform(cli, &matches, &out)),
         Err(error) => Err(Problem::new(Exit::Bug, format!("failed to start: {error}"))),
     };
     ended.unwrap_or_else(|problem| {
@@ -86,29 +89,43 @@ pub(crate) fn run() -> Exit {
     })
 }
 
-async fn perform(cli: Cli, out: &Out) -> Result<Exit, Problem> {
-    let Globals {
-        zk, auth_file, yes, ..
-    } = cli.globals;
-    let address = zk.ok_or_else(|| {
-        Problem::usage("no ZooKeeper is named")
-            .tip("--zk zk1,zk2,zk3/deploy, or export DEPLOYCTL_ZK=zk1,zk2,zk3/deploy")
-    })?;
+async fn perform(cli: Cli, matches: &ArgMatches, out: &Out) -> Result<Exit, Problem> {
+    match &cli.verb {
+        Verb::Completions(args) => return verb::completions::run(args, out),
+        Verb::Man(args) => return verb::man::run(args, out),
+        _ => {}
+    }
     // What is wrong with the arguments is said without asking anybody.
     verb::check(&cli.verb)?;
-    let credentials = match &auth_file {
+    let place = choose(Said::of(&cli.globals, matches))?;
+    let credentials = match &place.auth_file {
         Some(path) => read_credentials(path)?,
         None => Vec::new(),
     };
-    let zk = connect(&address, &credentials, out).await?;
+    let zk = connect(&place.address, &credentials, out)
+        .await
+        .map_err(|problem| match &place.name {
+            Some(_) => problem.fact(format!("context {}", place.described())),
+            None => problem,
+        })?;
+    if let Some(name) = &place.name
+        && verb::is_change(&cli.verb)
+    {
+        out.say(&format!("on {}: {}", clean(name), place.address.shown()));
+    }
     let context = Context {
         zk,
         credentials,
-        address: address.shown(),
-        root: address.root,
+        address: place.shown(),
+        servers: place.address.servers.clone(),
+        origin: place.described(),
+        root: place.address.root,
         out: out.clone(),
         by: whoami(),
-        consent: if yes { Consent::Given } else { Consent::Ask },
+        consent: match cli.globals.yes {
+            true => Consent::Given,
+            false => Consent::Ask,
+        },
     };
     let ended = verb::run(&cli.verb, &context).await;
     context.zk.close(CLOSE_MAX).await;
@@ -129,18 +146,28 @@ fn misused(error: &clap::Error) -> Exit {
     if error.kind() == ErrorKind::InvalidSubcommand
         && let Some(ContextValue::String(word)) = error.get(ContextKind::InvalidSubcommand)
     {
-        for tip in tips_for(word) {
+        let typed: Vec<String> = std::env::args().skip_while(|typed| typed != word).collect();
+        for tip in tips_for(word, &typed) {
             eprintln!("  tip: {tip}");
         }
     }
     Exit::Usage
 }
 
-fn tips_for(word: &str) -> &'static [&'static str] {
-    FOREIGN_WORDS
+/// Returns what the word is called here, with the service and the build that were typed after it.
+fn tips_for(word: &str, typed: &[String]) -> Vec<String> {
+    let tips = FOREIGN_WORDS
         .iter()
-        .find(|(words, _)| words.contains(&word))
-        .map_or(&[], |(_, tips)| *tips)
+        .find(|(words, _)| words.contains(&word));
+    let tips = tips.map_or(&[][..], |(_, tips)| *tips);
+    let service = typed.get(1).filter(|word| ServiceName::parse(word).is_ok());
+    let build = typed.get(2).filter(|word| BuildName::parse(word).is_ok());
+    let filled = |tip: &&str| match (service, build) {
+        (Some(service), Some(build)) => tip.replace("SERVICE", service).replace("BUILD", build),
+        (Some(service), None) => tip.replace("SERVICE", service),
+        (None, _) => (*tip).to_owned(),
+    };
+    tips.iter().map(filled).collect()
 }
 
 #[cfg(test)]

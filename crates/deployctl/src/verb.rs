@@ -9,12 +9,15 @@ pub(crate) mod build;
 pub(crate) mod canary;
 pub(crate) mod completions;
 pub(crate) mod deploy;
+pub(crate) mod diff;
+pub(crate) mod doctor;
 pub(crate) mod history;
 pub(crate) mod hold;
 pub(crate) mod host;
 pub(crate) mod init;
 pub(crate) mod inspect;
 pub(crate) mod lease;
+pub(crate) mod man;
 pub(crate) mod policy;
 pub(crate) mod promote;
 pub(crate) mod restart;
@@ -40,6 +43,23 @@ pub(crate) fn check(verb: &Verb) -> Result<(), Problem> {
     }
 }
 
+/// Tells whether a verb changes what others see. Then the name of the context is said first.
+pub(crate) fn is_change(verb: &Verb) -> bool {
+    match verb {
+        Verb::Status(_) | Verb::History(_) | Verb::Diff(_) | Verb::Watch(_) | Verb::Inspect(_) => {
+            false
+        }
+        Verb::Doctor(_) | Verb::Completions(_) | Verb::Man(_) => false,
+        Verb::Canary(_) | Verb::Promote(_) | Verb::Deploy(_) | Verb::Stage(_) => true,
+        Verb::Rollback(_) | Verb::Restart(_) | Verb::Hold(_) | Verb::Unhold(_) => true,
+        Verb::Init(_) => true,
+        Verb::Host(verb) => !matches!(verb, host::HostVerb::List(_) | host::HostVerb::Show(_)),
+        Verb::Lease(verb) => matches!(verb, lease::LeaseVerb::Break(_)),
+        Verb::Build(verb) => build::is_change(verb),
+        Verb::Policy(args) => policy::is_change(args),
+    }
+}
+
 /// Does what was asked.
 ///
 /// # Errors
@@ -48,6 +68,7 @@ pub(crate) async fn run(verb: &Verb, context: &Context) -> Result<Exit, Problem>
     match verb {
         Verb::Status(args) => status::run(args, context).await,
         Verb::History(args) => history::run(args, context).await,
+        Verb::Diff(args) => diff::run(args, context).await,
         Verb::Watch(args) => watch::run(args, context).await,
         Verb::Inspect(args) => inspect::run(args, context).await,
         Verb::Canary(args) => canary::run(args, context).await,
@@ -63,6 +84,8 @@ pub(crate) async fn run(verb: &Verb, context: &Context) -> Result<Exit, Problem>
         Verb::Build(args) => build::run(args, context).await,
         Verb::Policy(args) => policy::run(args, context).await,
         Verb::Init(args) => init::run(args, context).await,
-        Verb::Completions(args) => Ok(completions::run(args, &context.out)),
+        Verb::Doctor(args) => doctor::run(args, context).await,
+        Verb::Completions(args) => completions::run(args, &context.out),
+        Verb::Man(args) => man::run(args, &context.out),
     }
 }

@@ -29,10 +29,7 @@ fn every_verb_leads_with_examples() {
     fn check(command: &clap::Command, path: &str) {
         for verb in command.get_subcommands() {
             let path = format!("{path} {}", verb.get_name());
-            if verb.has_subcommands() {
-                check(verb, &path);
-                continue;
-            }
+            check(verb, &path);
             let examples = verb
                 .get_before_help()
                 .map(ToString::to_string)

@@ -39,6 +39,11 @@ pub(crate) enum BuildVerb {
     Bad(BadArgs),
 }
 
+/// Tells whether it changes anything.
+pub(crate) fn is_change(verb: &BuildVerb) -> bool {
+    matches!(verb, BuildVerb::Add(_) | BuildVerb::Bad(_))
+}
+
 /// What to register.
 #[derive(Debug, Args)]
 pub(crate) struct AddArgs {

@@ -115,7 +115,8 @@ pub(crate) async fn deploy(context: &Context, wish: &Deployment<'_>) -> Result<E
     outcome(context, &rollout, wish.patience, Lines::Stderr).await
 }
 
-fn parse_percent(text: &str) -> Result<Percent, String> {
+/// Parses a share of the hosts.
+pub(crate) fn parse_percent(text: &str) -> Result<Percent, String> {
     let number = text.trim().trim_end_matches('%');
     let value: f64 = number
         .parse()

@@ -64,7 +64,9 @@ pub(crate) fn unless_forced(
 /// Refuses where the service moved on since the user looked.
 pub(crate) fn not_moved(fleet: &Fleet, if_rollout: Option<u64>) -> Result<(), Problem> {
     let now = fleet.state_number();
-    let Some(looked_at) = if_rollout.filter(|looked_at| now != Some(*looked_at)) else {
+    // 0, as `diff` says it, is before the first.
+    let is_now = |looked_at: &u64| now.unwrap_or(0) == *looked_at;
+    let Some(looked_at) = if_rollout.filter(|looked_at| !is_now(looked_at)) else {
         return Ok(());
     };
     let service = &fleet.service;
@@ -76,7 +78,7 @@ pub(crate) fn not_moved(fleet: &Fleet, if_rollout: Option<u64>) -> Result<(), Pr
         "{service} has moved on: you looked at #{looked_at}, {is}"
     ))
     .fact("nothing was changed")
-    .tip(format!("deployctl status {service}")))
+    .tip(format!("deployctl diff {service}")))
 }
 
 fn described(fleet: &Fleet, number: u64) -> String {

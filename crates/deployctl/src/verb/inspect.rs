@@ -1,12 +1,9 @@
 //! `inspect`: the znodes, as they are.
 
-use std::collections::VecDeque;
-
 use clap::Args;
 use deploy_zk::path;
 use deploy_zk::zk::Zk;
 use deploy_zk::znode::Znode;
-use futures_util::future::join_all;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
@@ -14,7 +11,7 @@ use crate::context::Context;
 use crate::exit::Exit;
 use crate::out::Format;
 use crate::problem::Problem;
-use crate::text;
+use crate::{text, tree};
 
 const SCHEMA: &str = "deployctl/inspect/1";
 /// Znodes printed; a tree may be larger than anybody reads.
@@ -111,33 +108,15 @@ async fn missing(context: &Context, top: &str) -> Result<Problem, Problem> {
     Ok(problem.fact(format!("{ancestor} has: {}", text::clean(&names))))
 }
 
-/// Reads a tree level by level, and returns it in the order of paths.
+/// Reads a tree, in the order of paths.
 async fn read(zk: &Zk, top: &str) -> Result<(Vec<Row>, bool), Problem> {
-    /// Znodes asked for at a time.
-    const BATCH: usize = 64;
-    let mut rows = Vec::new();
-    let mut queue = VecDeque::from([top.to_owned()]);
-    while !queue.is_empty() && rows.len() < ZNODES_MAX {
-        let batch: Vec<String> = queue.drain(..queue.len().min(BATCH)).collect();
-        let reads = batch.into_iter().map(|path| async move {
-            let read = tokio::try_join!(zk.get(&path), zk.children(&path));
-            (path, read)
-        });
-        for (path, read) in join_all(reads).await {
-            let (znode, children) = read?;
-            let Some(znode) = znode else { continue };
-            queue.extend(
-                children
-                    .unwrap_or_default()
-                    .iter()
-                    .map(|name| path::join(&path, name)),
-            );
-            rows.push(Row { path, znode });
-        }
-    }
-    // A path is below its parent, not behind a sibling with a sign that sorts before the slash.
-    rows.sort_by(|a, b| a.path.split('/').cmp(b.path.split('/')));
-    Ok((rows, !queue.is_empty()))
+    let read = |path: String| async move {
+        let (znode, children) = tokio::try_join!(zk.get(&path), zk.children(&path))?;
+        Ok(znode.map(|znode| (znode, children.unwrap_or_default())))
+    };
+    let walk = tree::walk(top, ZNODES_MAX, read).await?;
+    let row = |(path, znode)| Row { path, znode };
+    Ok((walk.found.into_iter().map(row).collect(), walk.is_cut))
 }
 
 fn line(row: &Row, top: &str) -> String {

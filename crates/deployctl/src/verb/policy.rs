@@ -38,6 +38,11 @@ pub(crate) struct PolicyArgs {
     set: Vec<String>,
 }
 
+/// Tells whether anything is to be set.
+pub(crate) fn is_change(args: &PolicyArgs) -> bool {
+    !args.set.is_empty()
+}
+
 /// Checks what is to be set.
 pub(crate) fn check(args: &PolicyArgs) -> Result<(), Problem> {
     set(&mut Policy::default(), &args.set)

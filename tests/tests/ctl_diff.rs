@@ -1,0 +1,160 @@
+//! `diff`: what it promises, and that the command it gives does that and no more.
+
+mod ctl_rig;
+
+use ctl_rig::{Agent, Ran, Rig};
+use deploy_core::wire::role::Role;
+
+fn without_times(text: &str) -> String {
+    let cut = |line: &str| match line.find(" ago by ") {
+        Some(at) => line[..line[..at].rfind(' ').unwrap_or(at)].to_owned() + " …",
+        None => line.to_owned(),
+    };
+    text.lines().map(cut).collect::<Vec<_>>().join("\n")
+}
+
+const HOSTS: [(&str, Role); 4] = [
+    ("web-01", Role::Canary),
+    ("web-02", Role::Fleet),
+    ("web-03", Role::Fleet),
+    ("web-04", Role::Fleet),
+];
+
+/// Four hosts that serve r1, of which the last has died since.
+async fn on_r1(name: &str) -> Option<(Rig, Vec<Agent>)> {
+    let (rig, mut agents) = Rig::with_agents(name, &HOSTS).await?;
+    rig.ctl("deploy web r1 --detach --if-rollout 0").await.is(0);
+    for agent in &agents {
+        agent.serves(1).await;
+    }
+    agents[3].go().await;
+    Some((rig, agents))
+}
+
+#[track_caller]
+fn prints(ran: &Ran, rig: &Rig, expected: &str) {
+    let at = format!("{}{}", rig.server.address(), rig.root.path());
+    assert_eq!(
+        without_times(&ran.stdout),
+        expected.replace("AT", &at),
+        "{ran}"
+    );
+}
+
+#[tokio::test]
+async fn what_would_change_is_told_with_the_number_to_bind_it_to() {
+    let Some((rig, _agents)) = on_r1("diff").await else {
+        return;
+    };
+    let ran = rig.ctl("diff web r2").await.is(0);
+    prints(
+        &ran,
+        &rig,
+        "web r1 -> r2, canary in AT, at #1
+  changes    1 host: web-01
+  others     3 hosts stay on r1 until promote
+  downloads  1000 B by 1 host
+  restarts   1 instance, 1 host at a time
+  build      added …",
+    );
+    assert_eq!(
+        ran.stderr,
+        "nothing was changed
+tip: deployctl canary web r2 --if-rollout 1
+tip: without a canary, every host: deployctl diff web r2 --percent 100\n"
+    );
+    let ran = rig.ctl("diff web r2 --percent 100").await.is(0);
+    prints(
+        &ran,
+        &rig,
+        "web r1 -> r2, deploy in AT, at #1
+  changes    3 hosts: web-01, web-02, web-03
+  offline    1 host: web-04
+  downloads  1000 B by each of 3 hosts, 2.9 KiB together
+  restarts   3 instances, 1 host at a time
+  build      added …",
+    );
+    let staged = rig.ctl("diff web r2 --percent 0 -o json").await.is(0);
+    let staged = staged.json();
+    assert_eq!(staged["schema"], "deployctl/diff/1");
+    assert_eq!(staged["rollout"], 1);
+    assert_eq!(staged["stages"].as_array().map(Vec::len), Some(3));
+    assert_eq!(
+        staged["command"],
+        "deployctl deploy web r2 --percent 0 --if-rollout 1"
+    );
+}
+
+#[tokio::test]
+async fn its_command_does_that_and_no_more() {
+    let Some((rig, agents)) = on_r1("diff-do").await else {
+        return;
+    };
+    rig.ctl("canary web r2 --if-rollout 1 --detach").await.is(0);
+    rig.ctl("canary web r2 --if-rollout 1 --detach")
+        .await
+        .is(5)
+        .says(&[
+            "web has moved on: you looked at #1, it is now #2",
+            "tip: deployctl diff web",
+        ]);
+    agents[0].serves(2).await;
+    for line in ["diff web", "diff web r2"] {
+        let ran = rig.ctl(line).await.is(0);
+        prints(
+            &ran,
+            &rig,
+            "web r1 -> r2, promote in AT, at #2
+  changes    2 hosts: web-02, web-03
+  stays      1 host: web-01
+  offline    1 host: web-04
+  downloads  1000 B by each of 2 hosts, 2.0 KiB together
+  restarts   2 instances, 1 host at a time
+  build      added …",
+        );
+        ran.says(&["tip: deployctl promote web --if-rollout 2\n"]);
+    }
+    rig.ctl("promote web --if-rollout 2 --detach").await.is(0);
+    rig.ctl("diff web")
+        .await
+        .is(0)
+        .prints(&["web r2, watch in ", "changes    2 hosts: web-02, web-03\n"]);
+}
+
+#[tokio::test]
+async fn a_service_without_a_target_is_at_0() {
+    let Some((rig, _agents)) = Rig::with_agents("diff-new", &HOSTS[1..2]).await else {
+        return;
+    };
+    rig.ctl("diff web").await.is(5).says(&["web has no target"]);
+    rig.ctl("diff web r9").await.is(6).says(&["no build `r9`"]);
+    rig.ctl("diff web r1")
+        .await
+        .is(0)
+        .prints(&["web r1, deploy in "])
+        .says(&["tip: deployctl deploy web r1 --if-rollout 0\n"]);
+}
+
+#[tokio::test]
+async fn what_would_be_refused_is_told() {
+    let Some((rig, agents)) = Rig::with_agents("diff-no", &[("web-01", Role::Fleet)]).await else {
+        return;
+    };
+    rig.ctl("deploy web r1 --detach").await.is(0);
+    agents[0].serves(1).await;
+    rig.ctl("build bad web r2 -m leaks").await.is(0);
+    rig.ctl("hold web -m migration").await.is(0);
+    rig.ctl("diff web r2").await.is(0).prints(&[
+        "web r1 -> r2, deploy in ",
+        "BAD        marked by ",
+        ": \"leaks\"; it would be refused\n",
+        "HELD       by ",
+        ": \"migration\"; it would be refused\n",
+    ]);
+    rig.ctl("diff web r1").await.is(0).prints(&[
+        "web r1, watch in",
+        "changes    no live host\n",
+        "stays      1 host: web-01\n",
+        "downloads  nothing: every live host has it on disk\n",
+    ]);
+}
