@@ -20,7 +20,7 @@ use crate::watches::{Look, Sight, Watches};
 
 pub(crate) mod end;
 mod events;
-mod lines;
+pub(crate) mod lines;
 pub(crate) mod record;
 mod successor;
 mod tell;

@@ -113,6 +113,7 @@ impl End {
         Some(Outcome {
             result: result.to_owned(),
             hosts,
+            total: Some(self.tally.total as u64),
             seconds: self.seconds,
         })
     }
