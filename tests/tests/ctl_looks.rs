@@ -225,3 +225,48 @@ reported 0s ago",
     ]);
     rig.ctl("history api").await.is(6);
 }
+
+#[tokio::test]
+async fn inspect_follows_what_comes_changes_and_goes() {
+    let Some((rig, agents)) = Rig::with_agents("looks-follow", &HOSTS[1..2]).await else {
+        return;
+    };
+    let mut watching = rig.spawn("inspect web --watch");
+    // The tree first, down to its end.
+    watching.sees("/looks-follow/deploy/web ").await;
+    watching.sees("alive").await;
+    rig.ctl("deploy web r1 --detach").await.is(0);
+    let web = rig.tree("web");
+    let created = watching
+        .sees(&format!("created  {}  v0  {{", web.enabled()))
+        .await;
+    assert!(created.contains(r#""build":"r1""#), "{created}");
+    agents[0].serves(1).await;
+    watching
+        .sees(&format!("{}  v", web.host(&agents[0].host)))
+        .await;
+    rig.ctl("hold web -m x").await.is(0);
+    watching.sees(&format!("created  {}  v0", web.hold())).await;
+    rig.ctl("unhold web").await.is(0);
+    watching.sees(&format!("deleted  {}", web.hold())).await;
+    watching.signal(nix::sys::signal::Signal::SIGINT);
+    watching.end().await.is(130);
+
+    let mut lines = rig.spawn("inspect web/policy --watch -o jsonl");
+    // It does not exist yet.
+    lines.end().await.is(6);
+    rig.ctl("policy web restart_concurrency=2").await.is(0);
+    lines = rig.spawn("inspect web/policy --watch -o jsonl");
+    lines.sees(r#""restart_concurrency":2"#).await;
+    rig.ctl("policy web restart_concurrency=3").await.is(0);
+    let changed = lines.sees(r#""restart_concurrency":3"#).await;
+    assert!(changed.contains(r#""type":"znode.changed""#), "{changed}");
+    // Who closes the pipe has seen enough, at the next change.
+    let (mut child, stdout) = lines.into_child();
+    drop(stdout);
+    rig.ctl("policy web restart_concurrency=4").await.is(0);
+    let ended = tokio::time::timeout(ctl_rig::HANG, child.wait()).await;
+    let status = ended.expect("it ends").expect("it is our child");
+    assert_eq!(status.code(), Some(0));
+    rig.ctl("inspect web --watch -o json").await.is(2);
+}

@@ -59,6 +59,15 @@ pub(crate) enum Tone {
     Dim,
 }
 
+/// Whether somebody reads stdout.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reader {
+    /// As far as one can tell.
+    There,
+    /// It closed the pipe.
+    Gone,
+}
+
 /// Where the output goes.
 #[derive(Debug, Clone)]
 pub(crate) struct Out {
@@ -97,6 +106,18 @@ impl Out {
         };
         let mut stdout = io::stdout().lock();
         finish(write!(stdout, "{text}{end}").and_then(|()| stdout.flush()));
+    }
+
+    /// Writes a line of data, and tells whether anybody reads: who goes on for ever must know.
+    pub(crate) fn data_to_reader(&self, line: &str) -> Reader {
+        let mut stdout = io::stdout().lock();
+        let written = writeln!(stdout, "{line}").and_then(|()| stdout.flush());
+        let is_gone = matches!(&written, Err(e) if e.kind() == io::ErrorKind::BrokenPipe);
+        finish(written);
+        match is_gone {
+            true => Reader::Gone,
+            false => Reader::There,
+        }
     }
 
     /// Writes one JSON object: on a line for jsonl, indented for json.
