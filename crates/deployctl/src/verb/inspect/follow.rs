@@ -62,8 +62,9 @@ pub(super) async fn run(context: &Context, top: &str, rows: Vec<Row>) -> Result<
     let mut link = context.zk.link();
     let mut is_lost = false;
     loop {
-        if is_lost != !link.borrow_and_update().is_up() {
-            is_lost = !is_lost;
+        let is_up = link.borrow_and_update().is_up();
+        if is_lost == is_up {
+            is_lost = !is_up;
             context.out.say(match is_lost {
                 true => "ZooKeeper is lost; waiting for the connection",
                 false => "ZooKeeper is back",
