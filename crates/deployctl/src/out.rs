@@ -25,7 +25,7 @@ pub(crate) enum Format {
 /// When to use colours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
 pub(crate) enum Color {
-    /// On a terminal, unless `NO_COLOR` is set or `TERM` is `dumb`.
+    /// Where stdout and stderr are terminals, unless `NO_COLOR` is set or `TERM` is `dumb`.
     #[default]
     Auto,
     /// Always.
@@ -79,7 +79,8 @@ pub(crate) struct Out {
 }
 
 impl Out {
-    /// Returns where the output goes; looks at the environment and at stderr for the colours.
+    /// Returns where the output goes; looks at the environment and at both for the colours: a word
+    /// may go to either, and a pipe gets none.
     pub(crate) fn new(format: Format, volume: Volume, color: Color) -> Out {
         let set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
         let colored = match color {
@@ -87,7 +88,8 @@ impl Out {
             Color::Never => false,
             Color::Auto => {
                 let is_dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
-                !set("NO_COLOR") && !is_dumb && io::stderr().is_terminal()
+                let is_terminal = io::stdout().is_terminal() && io::stderr().is_terminal();
+                !set("NO_COLOR") && !is_dumb && is_terminal
             }
         };
         Out {

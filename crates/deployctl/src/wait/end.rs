@@ -10,9 +10,9 @@ use deploy_core::wire::time;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
+use super::event::Tally;
 use super::successor::{successor, superseded, undoes};
-use super::tell::Tally;
-use super::{Rollout, events, lines};
+use super::{Rollout, jsonl, lines};
 use crate::context::Context;
 use crate::exit::Exit;
 use crate::out::Format;
@@ -126,7 +126,7 @@ impl End {
             .collect();
         json!({
             "result": self.result(), "live": self.tally.total - self.tally.offline.len(),
-            "total": self.tally.total, "hosts": events::tally_json(&self.tally),
+            "total": self.tally.total, "hosts": jsonl::tally(&self.tally),
             "failed": failed, "seconds": self.seconds, "exit_code": self.exit().code(),
         })
     }
@@ -140,7 +140,7 @@ impl End {
         match context.out.format {
             Format::Jsonl => context
                 .out
-                .data(&events::end(&self, rollout, now).to_string()),
+                .data(&jsonl::end(&self, rollout, now).to_string()),
             Format::Json => context.out.json(&self.object(rollout, now)),
             Format::Text => {}
         }

@@ -5,7 +5,7 @@ use deploy_core::wire::report::StepReport;
 use jiff::Timestamp;
 
 use super::Rollout;
-use super::tell::{Event, HostEvent, Tally};
+use super::event::{Event, HostEvent, Tally};
 use crate::out::{Out, Tone};
 use crate::text::{self, clean};
 
