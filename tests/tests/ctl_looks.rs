@@ -270,3 +270,23 @@ async fn inspect_follows_what_comes_changes_and_goes() {
     assert_eq!(status.code(), Some(0));
     rig.ctl("inspect web --watch -o json").await.is(2);
 }
+
+#[tokio::test]
+async fn a_rollout_that_is_over_took_what_it_took() {
+    let Some((rig, agents)) = Rig::with_agents("looks-took", &HOSTS[1..2]).await else {
+        return;
+    };
+    rig.ctl("deploy web r1 --detach").await.is(0);
+    agents[0].serves(1).await;
+    rig.ctl("watch web").await.is(0);
+    let path = rig.tree("web").rollout(1);
+    let mut entry = rig.json(&path).await;
+    assert_eq!(entry["outcome"]["result"], "done");
+    entry["outcome"]["seconds"] = 754.into();
+    rig.write(&path, entry.to_string().as_bytes()).await;
+    // Not the time until somebody looks again.
+    rig.ctl("watch web")
+        .await
+        .is(0)
+        .says(&["r1 is served by 1 of 1 host after 12m34s"]);
+}

@@ -137,6 +137,10 @@ async fn help_leads_with_examples_and_ends_well() {
         "Usage:",
         "--to",
     ]);
+    for line in ["", "host", "lease", "build"] {
+        let ran = run(bare_command(line), line).await.is(2);
+        ran.says(&["  deployctl ", "Usage: deployctl"]);
+    }
     let version = run(bare_command("--version"), "--version").await.is(0);
     version.prints(&["deployctl 0."]);
     run(bare_command("completions bash"), "completions bash")

@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::event::Tally;
+use super::record::recorded;
 use super::successor::{successor, superseded, undoes};
 use super::{Rollout, jsonl, lines};
 use crate::context::Context;
@@ -86,7 +87,8 @@ impl End {
         }
     }
 
-    /// Looks up what took the place of a rollout that is not wanted any more.
+    /// Looks up what took the place of a rollout that is not wanted any more, and whether somebody has
+    /// seen this end before.
     pub(crate) async fn settle(&mut self, context: &Context, rollout: &Rollout) {
         if self.ending == Ending::Superseded {
             self.after = successor(context, rollout).await;
@@ -97,6 +99,12 @@ impl End {
             {
                 self.ending = Ending::RolledBack;
             }
+        }
+        // Who was there at the end knows how long it took.
+        if let (Some(result), Some(outcome)) = (self.outcome(), recorded(context, rollout).await)
+            && outcome.result == result.result
+        {
+            self.seconds = outcome.seconds;
         }
     }
 
