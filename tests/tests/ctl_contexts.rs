@@ -43,7 +43,7 @@ impl Home {
 async fn offered(line: &str, variables: &[(&str, &str)]) -> Vec<String> {
     let asked = format!("-- deployctl {line}");
     let mut command = bare_command(&asked);
-    // The line is one word short where a new one begins.
+    // Words are split at spaces, and an empty one is none.
     if line.ends_with(' ') {
         command.arg("");
     }
@@ -191,6 +191,9 @@ async fn live_names_are_completed_and_nothing_is_said_where_that_fails() {
         ["web-01", "web-02"]
     );
     assert!(offered("canary web x", &here).await.is_empty());
+    // Names are not hidden among options, and those come when they are begun.
+    assert_eq!(offered("promote ", &here).await, ["web", "worker"]);
+    assert_eq!(offered("promote web --if", &here).await, ["--if-rollout"]);
     let home = Home::with(&format!(
         "[context.prod]\nzk = \"{at}\"\n[context.test]\nzk = \"zk9\"\n"
     ));

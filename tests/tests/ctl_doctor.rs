@@ -11,6 +11,7 @@ use deploy_core::wire::time;
 use deploy_zk::acl::{Grant, Rights};
 use deploy_zk::config::{Config, DigestAuth};
 use deploy_zk::zk::Zk;
+use deploy_zk::znode::{Expect, Mode};
 use jiff::Timestamp;
 use serde_json::Value;
 use tests::ports;
@@ -231,4 +232,85 @@ async fn where_it_can_not_look_it_says_so() {
         .await
         .is(0)
         .prints(&["others nothing\n"]);
+    // What agents make is theirs: operators need both identities to see it.
+    let digest = "ab".repeat(32);
+    rig.ctl(&format!(
+        "build add web r1 --url https://b/r1 --sha256 {digest} --size 1 --auth-file {operators}"
+    ))
+    .await
+    .is(0);
+    let mut config = Config::new(&[&rig.server.address()]);
+    config.auth = DigestAuth::parse("agents:two").into_iter().collect();
+    let agent = Zk::start(config);
+    let web = rig.tree("web");
+    let host = deploy_core::name::HostName::parse("web-01").expect("it is a name");
+    let report = br#"{"v":1,"host":"web-01","service":"web","agent":"0.1.0","phase":"idle"}"#;
+    for (path, data) in [
+        (web.host(&host), &report[..]),
+        (web.alive(&host), &br#"{"v":1,"agent":"0.1.0"}"#[..]),
+    ] {
+        let made = agent.create(&path, data, Mode::Persistent).await;
+        made.expect("agents may");
+    }
+    rig.ctl(&format!("doctor --auth-file {operators}"))
+        .await
+        .is(0)
+        .prints(&[
+            "warn  access     1 znode can't be read with these credentials\n",
+            "web/hosts/web-01\n",
+            "tip: --auth-file FILE with both identities",
+            "warn  agents     1 host can't be looked at\n",
+            "ok    leases     0 held, none by a dead host\n",
+        ]);
+    let both = secret(&rig, "both", "ops:one\nagents:two\n");
+    rig.ctl(&format!("doctor --auth-file {both}"))
+        .await
+        .is(0)
+        .prints(&[
+            "ok    access     ops may change",
+            "ok    agents     1 of 1 host live\n",
+            "ok    versions   1 agent 0.1.0",
+        ]);
+}
+
+/// A fleet of the size that the environment asks for: 200 hosts, or 2000 with `DEPLOY_TEST_LONG=1`
+/// (`DEPLOY_TEST_LONG=1 cargo test -p tests --test ctl_doctor -- --nocapture large`).
+#[tokio::test]
+async fn a_large_fleet_is_looked_at_in_seconds() {
+    let Some(rig) = Rig::start("doctor-large").await else {
+        return;
+    };
+    rig.add_build("web", "r1").await;
+    rig.ctl("deploy web r1 --detach").await.is(0);
+    let hosts = match std::env::var_os("DEPLOY_TEST_LONG") {
+        Some(_) => 2000,
+        None => 200,
+    };
+    let web = rig.tree("web");
+    let at = time::render(Timestamp::now());
+    let made = (0..hosts).map(|number| {
+        let name = format!("web-{number:04}");
+        let host = deploy_core::name::HostName::parse(&name).expect("it is a name");
+        let report = format!(
+            r#"{{"v":1,"host":"{name}","service":"web","agent":"0.1.0","phase":"serving","rollout":1,"target":"r1","serving":"r1","releases":["r1"],"trust":"signed","disk_free":99000000000,"at":"{at}"}}"#
+        );
+        let (zk, report_path, alive) = (&rig.zk, web.host(&host), web.alive(&host));
+        async move {
+            zk.create_parents(&alive).await?;
+            zk.set(&report_path, report.as_bytes(), Expect::Any).await?;
+            zk.create(&alive, br#"{"v":1,"agent":"0.1.0"}"#, Mode::Persistent)
+                .await
+        }
+    });
+    for each in made {
+        each.await.expect("ZooKeeper is healthy");
+    }
+    for line in ["doctor", "status", "diff web r1", "history web"] {
+        let began = std::time::Instant::now();
+        let ran = rig.ctl(line).await.is(0);
+        println!("{hosts} hosts: deployctl {line}: {:?}", began.elapsed());
+        if line == "doctor" {
+            ran.prints(&[&format!("{hosts} of {hosts} hosts live\n")]);
+        }
+    }
 }

@@ -137,6 +137,10 @@ async fn help_leads_with_examples_and_ends_well() {
         "Usage:",
         "--to",
     ]);
+    for line in ["", "host", "lease", "build"] {
+        let ran = run(bare_command(line), line).await.is(2);
+        ran.says(&["  deployctl ", "Usage: deployctl"]);
+    }
     let version = run(bare_command("--version"), "--version").await.is(0);
     version.prints(&["deployctl 0."]);
     run(bare_command("completions bash"), "completions bash")
@@ -287,7 +291,7 @@ async fn what_makes_no_sense_now_is_refused() {
     rig.ctl("promote web")
         .await
         .is(5)
-        .says(&["no canary to promote; the fleet is on r1 (#1)"]);
+        .says(&["no canary to promote; the fleet is on r1 (#1, "]);
     rig.ctl("rollback web")
         .await
         .is(5)
@@ -301,7 +305,7 @@ async fn what_makes_no_sense_now_is_refused() {
     rig.ctl("canary web r2 --detach --if-rollout 1").await.is(0);
     // Not everybody serves it yet.
     rig.ctl("promote web").await.is(5).says(&[
-        "the canary r2 of web is not healthy: web-01 is not seen",
+        "the canary r2 of web is not there yet: web-01 is not seen",
         "0 of 1 canary host serve it; nothing was changed",
         "tip: wait for it: deployctl watch web",
     ]);

@@ -11,6 +11,7 @@ use crate::wire::role::Role;
 use crate::wire::target::Target;
 
 pub mod choose;
+pub mod course;
 pub mod judge;
 pub mod phase;
 pub mod preview;

@@ -243,13 +243,16 @@ impl Waits {
 /// Returns the command with its layout of help.
 pub(crate) fn command() -> clap::Command {
     fn lay_out(command: clap::Command) -> clap::Command {
+        let is_group = command.has_subcommands();
         complete::teach(command)
+            .arg_required_else_help(is_group)
             .help_template(VERB_TEMPLATE)
             .mut_subcommands(lay_out)
     }
     complete::teach(lay_out(Cli::command()))
         .help_template(TOP_TEMPLATE)
         .subcommand_required(true)
+        .arg_required_else_help(true)
 }
 
 fn parse_why(text: &str) -> Result<String, String> {

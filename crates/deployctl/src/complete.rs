@@ -37,10 +37,29 @@ enum Wanted {
 
 /// Answers the shell and ends the process, if it is the shell that asks.
 pub(crate) fn answer(command: fn() -> Command) {
-    CompleteEnv::with_factory(command)
+    // Sixteen options in a row hide the three names that are wanted.
+    let is_option = std::env::args()
+        .next_back()
+        .is_some_and(|word| word.starts_with('-'));
+    let taught = move || match is_option {
+        true => command(),
+        false => without_options(command()),
+    };
+    CompleteEnv::with_factory(taught)
         .var(VARIABLE)
         .bin("deployctl")
         .complete();
+}
+
+fn without_options(command: Command) -> Command {
+    command
+        .disable_help_flag(true)
+        .disable_version_flag(true)
+        .mut_args(|argument| match argument.is_positional() {
+            true => argument,
+            false => argument.hide(true),
+        })
+        .mut_subcommands(without_options)
 }
 
 /// Teaches the arguments of a command where their values come from, by what they are called.

@@ -12,7 +12,7 @@ pub(crate) enum Exit {
     Bug,
     /// It was called wrongly.
     Usage,
-    /// The rollout failed or was rolled back.
+    /// The rollout failed or was rolled back. Of `doctor`: a check failed.
     Failed,
     /// It gave up waiting; the rollout goes on.
     TimedOut,

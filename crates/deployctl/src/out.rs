@@ -25,7 +25,7 @@ pub(crate) enum Format {
 /// When to use colours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
 pub(crate) enum Color {
-    /// On a terminal, unless `NO_COLOR` is set or `TERM` is `dumb`.
+    /// Where stdout and stderr are terminals, unless `NO_COLOR` is set or `TERM` is `dumb`.
     #[default]
     Auto,
     /// Always.
@@ -59,6 +59,15 @@ pub(crate) enum Tone {
     Dim,
 }
 
+/// Whether somebody reads stdout.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reader {
+    /// As far as one can tell.
+    There,
+    /// It closed the pipe.
+    Gone,
+}
+
 /// Where the output goes.
 #[derive(Debug, Clone)]
 pub(crate) struct Out {
@@ -70,7 +79,8 @@ pub(crate) struct Out {
 }
 
 impl Out {
-    /// Returns where the output goes; looks at the environment and at stderr for the colours.
+    /// Returns where the output goes; looks at the environment and at both for the colours: a word
+    /// may go to either, and a pipe gets none.
     pub(crate) fn new(format: Format, volume: Volume, color: Color) -> Out {
         let set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
         let colored = match color {
@@ -78,7 +88,8 @@ impl Out {
             Color::Never => false,
             Color::Auto => {
                 let is_dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
-                !set("NO_COLOR") && !is_dumb && io::stderr().is_terminal()
+                let is_terminal = io::stdout().is_terminal() && io::stderr().is_terminal();
+                !set("NO_COLOR") && !is_dumb && is_terminal
             }
         };
         Out {
@@ -97,6 +108,18 @@ impl Out {
         };
         let mut stdout = io::stdout().lock();
         finish(write!(stdout, "{text}{end}").and_then(|()| stdout.flush()));
+    }
+
+    /// Writes a line of data, and tells whether anybody reads: who goes on for ever must know.
+    pub(crate) fn data_to_reader(&self, line: &str) -> Reader {
+        let mut stdout = io::stdout().lock();
+        let written = writeln!(stdout, "{line}").and_then(|()| stdout.flush());
+        let is_gone = matches!(&written, Err(e) if e.kind() == io::ErrorKind::BrokenPipe);
+        finish(written);
+        match is_gone {
+            true => Reader::Gone,
+            false => Reader::There,
+        }
     }
 
     /// Writes one JSON object: on a line for jsonl, indented for json.

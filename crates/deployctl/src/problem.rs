@@ -74,7 +74,7 @@ impl From<Error> for Problem {
             Error::NoAuth(call) => {
                 Problem::unreachable(format!("not allowed to {call} (ZooKeeper: NoAuth)"))
                     .fact("it is protected, and you connected without the right credentials")
-                    .tip("--auth-file FILE names a file that holds user:password")
+                    .tip("--auth-file FILE names a file that holds user:password; so does `auth_file` of a context")
             }
             Error::AuthFailed(_) => {
                 Problem::unreachable("ZooKeeper refused the credentials of --auth-file")

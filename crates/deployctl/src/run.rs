@@ -134,6 +134,18 @@ async fn perform(cli: Cli, matches: &ArgMatches, out: &Out) -> Result<Exit, Prob
 
 /// Prints what clap says, and what the word is called here.
 fn misused(error: &clap::Error) -> Exit {
+    if error.kind() == ErrorKind::InvalidSubcommand
+        && let Some(ContextValue::String(word)) = error.get(ContextKind::InvalidSubcommand)
+    {
+        let typed: Vec<String> = std::env::args().skip_while(|typed| typed != word).collect();
+        let tips = tips_for(word, &typed);
+        if !tips.is_empty() {
+            // What is spelled alike may mean the opposite: `undo` is not `unhold`.
+            eprintln!("error: unrecognized subcommand '{}'", clean(word));
+            tips.iter().for_each(|tip| eprintln!("  tip: {tip}"));
+            return Exit::Usage;
+        }
+    }
     let printed = error.print();
     if matches!(
         error.kind(),
@@ -143,14 +155,6 @@ fn misused(error: &clap::Error) -> Exit {
     }
     // Nobody is left to be told that stderr is gone.
     let _ = printed;
-    if error.kind() == ErrorKind::InvalidSubcommand
-        && let Some(ContextValue::String(word)) = error.get(ContextKind::InvalidSubcommand)
-    {
-        let typed: Vec<String> = std::env::args().skip_while(|typed| typed != word).collect();
-        for tip in tips_for(word, &typed) {
-            eprintln!("  tip: {tip}");
-        }
-    }
     Exit::Usage
 }
 

@@ -18,15 +18,21 @@ use crate::out::{Format, Volume};
 use crate::problem::Problem;
 use crate::watches::{Look, Sight, Watches};
 
+mod block;
 pub(crate) mod end;
-mod events;
-mod lines;
+mod event;
+mod jsonl;
+pub(crate) mod lines;
 pub(crate) mod record;
+mod screen;
 mod successor;
 mod tell;
 
+use self::block::Block;
 use self::end::{End, Ending};
-use self::tell::{Event, Teller};
+use self::event::Event;
+use self::screen::Screen;
+use self::tell::Teller;
 
 /// A line is said this often although nothing happens, so that CI sees that it lives.
 const HEARTBEAT: Duration = Duration::from_secs(30);
@@ -111,6 +117,11 @@ pub(crate) async fn outcome(
         teller: Teller::default(),
         last: None,
         since: Timestamp::now(),
+        block: Block::default(),
+        screen: match patience {
+            Patience::Detach => None,
+            Patience::Until(_) => Screen::open(lines, &context.out),
+        },
     };
     let ending = match patience {
         Patience::Detach => Ending::Detached,
@@ -129,11 +140,15 @@ struct Wait<'a> {
     teller: Teller,
     last: Option<(Box<Sight>, Judgement)>,
     since: Timestamp,
+    block: Block,
+    /// Where the block is drawn; nowhere, where nobody looks.
+    screen: Option<Screen>,
 }
 
 /// What ended the pause between two looks.
 enum Woken {
     News,
+    Frame,
     Heartbeat,
     TimedOut,
     Interrupted,
@@ -151,8 +166,10 @@ impl Wait<'_> {
         let mut terminate = signal(SignalKind::terminate()).map_err(bug)?;
         loop {
             if let Some(ending) = self.look(&mut watches)? {
+                self.draw();
                 return Ok(ending);
             }
+            let frame = self.screen.as_ref().map(Screen::due);
             // Cancel-safe, all of them: they only wait.
             let woken = tokio::select! {
                 biased;
@@ -160,13 +177,16 @@ impl Wait<'_> {
                 _ = terminate.recv() => Woken::Interrupted,
                 () = sleep_until(deadline) => Woken::TimedOut,
                 () = sleep_until(heartbeat) => Woken::Heartbeat,
+                () = sleep_until(frame.unwrap_or(deadline)) => Woken::Frame,
                 () = async { watches.changed().await; sleep(LOOK_PAUSE).await } => Woken::News,
             };
             match woken {
                 Woken::News => {}
+                Woken::Frame => self.draw(),
                 Woken::Heartbeat => {
                     heartbeat = Instant::now() + HEARTBEAT;
-                    self.tell(&[self.teller.progress()]);
+                    let progress = [self.teller.progress()];
+                    self.tell(&progress);
                 }
                 Woken::TimedOut if self.teller.link_is_lost() => {
                     return Ok(Ending::LostSight(limit));
@@ -209,17 +229,34 @@ impl Wait<'_> {
         Ok(ending)
     }
 
-    fn tell(&self, events: &[Event]) {
+    fn tell(&mut self, events: &[Event]) {
         let now = Timestamp::now();
+        if let Some(screen) = &mut self.screen {
+            for event in events {
+                self.block.update(event, now);
+                screen.touch();
+            }
+            return;
+        }
         for event in events {
             match self.context.out.format {
                 Format::Jsonl => self
                     .context
                     .out
-                    .data(&events::json(event, self.rollout, now).to_string()),
+                    .data(&jsonl::event(event, self.rollout, now).to_string()),
                 Format::Json => {}
                 Format::Text => self.say(event, now),
             }
+        }
+    }
+
+    /// Draws the block as it stands.
+    fn draw(&mut self) {
+        let out = &self.context.out;
+        if let Some(screen) = &mut self.screen {
+            let now = Timestamp::now();
+            let lines = self.block.draw(self.rollout, screen.room(), (out, now));
+            screen.draw(&lines);
         }
     }
 

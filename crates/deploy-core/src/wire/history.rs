@@ -34,6 +34,8 @@ pub struct Outcome {
     pub result: String,
     /// Hosts that were at the target then.
     pub hosts: u64,
+    /// Hosts that it was about; entries of older versions don't tell.
+    pub total: Option<u64>,
     /// Seconds from the change to the end.
     pub seconds: u64,
 }

@@ -171,7 +171,8 @@ fn rows(fleet: &Fleet, proposal: &Proposal) -> Vec<(&'static str, String)> {
     }
     rows.push(("downloads", downloads(proposal)));
     if preview.instances > 0 {
-        let limit = text::count(fleet.lease_limit(), "host");
+        let at_once = fleet.lease_limit().min(preview.moves.len());
+        let limit = text::count(at_once, "host");
         let instances = text::count(preview.instances, "instance");
         rows.push(("restarts", format!("{instances}, {limit} at a time")));
     }

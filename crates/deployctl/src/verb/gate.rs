@@ -164,7 +164,8 @@ pub(crate) async fn registered(
         Some(near) => problem.tip(format!(
             "did you mean `{near}`?  all: deployctl build list {service}"
         )),
-        None => problem,
+        None if known.is_empty() => problem,
+        None => problem.tip(format!("all: deployctl build list {service}")),
     };
     Err(problem.tip(format!(
         "deployctl build add {service} {build} --url URL --file PATH"

@@ -2,6 +2,7 @@
 
 use clap::Args;
 use deploy_core::name::ServiceName;
+use deploy_core::rollout::course::{Course, course};
 use deploy_core::wire::history::Entry;
 use deploy_core::wire::time;
 use jiff::Timestamp;
@@ -9,11 +10,13 @@ use serde_json::{Value, json};
 
 use crate::context::Context;
 use crate::exit::Exit;
-use crate::fleet::history;
+use crate::fleet::{Fleet, HISTORY_MAX, history};
 use crate::out::Format;
 use crate::problem::Problem;
 use crate::table::{row, table};
 use crate::text;
+
+const SCHEMA: &str = "deployctl/history/1";
 
 /// Show what was changed, by whom, and how it ended
 #[derive(Debug, Args)]
@@ -33,27 +36,19 @@ struct Row {
     service: ServiceName,
     number: u64,
     entry: Entry,
+    course: Option<Course>,
 }
 
 /// Prints it.
 pub(crate) async fn run(args: &HistoryArgs, context: &Context) -> Result<Exit, Problem> {
     let services = match &args.service {
-        Some(service) => {
-            context.service(service).await?;
-            vec![service.clone()]
-        }
+        Some(service) => vec![service.clone()],
         None => context.services().await?,
     };
     let mut rows = Vec::new();
     for service in services {
-        let tree = context.root.service(&service);
-        for (number, entry) in history(&context.zk, &tree, args.number).await? {
-            rows.push(Row {
-                service: service.clone(),
-                number,
-                entry,
-            });
-        }
+        let fleet = Fleet::read(context, &service).await?;
+        rows.extend(rows_of(&fleet, read(context, &fleet, args.number).await?));
     }
     let moment = |row: &Row| row.entry.at.as_deref().and_then(time::parse);
     if args.service.is_none() {
@@ -61,17 +56,41 @@ pub(crate) async fn run(args: &HistoryArgs, context: &Context) -> Result<Exit, P
     }
     rows.truncate(args.number);
     match context.out.format {
+        Format::Text if rows.is_empty() => context.out.say("nothing was changed yet"),
         Format::Text => context.out.data(&text_of(&rows, args.service.as_ref())),
         Format::Json => context.out.json(&json!({
-            "schema": "deployctl/history/1", "rollouts": rows.iter().map(object).collect::<Vec<_>>(),
+            "schema": SCHEMA, "context": context.address,
+            "rollouts": rows.iter().map(object).collect::<Vec<_>>(),
         })),
         Format::Jsonl => rows.iter().for_each(|row| {
             let mut object = object(row);
-            object["schema"] = "deployctl/history/1".into();
+            object["schema"] = SCHEMA.into();
             context.out.json(&object);
         }),
     }
     Ok(Exit::Done)
+}
+
+/// The newest entries have been read with the service.
+async fn read(
+    context: &Context,
+    fleet: &Fleet,
+    number: usize,
+) -> Result<Vec<(u64, Entry)>, Problem> {
+    if number <= HISTORY_MAX {
+        return Ok(fleet.history.iter().take(number).cloned().collect());
+    }
+    Ok(history(&context.zk, &fleet.tree, number).await?)
+}
+
+fn rows_of(fleet: &Fleet, entries: Vec<(u64, Entry)>) -> impl Iterator<Item = Row> {
+    let newest = fleet.last_change().map(|(number, _)| *number);
+    entries.into_iter().map(move |(number, entry)| Row {
+        course: course(&fleet.state, newest, (number, &entry)),
+        service: fleet.service.clone(),
+        number,
+        entry,
+    })
 }
 
 /// The name of the service is in the rows unless there is only one.
@@ -88,17 +107,19 @@ fn text_of(rows: &[Row], only: Option<&ServiceName>) -> String {
         service,
         number,
         entry,
+        course,
     } in rows
     {
-        let outcome = entry.outcome.as_ref();
+        let course = course.as_ref();
+        let took = course.and_then(|course| course.seconds);
         let mut cells = vec![
             number.to_string(),
             service.to_string(),
             builds(entry),
             text::clean(&entry.kind),
-            text::or_dash(outcome.map(|outcome| outcome.result.as_str())),
-            outcome.map_or_else(|| "-".to_owned(), |outcome| outcome.hosts.to_string()),
-            outcome.map_or_else(|| "-".to_owned(), |outcome| text::seconds(outcome.seconds)),
+            text::or_dash(course.map(|course| course.result.as_str())),
+            course.map_or_else(|| "-".to_owned(), hosts),
+            took.map_or_else(|| "-".to_owned(), text::seconds),
             text::person(entry.by.as_deref()),
             text::when(entry.at.as_deref(), now),
             text::or_dash(entry.why.as_deref()),
@@ -109,6 +130,14 @@ fn text_of(rows: &[Row], only: Option<&ServiceName>) -> String {
         lines.push(cells);
     }
     table(&lines)
+}
+
+fn hosts(course: &Course) -> String {
+    match (course.there, course.total) {
+        (Some(there), Some(total)) => format!("{there}/{total}"),
+        (Some(there), None) => there.to_string(),
+        (None, _) => "-".to_owned(),
+    }
 }
 
 fn builds(entry: &Entry) -> String {
@@ -122,11 +151,16 @@ fn builds(entry: &Entry) -> String {
 
 fn object(row: &Row) -> Value {
     let entry = &row.entry;
+    let now = row.course.as_ref().filter(|_| entry.outcome.is_none());
     json!({
         "service": row.service, "rollout": row.number, "kind": entry.kind, "from": entry.from,
         "to": entry.to, "by": entry.by, "at": entry.at, "why": entry.why,
         "outcome": entry.outcome.as_ref().map(|outcome| json!({
-            "result": outcome.result, "hosts": outcome.hosts, "seconds": outcome.seconds,
+            "result": outcome.result, "hosts": outcome.hosts, "total": outcome.total,
+            "seconds": outcome.seconds,
+        })),
+        "now": now.map(|now| json!({
+            "result": now.result, "hosts": now.there, "total": now.total,
         })),
     })
 }

@@ -13,6 +13,8 @@ use crate::out::Format;
 use crate::problem::Problem;
 use crate::{text, tree};
 
+mod follow;
+
 const SCHEMA: &str = "deployctl/inspect/1";
 /// Znodes printed; a tree may be larger than anybody reads.
 const ZNODES_MAX: usize = 10_000;
@@ -22,9 +24,13 @@ const ZNODES_MAX: usize = 10_000;
 #[command(
     before_help = "  deployctl inspect web                 the tree of a service
   deployctl inspect web/enabled
+  deployctl inspect web --watch         and every change from now on
   deployctl inspect /deploy/web/hosts\n\n"
 )]
 pub(crate) struct InspectArgs {
+    /// Go on, with a line for each znode that comes, changes or goes
+    #[arg(long)]
+    watch: bool,
     /// A service, a path below one, or an absolute path [default: everything]
     #[arg(value_name = "ZNODE")]
     znode: Option<String>,
@@ -37,6 +43,9 @@ struct Row {
 
 /// Prints the tree at a path.
 pub(crate) async fn run(args: &InspectArgs, context: &Context) -> Result<Exit, Problem> {
+    if args.watch && context.out.format == Format::Json {
+        return Err(Problem::usage("one object can't hold what is still to come").tip("-o jsonl"));
+    }
     let top = absolute(context, args.znode.as_deref())?;
     let (rows, is_cut) = read(&context.zk, &top).await?;
     if rows.is_empty() {
@@ -55,6 +64,9 @@ pub(crate) async fn run(args: &InspectArgs, context: &Context) -> Result<Exit, P
             object["schema"] = SCHEMA.into();
             context.out.json(&object);
         }),
+    }
+    if args.watch && !is_cut {
+        return follow::run(context, &top, rows).await;
     }
     if is_cut {
         context

@@ -10,8 +10,10 @@ use deploy_core::rollout::Standing;
 use deploy_core::rollout::choose::previous_of;
 use deploy_core::wire::target::Target;
 use deploy_zk::znode::Change;
+use jiff::Timestamp;
 
 use super::gate::{self, Flag, Force};
+use super::host::rows;
 use crate::change::{Intent, Numbered, Place, Swapped, remove, write_target};
 use crate::cli::{Guard, OfService, Waits, Why};
 use crate::context::Context;
@@ -86,9 +88,11 @@ fn no_canary(fleet: &Fleet) -> Problem {
     }
     let is = match &fleet.state.targets.enabled {
         Some(target) => {
+            let ago = text::ago(target.at.as_deref(), Timestamp::now());
+            let ago = ago.map_or_else(String::new, |ago| format!(", {ago}"));
             let number = target
                 .rollout
-                .map_or_else(String::new, |number| format!(" (#{number})"));
+                .map_or_else(String::new, |number| format!(" (#{number}{ago})"));
             format!("the fleet is on {}{number}", target.build)
         }
         None => "the fleet has no target either".to_owned(),
@@ -124,7 +128,7 @@ fn unhealthy(fleet: &Fleet, canary: &Target) -> Option<Problem> {
             (Standing::Failed, Some(error)) => {
                 format!("{name} failed `{}`", text::clean(&error.step))
             }
-            (standing, _) => format!("{name} is {}", standing.as_str()),
+            (standing, _) => format!("{name} is {}", rows::state_word(host, standing)),
         }
     };
     let all: Vec<String> = not_there
@@ -132,10 +136,19 @@ fn unhealthy(fleet: &Fleet, canary: &Target) -> Option<Problem> {
         .map(|(name, host)| says(name, host))
         .collect();
     let all = text::list(all.iter().map(String::as_str), 5);
-    let mut problem = Problem::refused(format!(
-        "the canary {} of {service} is not healthy: {all}",
-        canary.build
-    ));
+    let all_waiting = not_there.iter().all(|(name, _)| {
+        matches!(
+            standings[*name],
+            Standing::Working | Standing::Unseen | Standing::Waiting
+        )
+    });
+    let is = match all_waiting {
+        true => "not there yet",
+        false => "not healthy",
+    };
+    let build = &canary.build;
+    let what = format!("the canary {build} of {service} is {is}: {all}");
+    let mut problem = Problem::refused(what);
     for (name, host) in not_there
         .iter()
         .filter(|(name, _)| standings[*name] == Standing::Failed)
@@ -148,12 +161,6 @@ fn unhealthy(fleet: &Fleet, canary: &Target) -> Option<Problem> {
         "{there} of {} serve it; nothing was changed",
         text::count(total, "canary host")
     ));
-    let all_waiting = not_there.iter().all(|(name, _)| {
-        matches!(
-            standings[*name],
-            Standing::Working | Standing::Unseen | Standing::Waiting
-        )
-    });
     Some(if all_waiting {
         problem.tip(format!("wait for it: deployctl watch {service}"))
     } else {

@@ -375,9 +375,15 @@ async fn note_left(context: &Context, fleet: &Fleet, target: Option<&Target>) {
             .max(0)
             .unsigned_abs()
     });
+    let goal = Goal::Target {
+        rollout: Some(number),
+        build: target.build.clone(),
+    };
+    let concerned = judge(&fleet.state, &goal).hosts.len();
     let outcome = Outcome {
         result: "rolled back".to_owned(),
         hosts: there.count() as u64,
+        total: Some(concerned as u64),
         seconds,
     };
     note(context, (&fleet.tree, number), outcome).await;

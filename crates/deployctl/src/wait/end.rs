@@ -10,9 +10,10 @@ use deploy_core::wire::time;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
+use super::event::Tally;
+use super::record::recorded;
 use super::successor::{successor, superseded, undoes};
-use super::tell::Tally;
-use super::{Rollout, events, lines};
+use super::{Rollout, jsonl, lines};
 use crate::context::Context;
 use crate::exit::Exit;
 use crate::out::Format;
@@ -86,7 +87,8 @@ impl End {
         }
     }
 
-    /// Looks up what took the place of a rollout that is not wanted any more.
+    /// Looks up what took the place of a rollout that is not wanted any more, and whether somebody has
+    /// seen this end before.
     pub(crate) async fn settle(&mut self, context: &Context, rollout: &Rollout) {
         if self.ending == Ending::Superseded {
             self.after = successor(context, rollout).await;
@@ -97,6 +99,12 @@ impl End {
             {
                 self.ending = Ending::RolledBack;
             }
+        }
+        // Who was there at the end knows how long it took.
+        if let (Some(result), Some(outcome)) = (self.outcome(), recorded(context, rollout).await)
+            && outcome.result == result.result
+        {
+            self.seconds = outcome.seconds;
         }
     }
 
@@ -113,6 +121,7 @@ impl End {
         Some(Outcome {
             result: result.to_owned(),
             hosts,
+            total: Some(self.tally.total as u64),
             seconds: self.seconds,
         })
     }
@@ -125,7 +134,7 @@ impl End {
             .collect();
         json!({
             "result": self.result(), "live": self.tally.total - self.tally.offline.len(),
-            "total": self.tally.total, "hosts": events::tally_json(&self.tally),
+            "total": self.tally.total, "hosts": jsonl::tally(&self.tally),
             "failed": failed, "seconds": self.seconds, "exit_code": self.exit().code(),
         })
     }
@@ -139,7 +148,7 @@ impl End {
         match context.out.format {
             Format::Jsonl => context
                 .out
-                .data(&events::end(&self, rollout, now).to_string()),
+                .data(&jsonl::end(&self, rollout, now).to_string()),
             Format::Json => context.out.json(&self.object(rollout, now)),
             Format::Text => {}
         }

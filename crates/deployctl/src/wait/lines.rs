@@ -1,10 +1,11 @@
 //! Events as lines for people and CI logs.
 
 use deploy_core::rollout::Standing;
+use deploy_core::wire::report::StepReport;
 use jiff::Timestamp;
 
 use super::Rollout;
-use super::tell::{Event, HostEvent, Tally};
+use super::event::{Event, HostEvent, Tally};
 use crate::out::{Out, Tone};
 use crate::text::{self, clean};
 
@@ -129,7 +130,10 @@ fn host(event: &HostEvent, out: &Out) -> (String, String, String) {
             out.paint("offline", Tone::Warn),
             "its agent is gone".to_owned(),
         ),
-        Standing::Working | Standing::Waiting => (phase(event), step(event)),
+        Standing::Working | Standing::Waiting => (
+            phase(event),
+            event.step.as_ref().map_or_else(String::new, step),
+        ),
         Standing::Unseen if event.is_back => ("back".to_owned(), String::new()),
         Standing::Unseen | Standing::Idle => (event.standing.as_str().to_owned(), String::new()),
     };
@@ -143,10 +147,8 @@ fn phase(event: &HostEvent) -> String {
         .map_or_else(|| event.standing.as_str().to_owned(), clean)
 }
 
-fn step(event: &HostEvent) -> String {
-    let Some(step) = &event.step else {
-        return String::new();
-    };
+/// Returns how far a step is: `restart 1 of 4, attempt 2: draining`.
+pub(crate) fn step(step: &StepReport) -> String {
     let progress = match (step.done, step.total) {
         (Some(done), Some(total)) => format!(" {done} of {total}"),
         (Some(done), None) => format!(" {done}"),

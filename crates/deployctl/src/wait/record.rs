@@ -18,6 +18,13 @@ pub(crate) async fn record(context: &Context, rollout: &Rollout, end: &End) {
     }
 }
 
+/// Returns the outcome that somebody has recorded.
+pub(super) async fn recorded(context: &Context, rollout: &Rollout) -> Option<Outcome> {
+    let path = rollout.tree.rollout(rollout.number?);
+    let znode = context.zk.get(&path).await.ok().flatten()?;
+    wire::decode::<Entry>(&znode.data).ok()?.outcome
+}
+
 /// Writes the outcome of a rollout, unless there is one.
 pub(crate) async fn note(context: &Context, (tree, number): (&ServiceTree, u64), outcome: Outcome) {
     let path = tree.rollout(number);

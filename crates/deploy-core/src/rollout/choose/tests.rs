@@ -110,6 +110,7 @@ fn entry(text: &str) -> Entry {
         why: None,
         nonce: None,
         outcome: result.map(|result| Outcome {
+            total: None,
             result,
             hosts: 0,
             seconds: 0,

@@ -64,7 +64,7 @@ pub(super) fn check(survey: &Survey, services: &Services, now: Timestamp) -> Fin
     }
     let ours = match age_ms {
         Some(age_ms) => format!(
-            "ours is not behind, and at most {} ahead (doctor writes nothing to tell better)",
+            "ours is not behind, and at most {} ahead",
             span(age_ms.max(1000))
         ),
         None => "ours can't be compared: nothing was written yet".to_owned(),

@@ -33,11 +33,18 @@ pub(super) fn all(services: &Services) -> impl Iterator<Item = (String, &Host)> 
 /// Tells which hosts have no agent, and which agents do not report.
 pub(super) fn agents(services: &Services, now: Timestamp) -> Finding {
     const CHECK: &str = "agents";
-    let total = all(services).count();
+    // Who has a report that we may not read, may have a session that we may not see.
+    let seen = || all(services).filter(|(_, host)| !host.is_hidden);
+    let total = seen().count();
+    let hidden = all(services).count() - total;
+    if hidden > 0 && total == 0 {
+        let what = format!("{} can't be looked at", text::count(hidden, "host"));
+        return Finding::warn(CHECK, what).tip("the same credentials as for `access`");
+    }
     if total == 0 {
         return Finding::ok(CHECK, "no host has reported yet");
     }
-    let dead = all(services).filter(|(_, host)| host.alive.is_none());
+    let dead = seen().filter(|(_, host)| host.alive.is_none());
     let dead: Vec<String> = dead
         .map(|(name, host)| match &host.report {
             Some((report, _)) => {
@@ -61,7 +68,7 @@ pub(super) fn agents(services: &Services, now: Timestamp) -> Finding {
             .tip("systemctl status deployd, there")
             .tip("where the machine is gone: deployctl host forget HOST");
     }
-    let silent: Vec<String> = all(services)
+    let silent: Vec<String> = seen()
         .filter_map(|(name, host)| {
             let Some((report, _)) = &host.report else {
                 return Some(format!(
@@ -98,7 +105,7 @@ pub(super) fn versions(services: &Services) -> Option<Finding> {
     let ours = env!("CARGO_PKG_VERSION");
     let mut by_version: BTreeMap<&str, Vec<String>> = BTreeMap::new();
     for (name, host) in all(services) {
-        if let Some(version) = &host.alive {
+        if let Some(version) = host.alive.as_ref().filter(|version| !version.is_empty()) {
             by_version.entry(version).or_default().push(name);
         }
     }

@@ -58,6 +58,8 @@ pub(super) struct Host {
     /// The version of its agent, while that has a session.
     pub(super) alive: Option<String>,
     pub(super) report: Option<(Report, Stat)>,
+    /// Whether there is a report that we may not read.
+    pub(super) is_hidden: bool,
 }
 
 impl Survey {
@@ -132,7 +134,9 @@ impl Service {
             }
             (Kind::Report, Some(host)) => {
                 let stat = found.znode.as_ref().map(|znode| znode.stat);
-                self.hosts.entry(host).or_default().report = wire::decode(data).ok().zip(stat);
+                let known = self.hosts.entry(host).or_default();
+                known.report = wire::decode(data).ok().zip(stat);
+                known.is_hidden = found.znode.is_none();
             }
             (Kind::Alive, Some(host)) => {
                 let agent = wire::decode::<Alive>(data).map(|alive| alive.agent);

@@ -88,7 +88,7 @@ pub(super) fn leases(services: &Services) -> Finding {
             let known = HostName::parse(host).ok();
             let known = known.and_then(|host| service.hosts.get(&host));
             held += usize::from(rank < limit);
-            if known.is_some_and(|host| host.alive.is_some()) {
+            if known.is_some_and(|host| host.alive.is_some() || host.is_hidden) {
                 continue;
             }
             let (name, host) = (clean(name), clean(host));

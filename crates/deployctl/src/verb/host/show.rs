@@ -14,6 +14,7 @@ use crate::out::Format;
 use crate::problem::Problem;
 use crate::table::table;
 use crate::text::{self, clean};
+use crate::wait::lines;
 
 /// Prints what the host says of itself, for each of its services.
 pub(crate) async fn run(of: &OfHost, context: &Context) -> Result<Exit, Problem> {
@@ -70,8 +71,16 @@ fn described(fleet: &Fleet, of: &OfHost, now: Timestamp) -> String {
         pair("service", fleet.service.as_str()),
         pair("role", &host.role.to_string()),
         pair("state", &state),
-        pair("wants", &wants),
     ];
+    let step = host.report.as_ref().and_then(|it| it.step.as_ref());
+    if let Some(step) = step.filter(|_| host.alive) {
+        let since = text::ago(step.since.as_deref(), now);
+        let since = since.map_or_else(String::new, |ago| {
+            format!(", for {}", ago.trim_end_matches(" ago"))
+        });
+        lines.push(pair("step", &format!("{}{since}", lines::step(step))));
+    }
+    lines.push(pair("wants", &wants));
     if let Some(report) = &host.report {
         lines.extend(reported(report, now));
     }
@@ -110,6 +119,9 @@ fn reported(report: &Report, now: Timestamp) -> Vec<Vec<String>> {
         .collect();
     lines.push(pair("releases", &text::list(releases, 10)));
     lines.push(pair("lease", if report.lease { "held" } else { "-" }));
+    if let Some(trust) = &report.trust {
+        lines.push(pair("trust", &clean(trust)));
+    }
     if let Some(free) = report.disk_free {
         lines.push(pair("disk free", &text::bytes(free)));
     }
@@ -131,12 +143,16 @@ fn trouble(fleet: &Fleet, of: &OfHost, (host, standing): (&Host, Standing)) -> S
     for line in &error.log {
         shown.push_str(&format!("  | {}\n", clean(line)));
     }
-    if standing == Standing::Failed {
-        let service = &fleet.service;
-        shown.push_str(&format!(
-            "tip: deployctl host retry {} {service}\n",
+    let service = &fleet.service;
+    match standing {
+        Standing::Failed => shown.push_str(&format!(
+            "tip: deployctl host retry {} {service}\ntip: deployctl rollback {service}\n",
             of.host
-        ));
+        )),
+        Standing::Blocked => shown.push_str(
+            "tip: it is tried again by itself; look at the host: journalctl -u deployd\n",
+        ),
+        _ => {}
     }
     shown
 }

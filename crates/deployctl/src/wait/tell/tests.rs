@@ -10,7 +10,8 @@ use deploy_core::wire::report::{Phase, Report, StepReport};
 use deploy_core::wire::role::Role;
 use deploy_core::wire::target::Target;
 
-use super::{Event, Teller};
+use super::Teller;
+use crate::wait::event::Event;
 use crate::watches::Sight;
 
 /// Hosts as `name phase done`; a leading `-` means offline.

@@ -6,12 +6,12 @@ use serde_json::{Map, Value, json};
 
 use super::Rollout;
 use super::end::End;
-use super::tell::{Event, HostEvent, Tally};
+use super::event::{Event, HostEvent, Tally};
 
 const SCHEMA: &str = "deployctl/event/1";
 
 /// Returns the object of an event.
-pub(crate) fn json(event: &Event, rollout: &Rollout, now: Timestamp) -> Value {
+pub(crate) fn event(event: &Event, rollout: &Rollout, now: Timestamp) -> Value {
     let (kind, fields) = match event {
         Event::Start(tally) => ("rollout.start", start(rollout, tally)),
         Event::Host(event) => host(event),
@@ -20,7 +20,7 @@ pub(crate) fn json(event: &Event, rollout: &Rollout, now: Timestamp) -> Value {
             json!({"by": hold.by, "why": hold.why, "until": hold.until}),
         ),
         Event::Released => ("rollout.released", json!({})),
-        Event::Progress(tally) => ("rollout.progress", tally_json(tally)),
+        Event::Progress(tally) => ("rollout.progress", self::tally(tally)),
         Event::LinkLost => ("link.lost", json!({})),
         Event::LinkBack => ("link.back", json!({})),
     };
@@ -33,7 +33,7 @@ pub(crate) fn end(end: &End, rollout: &Rollout, now: Timestamp) -> Value {
 }
 
 /// Returns how many hosts are where.
-pub(crate) fn tally_json(tally: &Tally) -> Value {
+pub(crate) fn tally(tally: &Tally) -> Value {
     json!({
         "total": tally.total, "live": tally.total - tally.offline.len(), "there": tally.there,
         "working": tally.working, "waiting": tally.waiting, "failed": tally.failed,
@@ -60,7 +60,7 @@ fn object(kind: &str, rollout: &Rollout, (now, fields): (Timestamp, Value)) -> V
 fn start(rollout: &Rollout, tally: &Tally) -> Value {
     json!({
         "kind": rollout.kind, "from": rollout.from, "to": rollout.to,
-        "by": rollout.by, "why": rollout.why, "hosts": tally_json(tally),
+        "by": rollout.by, "why": rollout.why, "hosts": self::tally(tally),
     })
 }
 

@@ -1,0 +1,182 @@
+//! `inspect --watch`: a line for each znode that comes, changes or goes.
+//!
+//! Every znode has a watch of its own. What changes twice in a moment is told once, as it is then.
+
+use std::collections::BTreeMap;
+
+use deploy_zk::link::Link;
+use deploy_zk::path;
+use deploy_zk::seen::{Seen, View};
+use deploy_zk::zk::Zk;
+use deploy_zk::znode::Znode;
+use futures_util::future::{BoxFuture, select_all};
+use jiff::Timestamp;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch::Receiver;
+
+use super::{Row, object, shown};
+use crate::context::Context;
+use crate::exit::Exit;
+use crate::out::{Format, Reader};
+use crate::problem::Problem;
+use crate::text;
+
+/// Znodes followed: each costs ZooKeeper two watches.
+const ZNODES_MAX: usize = 2000;
+
+/// A znode under watch.
+struct Followed {
+    znode: Receiver<Seen<Znode>>,
+    children: Receiver<Seen<Vec<String>>>,
+    /// The transaction that was told last.
+    told: Option<i64>,
+}
+
+/// What became of a znode.
+#[derive(Debug, Clone, Copy)]
+enum Fate {
+    Created,
+    Changed,
+    Deleted,
+}
+
+/// Follows what was printed, and what comes below `top`, until somebody has seen enough.
+pub(super) async fn run(context: &Context, top: &str, rows: Vec<Row>) -> Result<Exit, Problem> {
+    if rows.len() > ZNODES_MAX {
+        return Err(Problem::refused(format!(
+            "{top} has {} znodes, and {ZNODES_MAX} can be followed",
+            rows.len()
+        ))
+        .tip("a part of it: deployctl inspect web/hosts --watch"));
+    }
+    let mut znodes: BTreeMap<String, Followed> = rows
+        .into_iter()
+        .map(|row| {
+            let followed = follow(&context.zk, &row.path, Some(row.znode.stat.mzxid));
+            (row.path, followed)
+        })
+        .collect();
+    let bug = |error| Problem::new(Exit::Bug, format!("failed to wait for signals: {error}"));
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(bug)?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(bug)?;
+    let mut link = context.zk.link();
+    let mut is_lost = false;
+    loop {
+        let is_up = link.borrow_and_update().is_up();
+        if is_lost == is_up {
+            is_lost = !is_up;
+            context.out.say(match is_lost {
+                true => "ZooKeeper is lost; waiting for the connection",
+                false => "ZooKeeper is back",
+            });
+        }
+        for (path, fate) in look(&context.zk, &mut znodes)? {
+            let znode = znodes.get(&path).and_then(present);
+            if say(context, (&path, fate), znode.as_ref()) == Reader::Gone {
+                return Ok(Exit::Done);
+            }
+            if matches!(fate, Fate::Deleted) && path != top {
+                znodes.remove(&path);
+            }
+        }
+        // Cancel-safe, all of them: they only wait.
+        tokio::select! {
+            biased;
+            _ = interrupt.recv() => return Ok(Exit::Interrupted),
+            _ = terminate.recv() => return Ok(Exit::Interrupted),
+            () = changed(&mut link, &mut znodes) => {}
+        }
+    }
+}
+
+fn follow(zk: &Zk, path: &str, told: Option<i64>) -> Followed {
+    Followed {
+        znode: zk.watch(path),
+        children: zk.watch_children(path),
+        told,
+    }
+}
+
+fn present(followed: &Followed) -> Option<Znode> {
+    followed.znode.borrow().view.present().cloned()
+}
+
+/// Returns what is news, and follows what has come.
+fn look(zk: &Zk, znodes: &mut BTreeMap<String, Followed>) -> Result<Vec<(String, Fate)>, Problem> {
+    let mut news = Vec::new();
+    let mut come = Vec::new();
+    for (path, followed) in znodes.iter_mut() {
+        let seen = followed.znode.borrow_and_update();
+        if let Some(error) = &seen.refused {
+            return Err(error.clone().into());
+        }
+        let now = match &seen.view {
+            View::Unknown => followed.told,
+            View::Absent => None,
+            View::Present(znode) => Some(znode.stat.mzxid),
+        };
+        match (followed.told, now) {
+            (None, Some(_)) => news.push((path.clone(), Fate::Created)),
+            (Some(told), Some(now)) if told != now => news.push((path.clone(), Fate::Changed)),
+            (Some(_), None) => news.push((path.clone(), Fate::Deleted)),
+            _ => {}
+        }
+        followed.told = now;
+        drop(seen);
+        let children = followed.children.borrow_and_update();
+        let names = children.view.present().into_iter().flatten();
+        come.extend(names.map(|name| path::join(path, name)));
+    }
+    for path in come {
+        if znodes.len() >= ZNODES_MAX {
+            break;
+        }
+        znodes
+            .entry(path)
+            .or_insert_with_key(|path| follow(zk, path, None));
+    }
+    Ok(news)
+}
+
+async fn changed(link: &mut Receiver<Link>, znodes: &mut BTreeMap<String, Followed>) {
+    let mut changes: Vec<BoxFuture<'_, ()>> = vec![Box::pin(next(link))];
+    for followed in znodes.values_mut() {
+        changes.push(Box::pin(next(&mut followed.znode)));
+        changes.push(Box::pin(next(&mut followed.children)));
+    }
+    select_all(changes).await;
+}
+
+async fn next<T>(receiver: &mut Receiver<T>) {
+    if receiver.changed().await.is_err() {
+        // The session is closed: nothing comes any more.
+        std::future::pending::<()>().await;
+    }
+}
+
+fn say(context: &Context, (path, fate): (&str, Fate), znode: Option<&Znode>) -> Reader {
+    let now = Timestamp::now();
+    let word = match fate {
+        Fate::Created => "created",
+        Fate::Changed => "changed",
+        Fate::Deleted => "deleted",
+    };
+    if context.out.format == Format::Text {
+        let what = znode.map_or_else(String::new, |znode| {
+            format!("  v{}  {}", znode.stat.version, shown(&znode.data))
+        });
+        let line = format!("{} {word}  {}{what}", text::clock(now), text::clean(path));
+        return context.out.data_to_reader(line.trim_end());
+    }
+    let mut event = match znode {
+        Some(znode) => object(&Row {
+            path: path.to_owned(),
+            znode: znode.clone(),
+        }),
+        None => serde_json::json!({ "path": path }),
+    };
+    event["schema"] = super::SCHEMA.into();
+    event["type"] = format!("znode.{word}").into();
+    event["at"] = deploy_core::wire::time::render(now).into();
+    context.out.data_to_reader(&event.to_string())
+}

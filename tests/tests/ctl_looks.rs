@@ -1,0 +1,292 @@
+//! The screens that only look, word for word: `status`, `host list`, `host show`, `history`.
+
+mod ctl_rig;
+
+use ctl_rig::{Agent, Ran, Rig};
+use deploy_core::wire::report::{ErrorReport, InstanceReport, Phase, StepReport};
+use deploy_core::wire::role::Role;
+use deploy_core::wire::time;
+use jiff::{SignedDuration, Timestamp};
+
+const HOSTS: [(&str, Role); 4] = [
+    ("web-01", Role::Canary),
+    ("web-02", Role::Fleet),
+    ("web-03", Role::Fleet),
+    ("web-04", Role::Fleet),
+];
+
+/// Makes what differs from run to run the same: who, when and how long ago.
+fn settled(ran: &Ran) -> String {
+    let word = |word: &str| -> String {
+        let is_time = word.ends_with('Z') && word.matches(':').count() == 2;
+        let is_span =
+            word.ends_with('s') && word.len() <= 3 && word[..word.len() - 1].parse::<u8>().is_ok();
+        match (is_time, is_span) {
+            (true, _) => "TIME".to_owned(),
+            (_, true) => "0s".to_owned(),
+            _ => word.to_owned(),
+        }
+    };
+    let user = nix::unistd::User::from_uid(nix::unistd::getuid());
+    let user = user.ok().flatten().map_or("0".to_owned(), |user| user.name);
+    let line = |line: &str| {
+        let words: Vec<String> = line.split_whitespace().map(word).collect();
+        words
+            .iter()
+            .map(|word| if *word == user { "USER" } else { word })
+            .collect::<Vec<_>>()
+            .join(" ")
+    };
+    ran.stdout.lines().map(line).collect::<Vec<_>>().join("\n")
+}
+
+#[track_caller]
+fn shows(ran: &Ran, expected: &str) {
+    assert_eq!(settled(ran), expected, "{ran}");
+}
+
+/// A canary that failed on one host, on a fleet of which another is gone.
+async fn in_trouble(name: &str) -> Option<(Rig, Vec<Agent>)> {
+    let (rig, mut agents) = Rig::with_agents(name, &HOSTS).await?;
+    rig.ctl("deploy web r1 --detach -m first").await.is(0);
+    for agent in &agents {
+        agent.serves(1).await;
+    }
+    rig.ctl("watch web").await.is(0);
+    rig.ctl("canary web r2 --detach -m 'checkout fix'")
+        .await
+        .is(0);
+    agents[0].fails(2).await;
+    agents[3].go().await;
+    Some((rig, agents))
+}
+
+#[tokio::test]
+async fn what_failed_is_told_first_and_with_its_log() {
+    let Some((rig, _agents)) = in_trouble("looks").await else {
+        return;
+    };
+    let ran = rig.ctl("status web --hosts").await.is(0);
+    shows(
+        &ran,
+        "\
+SERVICE PHASE ROLLOUT FLEET CANARY THERE LEASES BY SINCE NOTE
+web failed #2 r1 r2 2/4 0/1 USER 0s 1 failed, 1 offline
+
+HOST SERVICE ROLE STATE SERVES WANTS INSTANCES SEEN NOTE
+web-01 web canary failed r1 r2 1/1 - 127.0.0.1:8001/healthz -> 500
+web-02 web fleet serving r1 r1 1/1 -
+web-03 web fleet serving r1 r1 1/1 -
+web-04 web fleet offline r1 r1 1/1 -",
+    );
+    ran.says(&["tip: web-01 failed; see deployctl host show web-01 web"]);
+    let ran = rig.ctl("host show web-01").await.is(0);
+    shows(
+        &ran,
+        "\
+host web-01
+service web
+role canary
+state failed
+wants r2 (#2)
+serves r1
+current r2
+previous -
+instance web@8001.service r1 serving
+releases r2
+lease -
+disk free 12.0 GiB
+agent 0.1.0
+reported -
+probe: 127.0.0.1:8001/healthz -> 500
+| 19:41:44 ERROR KeyError: 'PAYMENTS_URL'
+| exit\\u{1b}[31m 3
+tip: deployctl host retry web-01 web
+tip: deployctl rollback web",
+    );
+    let json = rig.ctl("status web --hosts -o json").await.is(0).json();
+    let web = &json["services"][0];
+    assert_eq!(web["phase"], "failed");
+    assert_eq!(web["hosts"]["failed"], 1);
+    let host = &web["by_host"][0];
+    assert_eq!(host["standing"], "failed");
+    assert_eq!(host["report"]["error"]["step"], "probe");
+}
+
+#[tokio::test]
+async fn history_tells_how_each_ended_and_what_is_still_going() {
+    let Some((rig, agents)) = in_trouble("looks-history").await else {
+        return;
+    };
+    let ran = rig.ctl("history web").await.is(0);
+    shows(
+        &ran,
+        "\
+# BUILD KIND RESULT HOSTS TOOK BY WHEN WHY
+2 r1 -> r2 canary failed 0/1 - USER TIME checkout fix
+1 r1 deploy done 4/4 0s USER TIME first",
+    );
+    rig.ctl("rollback web --detach -m 'healthz 500'")
+        .await
+        .is(0);
+    rig.ctl("hold web -m 'look first'").await.is(0);
+    let going = "\
+# BUILD KIND RESULT HOSTS TOOK BY WHEN WHY
+4 - hold - - - USER TIME look first
+3 r2 -> r1 rollback running 0/1 - USER TIME healthz 500
+2 r1 -> r2 canary rolled back 0/1 0s USER TIME checkout fix
+1 r1 deploy done 4/4 0s USER TIME first";
+    shows(&rig.ctl("history web").await.is(0), going);
+    agents[0].serves(1).await;
+    let json = rig.ctl("history web -o json").await.is(0).json();
+    let back = &json["rollouts"][1];
+    assert_eq!(back["now"]["result"], "done", "{json}");
+    assert!(back["outcome"].is_null());
+    assert_eq!(json["rollouts"][3]["outcome"]["total"], 4);
+    rig.ctl("watch web").await.is(0);
+    let recorded = going.replace("running 0/1 -", "done 1/1 0s");
+    shows(&rig.ctl("history web").await.is(0), &recorded);
+    let ran = rig.ctl("history -n 1").await.is(0);
+    shows(
+        &ran,
+        "\
+# SERVICE BUILD KIND RESULT HOSTS TOOK BY WHEN WHY
+4 web - hold - - - USER TIME look first",
+    );
+}
+
+#[tokio::test]
+async fn a_host_at_work_tells_its_step_and_a_blocked_one_what_is_wrong() {
+    let Some((rig, agents)) = Rig::with_agents("looks-work", &HOSTS[1..3]).await else {
+        return;
+    };
+    rig.ctl("deploy web r1 --detach").await.is(0);
+    let target = agents[0].target(1).await;
+    let ago = |seconds| {
+        let at = Timestamp::now() - SignedDuration::from_secs(seconds);
+        Some(time::render(at))
+    };
+    let mut report = agents[0].report(Phase::Restarting, &target);
+    report.at = ago(3);
+    report.lease = true;
+    report.trust = Some("signed".to_owned());
+    report.step = Some(StepReport {
+        name: "restart".to_owned(),
+        attempt: 2,
+        done: Some(1),
+        total: Some(4),
+        since: ago(12),
+        detail: Some("draining".to_owned()),
+    });
+    report.instances = vec![
+        InstanceReport {
+            connections: Some(41),
+            state: "draining".to_owned(),
+            ..report.instances[0].clone()
+        };
+        2
+    ];
+    agents[0].writes(&report).await;
+    let ran = rig.ctl("host show web-02 web").await.is(0);
+    shows(
+        &ran,
+        "\
+host web-02
+service web
+role fleet
+state restarting
+step restart 1 of 4, attempt 2: draining, for 0s
+wants r1 (#1)
+serves -
+current r1
+previous -
+instance web@8001.service - draining, 41 connections
+instance web@8001.service - draining, 41 connections
+releases r1
+lease held
+trust signed
+disk free 12.0 GiB
+agent 0.1.0
+reported 0s ago",
+    );
+    let target = agents[1].target(1).await;
+    let mut report = agents[1].report(Phase::Blocked, &target);
+    report.error = Some(ErrorReport {
+        step: "fetch".to_owned(),
+        kind: "blocked".to_owned(),
+        message: "1.6 GB are needed, 0.9 GB are free on /srv".to_owned(),
+        log: Vec::new(),
+    });
+    agents[1].writes(&report).await;
+    rig.ctl("host show web-03").await.is(0).prints(&[
+        "state      blocked\n",
+        "fetch: 1.6 GB are needed, 0.9 GB are free on /srv\n",
+        "tip: it is tried again by itself; look at the host: journalctl -u deployd\n",
+    ]);
+    rig.ctl("history api").await.is(6);
+}
+
+#[tokio::test]
+async fn inspect_follows_what_comes_changes_and_goes() {
+    let Some((rig, agents)) = Rig::with_agents("looks-follow", &HOSTS[1..2]).await else {
+        return;
+    };
+    let mut watching = rig.spawn("inspect web --watch");
+    // The tree first, down to its end.
+    watching.sees("/looks-follow/deploy/web ").await;
+    watching.sees("alive").await;
+    rig.ctl("deploy web r1 --detach").await.is(0);
+    let web = rig.tree("web");
+    let created = watching
+        .sees(&format!("created  {}  v0  {{", web.enabled()))
+        .await;
+    assert!(created.contains(r#""build":"r1""#), "{created}");
+    agents[0].serves(1).await;
+    watching
+        .sees(&format!("{}  v", web.host(&agents[0].host)))
+        .await;
+    rig.ctl("hold web -m x").await.is(0);
+    watching.sees(&format!("created  {}  v0", web.hold())).await;
+    rig.ctl("unhold web").await.is(0);
+    watching.sees(&format!("deleted  {}", web.hold())).await;
+    watching.signal(nix::sys::signal::Signal::SIGINT);
+    watching.end().await.is(130);
+
+    let mut lines = rig.spawn("inspect web/policy --watch -o jsonl");
+    // It does not exist yet.
+    lines.end().await.is(6);
+    rig.ctl("policy web restart_concurrency=2").await.is(0);
+    lines = rig.spawn("inspect web/policy --watch -o jsonl");
+    lines.sees(r#""restart_concurrency":2"#).await;
+    rig.ctl("policy web restart_concurrency=3").await.is(0);
+    let changed = lines.sees(r#""restart_concurrency":3"#).await;
+    assert!(changed.contains(r#""type":"znode.changed""#), "{changed}");
+    // Who closes the pipe has seen enough, at the next change.
+    let (mut child, stdout) = lines.into_child();
+    drop(stdout);
+    rig.ctl("policy web restart_concurrency=4").await.is(0);
+    let ended = tokio::time::timeout(ctl_rig::HANG, child.wait()).await;
+    let status = ended.expect("it ends").expect("it is our child");
+    assert_eq!(status.code(), Some(0));
+    rig.ctl("inspect web --watch -o json").await.is(2);
+}
+
+#[tokio::test]
+async fn a_rollout_that_is_over_took_what_it_took() {
+    let Some((rig, agents)) = Rig::with_agents("looks-took", &HOSTS[1..2]).await else {
+        return;
+    };
+    rig.ctl("deploy web r1 --detach").await.is(0);
+    agents[0].serves(1).await;
+    rig.ctl("watch web").await.is(0);
+    let path = rig.tree("web").rollout(1);
+    let mut entry = rig.json(&path).await;
+    assert_eq!(entry["outcome"]["result"], "done");
+    entry["outcome"]["seconds"] = 754.into();
+    rig.write(&path, entry.to_string().as_bytes()).await;
+    // Not the time until somebody looks again.
+    rig.ctl("watch web")
+        .await
+        .is(0)
+        .says(&["r1 is served by 1 of 1 host after 12m34s"]);
+}
