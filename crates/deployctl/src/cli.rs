@@ -31,6 +31,7 @@ const TOP_HELP: &str = "  deployctl build add web r2431 --url https://builds.int
 
 Look    status     show services and how far they are
         history    show what was changed, by whom, and how it ended
+        monitor    watch services and hosts live, and change them
         watch      wait for the outcome of a rollout
         inspect    print the znodes
 Change  canary     put a build on the canary hosts
@@ -117,6 +118,7 @@ pub(crate) struct Globals {
 pub(crate) enum Verb {
     Status(verb::status::StatusArgs),
     History(verb::history::HistoryArgs),
+    Monitor(verb::monitor::MonitorArgs),
     Watch(verb::watch::WatchArgs),
     Inspect(verb::inspect::InspectArgs),
     Canary(verb::canary::CanaryArgs),

@@ -13,6 +13,7 @@ mod context;
 mod duration;
 mod exit;
 mod fleet;
+mod monitor;
 mod out;
 mod problem;
 mod run;

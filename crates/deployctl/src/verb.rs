@@ -15,6 +15,7 @@ pub(crate) mod host;
 pub(crate) mod init;
 pub(crate) mod inspect;
 pub(crate) mod lease;
+pub(crate) mod monitor;
 pub(crate) mod policy;
 pub(crate) mod promote;
 pub(crate) mod restart;
@@ -25,7 +26,7 @@ pub(crate) mod unhold;
 pub(crate) mod watch;
 
 mod ask;
-mod gate;
+pub(crate) mod gate;
 
 /// Checks what can be checked without ZooKeeper.
 ///
@@ -48,6 +49,7 @@ pub(crate) async fn run(verb: &Verb, context: &Context) -> Result<Exit, Problem>
     match verb {
         Verb::Status(args) => status::run(args, context).await,
         Verb::History(args) => history::run(args, context).await,
+        Verb::Monitor(args) => monitor::run(args, context).await,
         Verb::Watch(args) => watch::run(args, context).await,
         Verb::Inspect(args) => inspect::run(args, context).await,
         Verb::Canary(args) => canary::run(args, context).await,

@@ -19,11 +19,11 @@ use crate::problem::Problem;
 use crate::watches::{Look, Sight, Watches};
 
 pub(crate) mod end;
-mod events;
-mod lines;
+pub(crate) mod events;
+pub(crate) mod lines;
 pub(crate) mod record;
 mod successor;
-mod tell;
+pub(crate) mod tell;
 
 use self::end::{End, Ending};
 use self::tell::{Event, Teller};

@@ -191,11 +191,16 @@ impl HostEvent {
 impl Tally {
     /// Counts the hosts of a judgement.
     pub(crate) fn of(judgement: &Judgement) -> Tally {
+        Tally::of_standings(&judgement.hosts)
+    }
+
+    /// Counts hosts.
+    pub(crate) fn of_standings(standings: &BTreeMap<HostName, Standing>) -> Tally {
         let mut tally = Tally {
-            total: judgement.hosts.len(),
+            total: standings.len(),
             ..Tally::default()
         };
-        for (name, standing) in &judgement.hosts {
+        for (name, standing) in standings {
             match standing {
                 Standing::Done | Standing::Staged => tally.there += 1,
                 Standing::Working | Standing::Unseen => tally.working += 1,
