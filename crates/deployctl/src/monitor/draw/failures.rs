@@ -51,6 +51,7 @@ pub(super) fn lines(model: &Model, rows: usize) -> Vec<Line<'static>> {
         .map(|(number, word)| format!("{number} {word}"))
         .collect();
     let mut title = parts.join(", ");
+    title.push_str(&kept(view));
     if let Some(elsewhere) = elsewhere(model, view) {
         let gap = if title.is_empty() { "" } else { "   " };
         title = format!("{title}{gap}{elsewhere}");
@@ -82,6 +83,24 @@ pub(super) fn lines(model: &Model, rows: usize) -> Vec<Line<'static>> {
     }
     lines.truncate(rows);
     lines
+}
+
+/// A failed host keeps its lease: so a bad build stops by itself.
+fn kept(view: &ServiceView) -> String {
+    let limit = view.fleet.lease_limit();
+    let holders = view.fleet.leases.iter().take(limit);
+    let failed = holders.filter(|lease| {
+        let standing = view
+            .standings
+            .iter()
+            .find(|(name, _)| name.as_str() == lease.host);
+        standing.is_some_and(|(_, standing)| *standing == Standing::Failed)
+    });
+    match failed.count() {
+        0 => String::new(),
+        kept if kept == limit => format!("   STOPPED: failed hosts keep {kept} of {limit} leases"),
+        kept => format!("   failed hosts keep {kept} of {limit} leases"),
+    }
 }
 
 /// Other services that failed, so that nobody looks at the wrong one.

@@ -17,7 +17,8 @@ pub(super) fn head(model: &Model) -> Vec<Line<'static>> {
         .map(|view| view.standings.len())
         .sum();
     let known = model.services.len() + model.refused.len();
-    let right = if columns < 80 {
+    // Since when the data is matters more than how much there is.
+    let right = if columns < 80 || columns < 100 && model.stale_since().is_some() {
         text::clock(model.now)
     } else {
         let (services, hosts) = (count(known, "service"), count(hosts, "host"));
@@ -36,7 +37,7 @@ pub(super) fn head(model: &Model) -> Vec<Line<'static>> {
     let head = head.text(fit(model.style, &link, room).trim_end().to_owned(), ink);
     let who = format!("{}  {}", clean(&model.place), text::person(Some(&model.by)));
     // Where we are matters less than how good the view is.
-    let room = columns.saturating_sub(head.width() + width(&right) + 4);
+    let room = columns.saturating_sub(head.width() + width(&right) + 5);
     let head = if room >= 12 {
         let who = fit(model.style, &who, room.min(width(&who)));
         head.text(format!("  {who}"), Ink::Plain)
@@ -93,21 +94,17 @@ pub(super) fn keys(model: &Model) -> Line<'static> {
             .line();
     }
     let look = match model.page {
-        Page::Host => " q quit  ? help  esc back  j/k host",
-        Page::Fleet if columns >= 80 => {
-            " q quit ? help enter host tab pane / filter f failed a all"
+        Page::Host => " q quit ? help esc back j/k host",
+        Page::Fleet if columns >= 100 => {
+            " q quit  ? help  enter host  tab pane  / filter  f failed  a all"
         }
-        Page::Fleet => " q quit ? help enter / f a",
+        Page::Fleet if columns >= 80 => " q quit ? help enter host / filter f failed",
+        Page::Fleet => " q quit ? help enter / f",
     };
     let change = match (model.rights, model.page) {
         (Rights::Look, _) => "read-only",
-        (Rights::Change, Page::Host) => "R retry  p promote  r ROLLBACK  h hold",
-        (Rights::Change, Page::Fleet) if columns >= 80 => "p promote r ROLLBACK",
+        (Rights::Change, Page::Host) => "R retry r ROLLBACK",
         (Rights::Change, Page::Fleet) => "p promote r ROLLBACK h hold",
-    };
-    let change = match (columns >= 100, model.rights, model.page) {
-        (true, Rights::Change, Page::Fleet) => "p promote  r ROLLBACK  h hold  R retry",
-        _ => change,
     };
     let row = Row::new(model.style).text(format!("{look} | {change}"), Ink::Plain);
     let shown = shown(model);

@@ -1,6 +1,7 @@
 //! What happened lately, in all services, newest first.
 
 use deploy_core::name::ServiceName;
+use deploy_core::rollout::phase::ServicePhase;
 use deploy_core::wire::history::Entry;
 use deploy_core::wire::time;
 use ratatui::text::Line;
@@ -49,18 +50,31 @@ fn row(
     let columns = usize::from(model.size.0);
     let wide = columns >= 80;
     let (builds, ink) = (builds(entry, wide), ink(entry));
+    let view = model.services.get(service).filter(|view| {
+        let newest = view.rollout.as_ref();
+        newest.is_some_and(|rollout| rollout.number == Some(number))
+    });
+    let phase = view.map(|view| view.phase(model.now));
     let when = text::ago(entry.at.as_deref(), model.now).unwrap_or_else(|| "-".to_owned());
     let mut row = Row::new(model.style)
         .text(" ", Ink::Plain)
         .cell(&format!("#{number}"), 5, Ink::Plain)
         .cell(service.as_str(), name, Ink::Plain)
         .cell(&clean(&entry.kind), 8, Ink::Plain)
-        .cell(&builds, if wide { 20 } else { 9 }, Ink::Plain);
+        .cell(
+            &builds,
+            match columns {
+                100.. => 20,
+                80.. => 16,
+                _ => 9,
+            },
+            Ink::Plain,
+        );
     if wide {
         row = row.cell(&text::person(entry.by.as_deref()), 8, Ink::Plain);
     }
     row = row.right(&when, 10, Ink::Plain);
-    let (result, why) = (result(entry), text::because(entry.why.as_deref()));
+    let (result, why) = (result(entry, phase), text::because(entry.why.as_deref()));
     let room = columns.saturating_sub(row.width() + 1);
     let result = if why.is_empty() || room < result.len() + 8 {
         result
@@ -79,16 +93,18 @@ fn builds(entry: &Entry, wide: bool) -> String {
     }
 }
 
-fn result(entry: &Entry) -> String {
+/// `phase` is that of the service where this is its newest rollout.
+fn result(entry: &Entry, phase: Option<ServicePhase>) -> String {
     match &entry.outcome {
-        Some(outcome) => format!(
-            "{} {} in {}",
-            clean(&outcome.result),
-            text::count(usize::try_from(outcome.hosts).unwrap_or(usize::MAX), "host"),
-            text::seconds(outcome.seconds)
-        ),
+        Some(outcome) => {
+            let took = text::seconds(outcome.seconds);
+            format!("{}, {} in {took}", clean(&outcome.result), outcome.hosts)
+        }
         None if matches!(entry.kind.as_str(), "hold" | "unhold") => String::new(),
-        None => "no end seen".to_owned(),
+        None => match phase.filter(|phase| *phase != ServicePhase::Done) {
+            Some(phase) => format!("now {}", phase.as_str()),
+            None => "no end seen".to_owned(),
+        },
     }
 }
 

@@ -21,6 +21,10 @@ const WAY: [(Phase, &str); 8] = [
     (Phase::Probing, "probe"),
     (Phase::Serving, "serving"),
 ];
+/// Title and rule above, keys below.
+const FRAME_ROWS: usize = 3;
+/// Rows of output that are shown however small the screen.
+const LOG_ROWS_MIN: usize = 10;
 /// Rows of a message.
 const MESSAGE_ROWS_MAX: usize = 3;
 
@@ -39,27 +43,48 @@ pub(super) fn lines(model: &Model) -> Vec<Line<'static>> {
     let Some(report) = &host.report else {
         return lines;
     };
-    lines.push(model.style.rule("INSTANCES", columns, Ink::Head));
-    lines.extend(instances(model, report));
+    let steps = steps(model, view, (name, report, standing));
+    let instances = instances(model, report);
+    let below = 2 + steps.len() + instances.len();
+    // What is wrong comes first: on a small screen the rest is below its end.
+    let rows = usize::from(model.size.1).saturating_sub(FRAME_ROWS + lines.len());
+    lines.extend(trouble(
+        model,
+        (report, standing),
+        rows.saturating_sub(below),
+    ));
     lines.push(model.style.rule("STEPS", columns, Ink::Head));
-    lines.extend(steps(model, view, (name, report, standing)));
-    if let Some(error) = &report.error {
-        let (_, ink) = model.style.mark(standing);
-        let title = format!("{} OF {}", error.kind.to_uppercase(), error.step);
-        lines.push(model.style.rule(&clean(&title), columns, ink));
-        for line in wrap(
-            model.style,
-            &clean(&error.message),
-            columns - 2,
-            MESSAGE_ROWS_MAX,
-        ) {
-            lines.push(plain(model, &format!(" {line}"), ink));
-        }
-        let rows = usize::from(model.size.1).saturating_sub(3 + lines.len());
-        let first = error.log.len().saturating_sub(rows);
-        for line in &error.log[first..] {
-            lines.push(plain(model, &format!("  | {}", clean(line)), Ink::Plain));
-        }
+    lines.extend(steps);
+    lines.push(model.style.rule("INSTANCES", columns, Ink::Head));
+    lines.extend(instances);
+    lines
+}
+
+/// What went wrong, and the last lines of output: as many as there are rows, and some at least.
+fn trouble(
+    model: &Model,
+    (report, standing): (&Report, Standing),
+    rows: usize,
+) -> Vec<Line<'static>> {
+    let Some(error) = &report.error else {
+        return Vec::new();
+    };
+    let columns = usize::from(model.size.0);
+    let (_, ink) = model.style.mark(standing);
+    let word = if standing == Standing::Failed {
+        "FAILED"
+    } else {
+        "BLOCKED"
+    };
+    let title = format!("{word} {}", clean(&error.step));
+    let mut lines = vec![model.style.rule(&title, columns, ink)];
+    let message = clean(&error.message);
+    for line in wrap(model.style, &message, columns - 2, MESSAGE_ROWS_MAX) {
+        lines.push(plain(model, &format!(" {line}"), ink));
+    }
+    let rows = rows.saturating_sub(lines.len()).max(LOG_ROWS_MIN);
+    for line in &error.log[error.log.len().saturating_sub(rows)..] {
+        lines.push(plain(model, &format!("  | {}", clean(line)), Ink::Plain));
     }
     lines
 }
@@ -209,24 +234,51 @@ fn instances(model: &Model, report: &Report) -> Vec<Line<'static>> {
     lines
 }
 
+/// The way of a deployment, with the place on it.
+fn way(model: &Model, report: &Report, standing: Standing) -> Line<'static> {
+    let failed = report
+        .error
+        .as_ref()
+        .filter(|_| standing == Standing::Failed);
+    let at = match failed {
+        Some(error) => WAY
+            .iter()
+            .position(|(_, word)| *word == place_of(&error.step)),
+        None => WAY.iter().position(|(phase, _)| *phase == report.phase),
+    };
+    let gap = if model.size.0 >= 80 { " > " } else { " " };
+    let mut row = Row::new(model.style).text(" ", Ink::Plain);
+    for (index, (_, word)) in WAY.iter().enumerate() {
+        row = row.text(if index == 0 { "" } else { gap }, Ink::Faint);
+        row = match at {
+            Some(at) if index < at => row.text(*word, Ink::Good),
+            Some(at) if index == at && failed.is_some() => row.text(format!("[{word}]"), Ink::Bad),
+            Some(at) if index == at => row.text(format!("[{word}]"), Ink::Head),
+            _ => row.text(*word, Ink::Faint),
+        };
+    }
+    row.line()
+}
+
+/// Where on the way a step is.
+fn place_of(step: &str) -> &str {
+    match step {
+        "post_extract" => "prepare",
+        "lease" => "wait",
+        "post_install" => "activate",
+        "drain" | "undrain" => "restart",
+        "burn_in" => "probe",
+        step => step,
+    }
+}
+
 /// The way of a deployment with the place on it, and what the monitor has seen of it.
 fn steps(
     model: &Model,
     view: &ServiceView,
     (name, report, standing): (&HostName, &Report, Standing),
 ) -> Vec<Line<'static>> {
-    let mut row = Row::new(model.style).text(" ", Ink::Plain);
-    let at = WAY.iter().position(|(phase, _)| *phase == report.phase);
-    for (index, (_, word)) in WAY.iter().enumerate() {
-        let gap = if index == 0 { "" } else { " > " };
-        row = row.text(gap, Ink::Faint);
-        row = match at {
-            Some(at) if index < at => row.text(*word, Ink::Good),
-            Some(at) if index == at => row.text(format!("[{word}]"), Ink::Head),
-            _ => row.text(*word, Ink::Faint),
-        };
-    }
-    let mut lines = vec![row.line()];
+    let mut lines = vec![way(model, report, standing)];
     if let Some(step) = &report.step {
         let progress = match (step.done, step.total) {
             (Some(done), Some(total)) => format!(" {done} of {total}"),

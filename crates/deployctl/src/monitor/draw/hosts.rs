@@ -120,6 +120,9 @@ fn nobody(model: &Model) -> &'static str {
 /// `web  #142 promote r2417 -> r2431 by alice "checkout fix"  4m05s, ~2m40s left`.
 fn title(model: &Model, view: &ServiceView) -> String {
     let mut parts = vec![view.fleet.service.to_string()];
+    if !model.filter.is_empty() {
+        parts.push(format!("/{}", clean(&model.filter)));
+    }
     if let Some(hold) = view.held(model.now) {
         let until = hold.until.as_deref().map_or_else(String::new, |until| {
             format!(" until {}", text::when(Some(until), model.now))
@@ -138,9 +141,6 @@ fn title(model: &Model, view: &ServiceView) -> String {
         let age = age(model, view).map_or_else(String::new, |age| format!("  {age}"));
         // The time is seen even where the reason is long.
         parts.push(format!("{number} {kind} {builds}{by}{age}{why}"));
-    }
-    if !model.filter.is_empty() {
-        parts.push(format!("/{}", clean(&model.filter)));
     }
     parts.join("  ")
 }
@@ -208,7 +208,11 @@ fn row(
         .text(if is_chosen { ">" } else { " " }, Ink::Head)
         .text(
             format!("{} ", fit_name(model.style, name.as_str(), widths.host)),
-            Ink::Plain,
+            if order::is_trouble(standing) {
+                ink
+            } else {
+                Ink::Plain
+            },
         );
     if widths.role > 0 {
         row = row.cell(&host.role.to_string(), widths.role, Ink::Plain);
@@ -218,7 +222,7 @@ fn row(
         .cell(&state, widths.state, ink);
     row = progress(row, (model, view), (name, host, standing), widths.progress);
     if widths.instances > 0 {
-        row = row.cell(&instances(report), widths.instances, Ink::Plain);
+        row = row.cell(&instances(host), widths.instances, Ink::Plain);
     }
     row = row.right(&since(model, view, name), 6, Ink::Plain);
     if widths.detail > 0 {
@@ -325,7 +329,9 @@ fn short_bytes(bytes: u64) -> String {
     format!("{}{name}", bytes / unit)
 }
 
-fn instances(report: Option<&Report>) -> String {
+/// Nobody knows about those of a host without an agent.
+fn instances(host: &Host) -> String {
+    let report = host.report.as_ref().filter(|_| host.alive);
     let all = report.map_or(&[][..], |report| &report.instances);
     if all.is_empty() {
         return "-".to_owned();

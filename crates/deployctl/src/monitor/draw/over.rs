@@ -24,7 +24,7 @@ const HELP: [(&str, &str); 16] = [
     ("esc", "back; ends the filter; is always safe"),
     (
         "/",
-        "only hosts of such a name: a part of it, * and ?; ! inverts",
+        "only hosts with this in the name; * and ? work, ! inverts",
     ),
     ("f", "only hosts that failed, are blocked or offline"),
     ("a", "all hosts: those that are fine are not folded"),
@@ -85,7 +85,8 @@ fn help(model: &Model) -> Vec<Row> {
 
 fn question(model: &Model, confirm: &Confirm) -> Vec<Row> {
     let columns = inner(model);
-    let mut rows = Vec::new();
+    let place = fit(model.style, &format!("on {}", clean(&model.place)), columns);
+    let mut rows = vec![Row::new(model.style).text(place, Ink::Faint)];
     for effect in &confirm.effects {
         for line in wrap(model.style, effect, columns, WRAP_ROWS_MAX) {
             rows.push(Row::new(model.style).text(line, Ink::Plain));
@@ -138,7 +139,7 @@ fn frame(model: &Model, buffer: &mut Buffer, (title, ink): (&str, Ink), rows: Ve
     let mut lines: Vec<Line<'static>> = vec![head.line()];
     for row in rows {
         let framed = Row::new(look).text("| ", Ink::Plain).line();
-        let end = row.to(inner).text(" |", Ink::Plain).line();
+        let end = row.cut(inner).text(" |", Ink::Plain).line();
         lines.push(Line::from([framed.spans, end.spans].concat()));
     }
     lines.push(

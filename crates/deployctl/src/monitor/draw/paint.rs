@@ -163,6 +163,20 @@ impl Row {
         self.text(" ".repeat(gap), Ink::Plain)
     }
 
+    /// Cuts it off at a column, or fills it up to there.
+    pub(crate) fn cut(mut self, columns: usize) -> Row {
+        let mut used = 0;
+        for span in &mut self.spans {
+            let wide = span.width();
+            if used + wide > columns {
+                span.content = fit(self.look, &span.content, columns.saturating_sub(used)).into();
+            }
+            used = (used + wide).min(columns);
+        }
+        self.width = used;
+        self.to(columns)
+    }
+
     /// Returns the columns used.
     pub(crate) fn width(&self) -> usize {
         self.width

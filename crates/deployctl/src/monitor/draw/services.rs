@@ -24,7 +24,7 @@ impl Widths {
     fn of(model: &Model) -> Widths {
         let columns = usize::from(model.size.0);
         let (phase, build, bar) = match columns {
-            100.. => (18, 20, 14),
+            100.. => (16, 20, 12),
             80.. => (15, 18, 10),
             _ => (14, 15, 0),
         };
@@ -233,9 +233,21 @@ fn leases(view: &ServiceView) -> String {
 
 fn note(model: &Model, view: &ServiceView) -> String {
     let tally = &view.tally;
+    let phase = view.phase(model.now);
+    // What the phase says already is left out.
+    let failed = if phase == ServicePhase::Failed {
+        0
+    } else {
+        tally.failed
+    };
+    let blocked = if phase == ServicePhase::Blocked {
+        0
+    } else {
+        tally.blocked
+    };
     let parts = [
-        (tally.failed, "failed"),
-        (tally.blocked, "blocked"),
+        (failed, "failed"),
+        (blocked, "blocked"),
         (tally.offline.len(), "offline"),
     ];
     let mut notes: Vec<String> = parts
