@@ -156,3 +156,6 @@ pub(crate) fn window(len: usize, cursor: Option<usize>, rows: usize) -> std::ops
     let start = middle.min(len.saturating_sub(rows));
     start..(start + rows).min(len)
 }
+
+#[cfg(test)]
+mod tests;

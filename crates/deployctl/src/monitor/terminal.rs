@@ -14,6 +14,7 @@ use crossterm::terminal::{
 use nix::sys::signal::{Signal, raise};
 use ratatui::Terminal;
 use ratatui::backend::CrosstermBackend;
+use ratatui::layout::{Position, Rect};
 
 use super::draw::draw;
 use super::model::Model;
@@ -38,7 +39,7 @@ impl Screen {
         let terminal = Terminal::new(CrosstermBackend::new(io::stdout()))?;
         let mut screen = Screen { terminal };
         take()?;
-        screen.terminal.clear()?;
+        screen.wipe()?;
         Ok(screen)
     }
 
@@ -68,7 +69,14 @@ impl Screen {
         restore();
         raise(Signal::SIGTSTP)?;
         take()?;
-        self.terminal.clear()
+        self.wipe()
+    }
+
+    /// Begins with an empty screen. Not by `Terminal::clear`, which asks where the cursor is and waits
+    /// for an answer that not everything that calls itself a terminal gives.
+    fn wipe(&mut self) -> io::Result<()> {
+        let size = self.terminal.size()?;
+        self.terminal.resize(Rect::from((Position::ORIGIN, size)))
     }
 }
 
@@ -90,3 +98,6 @@ fn restore() {
     let _ = disable_raw_mode();
     let _ = stdout.flush();
 }
+
+#[cfg(test)]
+mod tests;

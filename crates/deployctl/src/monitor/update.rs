@@ -209,3 +209,6 @@ fn verdict(view: &ServiceView) -> Option<(u64, Verdict)> {
         judge(&view.fleet.state, &rollout.goal).verdict,
     ))
 }
+
+#[cfg(test)]
+mod tests;

@@ -127,6 +127,10 @@ fn frame(model: &Model, buffer: &mut Buffer, (title, ink): (&str, Ink), rows: Ve
     let inner = inner(model);
     let rows_max = height.saturating_sub(4);
     let rows: Vec<Row> = rows.into_iter().take(rows_max).collect();
+    // The screen may have shrunk, and the model not heard of it yet.
+    if columns < inner + 4 || height < rows.len() + 2 {
+        return;
+    }
     let left = (columns - (inner + 4)) / 2;
     let top = (height - (rows.len() + 2)) / 2;
     let look = model.style;
