@@ -207,11 +207,14 @@ fn is_new<T>(watch: &Receiver<T>) -> bool {
 
 type BoxedChange<'a> = std::pin::Pin<Box<dyn Future<Output = ()> + 'a>>;
 
-async fn next<T>(receiver: &mut Receiver<T>) {
+/// Returns when there is something new, which stays new until somebody looks at it. Cancel-safe.
+pub(crate) async fn next<T>(receiver: &mut Receiver<T>) {
     if receiver.changed().await.is_err() {
         // The session is closed: nothing comes any more.
         std::future::pending::<()>().await;
     }
+    // The wait alone counts as a look.
+    receiver.mark_changed();
 }
 
 /// One look over many watches.

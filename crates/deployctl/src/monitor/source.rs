@@ -22,7 +22,7 @@ use tokio::time::{Instant, sleep_until};
 use crate::context::Context;
 use crate::fleet::{Fleet, Lease, entry_of};
 use crate::problem::Problem;
-use crate::watches::{Look, Watches};
+use crate::watches::{Look, Watches, next};
 
 /// The shortest time between two looks: a large fleet reports hundreds of times a second.
 pub(crate) const LOOK_PAUSE: Duration = Duration::from_millis(100);
@@ -181,13 +181,6 @@ impl Source {
 }
 
 type BoxedChange<'a> = std::pin::Pin<Box<dyn Future<Output = ()> + 'a>>;
-
-async fn next<T>(receiver: &mut Receiver<T>) {
-    if receiver.changed().await.is_err() {
-        // The session is closed: nothing comes any more.
-        std::future::pending::<()>().await;
-    }
-}
 
 impl Followed {
     fn start(zk: &Zk, root: &Root, service: &ServiceName) -> Followed {

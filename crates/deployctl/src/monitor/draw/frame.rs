@@ -59,7 +59,7 @@ fn link(model: &Model) -> (String, Ink) {
     let Some(since) = model.stale_since() else {
         return match model.link {
             LinkSeen::Current => ("zk ok".to_owned(), Ink::Good),
-            LinkSeen::Reading => ("zk ok, reading".to_owned(), Ink::Busy),
+            LinkSeen::Reading => ("zk reading".to_owned(), Ink::Busy),
             LinkSeen::Down => ("zk LOST".to_owned(), Ink::Bad),
         };
     };

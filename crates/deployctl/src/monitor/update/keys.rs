@@ -41,6 +41,10 @@ pub(super) fn press(model: &mut Model, key: KeyEvent) -> Vec<Effect> {
         }
         return Vec::new();
     }
+    // Esc and a letter that come together look like one key. Esc is always safe, so it is what counts.
+    if key.modifiers.contains(KeyModifiers::ALT) {
+        return press(model, KeyEvent::from(KeyCode::Esc));
+    }
     match std::mem::replace(&mut model.over, Over::Nothing) {
         Over::Nothing => command(model, key.code),
         Over::Help | Over::Message(_) => Vec::new(),

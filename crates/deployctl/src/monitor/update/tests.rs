@@ -239,6 +239,15 @@ fn who_pressed_esc_meanwhile_is_not_asked() {
 }
 
 #[test]
+fn esc_and_a_letter_that_come_together_are_esc() {
+    let mut model = story((80, 24), 12);
+    prepared(&mut model, Wish::Rollback(service("web")));
+    let together = KeyEvent::new(KeyCode::Char('p'), KeyModifiers::ALT);
+    assert_eq!(update(&mut model, Event::Key(together)), []);
+    assert_eq!(model.over, Over::Nothing);
+}
+
+#[test]
 fn pasted_text_is_a_reason_and_never_a_command() {
     let mut model = story((80, 24), 12);
     assert_eq!(update(&mut model, Event::Paste("qr\n".to_owned())), []);
