@@ -57,8 +57,8 @@ pub(crate) struct Model {
     pub(crate) filter: String,
     /// What lies over the screen, and takes the keys.
     pub(crate) over: Over,
-    /// The last line that a change told.
-    pub(crate) note: Option<String>,
+    /// The last line that a change told, and when.
+    pub(crate) note: Option<(Timestamp, String)>,
 }
 
 /// How it may look.

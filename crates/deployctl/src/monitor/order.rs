@@ -53,6 +53,13 @@ pub(crate) fn hosts_on_screen(model: &Model) -> Vec<HostName> {
     listed.into_iter().map(|(name, _)| name.clone()).collect()
 }
 
+/// Returns the host on the screen that needs somebody most.
+pub(crate) fn most_urgent(model: &Model) -> Option<HostName> {
+    let view = model.view()?;
+    let names = hosts_on_screen(model).into_iter();
+    names.min_by_key(|name| view.standings.get(name).map(|standing| urgency(*standing)))
+}
+
 /// Lists the services for as many rows: by name where all fit, else what needs somebody first.
 pub(crate) fn services(model: &Model, rows: usize) -> Vec<&ServiceName> {
     let mut names: Vec<&ServiceName> = model.services.keys().chain(model.refused.keys()).collect();

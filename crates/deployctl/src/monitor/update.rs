@@ -15,6 +15,9 @@ use crate::problem::Problem;
 
 mod keys;
 
+/// For so long a line that a change told is in place of the keys.
+const NOTE_S: i64 = 15;
+
 /// What happens.
 #[derive(Debug)]
 pub(crate) enum Event {
@@ -65,22 +68,30 @@ pub(crate) enum Effect {
 /// Takes an event in.
 pub(crate) fn update(model: &mut Model, event: Event) -> Vec<Effect> {
     match event {
-        Event::Tick(now) => model.now = now,
+        Event::Tick(now) => tick(model, now),
         Event::Resize(columns, rows) => model.size = (columns, rows),
         Event::Key(key) => return keys::press(model, key),
         Event::Paste(text) => keys::paste(model, &text),
         Event::News(news) => return hear(model, news),
         Event::Pulse(pulse) => feel(model, pulse),
         Event::Prepared(prepared) => prepare(model, *prepared),
-        Event::Told(line) => model.note = Some(line),
+        // What to type next is on the screen already.
+        Event::Told(line) if line.starts_with("tip:") => {}
+        Event::Told(line) => model.note = Some((model.now, line)),
         Event::Acted(wish, Ok(())) => {
             let done = format!("{}: done", wish.title());
             // What the change itself told says more.
-            model.note.get_or_insert(done);
+            model.note.get_or_insert((model.now, done));
         }
         Event::Acted(_, Err(problem)) => model.over = Over::Message(lines_of(&problem)),
     }
     Vec::new()
+}
+
+fn tick(model: &mut Model, now: Timestamp) {
+    model.now = now;
+    let is_old = |at: Timestamp| now.duration_since(at).as_secs() >= NOTE_S;
+    model.note.take_if(|(at, _)| is_old(*at));
 }
 
 fn hear(model: &mut Model, news: News) -> Vec<Effect> {

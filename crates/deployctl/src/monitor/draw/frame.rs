@@ -85,7 +85,7 @@ pub(super) fn keys(model: &Model) -> Line<'static> {
             )
             .line();
     }
-    if let Some(note) = &model.note {
+    if let Some((_, note)) = &model.note {
         return Row::new(model.style)
             .text(
                 fit(model.style, &format!(" {}", clean(note)), columns),

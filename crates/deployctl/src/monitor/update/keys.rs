@@ -160,7 +160,7 @@ fn turn(model: &mut Model) {
         Pane::Hosts => Pane::Services,
     };
     if model.pane == Pane::Hosts && model.host.is_none() {
-        model.host = order::hosts_on_screen(model).into_iter().next();
+        model.host = order::most_urgent(model);
     }
 }
 
@@ -230,7 +230,8 @@ fn ask(model: &mut Model, wish: impl FnOnce(ServiceName) -> Wish) -> Vec<Effect>
 
 fn retry(model: &mut Model) -> Vec<Effect> {
     let chosen = model.view().and_then(|view| {
-        let host = model.host.clone()?;
+        // Nobody is chosen: who needs it most.
+        let host = model.host.clone().or_else(|| order::most_urgent(model))?;
         let standing = view.standings.get(&host)?;
         Some((view.fleet.service.clone(), host, *standing))
     });
@@ -240,10 +241,7 @@ fn retry(model: &mut Model) -> Vec<Effect> {
             let standing = standing.as_str();
             say(model, format!("{host} has not failed: it is {standing}"))
         }
-        None => say(
-            model,
-            "choose the host that failed first: tab, then the arrows",
-        ),
+        None => say(model, "there is no host to try anything"),
     }
 }
 
