@@ -80,6 +80,11 @@ impl Pty {
         }
     }
 
+    /// Returns the process id of the program.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Returns what is on the screen now.
     pub fn screen(&self) -> String {
         self.with(|shown| shown.parser.screen().contents())

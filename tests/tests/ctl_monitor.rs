@@ -56,6 +56,26 @@ fn closed(pty: &Pty, part: &str) {
     });
 }
 
+#[track_caller]
+fn turn_pages(pty: &mut Pty) {
+    // The hosts, the failed one by name, and back.
+    pty.press("/02\r\t\r");
+    pty.sees(
+        &[
+            "web-02   web, fleet",
+            "FAILED probe",
+            "INSTANCES",
+            "web@8001.service",
+        ],
+        HANG,
+    );
+    pty.press("\u{1b}");
+    pty.sees(&["RECENT"], HANG);
+    pty.press("?");
+    pty.sees(&["KEYS AND MARKS"], HANG);
+    pty.press("x");
+}
+
 #[tokio::test]
 async fn a_rollout_goes_by_on_the_screen() {
     let Some((rig, agents)) = served("monitor-rollout").await else {
@@ -113,22 +133,7 @@ async fn a_rollout_goes_by_on_the_screen() {
         HANG,
     );
 
-    // The hosts, the failed one by name, and back.
-    pty.press("/02\r\t\r");
-    pty.sees(
-        &[
-            "web-02   web, fleet",
-            "FAILED probe",
-            "INSTANCES",
-            "web@8001.service",
-        ],
-        HANG,
-    );
-    pty.press("\u{1b}");
-    pty.sees(&["RECENT"], HANG);
-    pty.press("?");
-    pty.sees(&["KEYS AND MARKS"], HANG);
-    pty.press("x");
+    turn_pages(&mut pty);
     pty.press("q");
     assert_eq!(pty.ended(HANG).code(), Some(0));
     let left = given_back(&pty);
@@ -158,6 +163,27 @@ async fn wants(rig: &Rig, path: &str, build: Option<&str>) {
             Ok(())
         } else {
             Err(found)
+        }
+    })
+    .await;
+}
+
+async fn hold_and_unhold(rig: &Rig, pty: &mut Pty) {
+    let tree = rig.tree("web");
+    pty.press("h");
+    pty.sees(&["HOLD web", "reason (needed)"], HANG);
+    // Not without a reason.
+    pty.press("\rlook first\r");
+    pty.sees(&["HELD by"], HANG);
+    assert_eq!(rig.json(&tree.hold()).await["why"], "look first");
+    pty.press("h");
+    pty.sees(&["END THE HOLD OF web", "look first"], HANG);
+    pty.press("\r");
+    eventually_async("the hold is over", HANG, || async {
+        if rig.exists(&tree.hold()).await {
+            Err(pty.screen())
+        } else {
+            Ok(())
         }
     })
     .await;
@@ -220,23 +246,7 @@ async fn changes_are_made_behind_a_question() {
     assert_eq!(rig.json(&tree.enabled()).await["why"], "no PAYMENTS_URL");
     pty.sees(&["rollback"], HANG);
 
-    pty.press("h");
-    pty.sees(&["HOLD web", "reason (needed)"], HANG);
-    // Not without a reason.
-    pty.press("\rlook first\r");
-    pty.sees(&["HELD by"], HANG);
-    assert_eq!(rig.json(&tree.hold()).await["why"], "look first");
-    pty.press("h");
-    pty.sees(&["END THE HOLD OF web", "look first"], HANG);
-    pty.press("\r");
-    eventually_async("the hold is over", HANG, || async {
-        if rig.exists(&tree.hold()).await {
-            Err(pty.screen())
-        } else {
-            Ok(())
-        }
-    })
-    .await;
+    hold_and_unhold(&rig, &mut pty).await;
     // The end of #4 is seen by nobody but the monitor, which records it.
     for agent in &agents {
         agent.serves(4).await;
@@ -387,4 +397,79 @@ async fn elsewhere_each_outcome_is_a_line() {
         .await
         .is(6)
         .says(&["no service `nothing`"]);
+}
+
+/// Seconds of CPU that a process has used.
+fn cpu_s(pid: u32) -> f64 {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("it runs");
+    let fields: Vec<&str> = stat
+        .rsplit(')')
+        .next()
+        .unwrap_or_default()
+        .split_whitespace()
+        .collect();
+    let ticks: f64 = fields[11..13]
+        .iter()
+        .filter_map(|field| field.parse::<f64>().ok())
+        .sum();
+    let per_second = nix::unistd::sysconf(nix::unistd::SysconfVar::CLK_TCK);
+    ticks / per_second.ok().flatten().unwrap_or(100) as f64
+}
+
+/// Writes what so many hosts report, a few hundred at a time.
+async fn all_report(rig: &Rig, hosts: &[String], phase: &Phase) {
+    let target = rig.json(&rig.tree("web").enabled()).await;
+    for hosts in hosts.chunks(200) {
+        let writes = hosts.iter().map(async |host| {
+            let instance = serde_json::json!({"unit": "web@1.service", "port": 8001, "build": "r1", "state": "serving"});
+            let report = serde_json::json!({
+                "v": 1, "host": host, "service": "web", "agent": "0.1.0", "phase": phase.as_str(),
+                "rollout": target["rollout"], "target": target["build"], "current": "r1", "serving": "r1",
+                "releases": ["r1", "r0"], "instances": [instance.clone(), instance.clone(), instance.clone(), instance],
+            });
+            let tree = rig.tree("web");
+            let path = format!("{}/{host}", tree.hosts());
+            rig.write(&path, report.to_string().as_bytes()).await;
+            rig.write(&format!("{path}/alive"), br#"{"v":1,"agent":"0.1.0"}"#).await;
+        });
+        futures_util::future::join_all(writes).await;
+    }
+}
+
+/// What a large fleet costs: printed, and no claim. 200 hosts; `DEPLOY_TEST_LONG=1 cargo test -p tests
+/// --test ctl_monitor -- --nocapture large` takes 2,000.
+#[tokio::test]
+async fn a_large_fleet_is_shown_and_what_that_costs() {
+    let is_long = std::env::var_os("DEPLOY_TEST_LONG").is_some_and(|long| long == "1");
+    let (count, idle) = if is_long { (2000, 30) } else { (200, 2) };
+    let Some(rig) = Rig::start("monitor-large").await else {
+        return;
+    };
+    rig.add_build("web", "r1").await;
+    rig.ctl("deploy web r1 --detach").await.is(0);
+    let hosts: Vec<String> = (1..=count)
+        .map(|number| format!("web-{number:04}"))
+        .collect();
+    all_report(&rig, &hosts, &Phase::Fetching).await;
+    let begun = std::time::Instant::now();
+    let mut pty = rig.spawn_on_terminal("monitor", SIZE);
+    pty.sees(&[&format!("0/{count}"), ">> fetching"], HANG);
+    let (shown, cpu_shown) = (begun.elapsed(), cpu_s(pty.id()));
+    tokio::time::sleep(Duration::from_secs(idle)).await;
+    let cpu_idle = cpu_s(pty.id());
+    let begun = std::time::Instant::now();
+    all_report(&rig, &hosts, &Phase::Serving).await;
+    pty.sees(&[&format!("{count}/{count}")], HANG);
+    let (stormed, cpu_storm) = (begun.elapsed(), cpu_s(pty.id()));
+    println!("{count} hosts: on the screen after {shown:.1?}, {cpu_shown:.2} s of CPU");
+    println!(
+        "{count} hosts: idle, {:.2} % of a CPU over {idle} s",
+        (cpu_idle - cpu_shown) * 100.0 / idle as f64
+    );
+    println!(
+        "{count} hosts: each reports once within {stormed:.1?}: {:.2} s of CPU",
+        cpu_storm - cpu_idle
+    );
+    pty.press("q");
+    assert_eq!(pty.ended(HANG).code(), Some(0));
 }

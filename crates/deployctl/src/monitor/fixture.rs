@@ -232,7 +232,7 @@ fn web_host(name: &str, index: usize, hosts: usize) -> Host {
             (106_000_000, 200_000_000),
         ),
         8 if hosts <= 12 || index.is_multiple_of(20) => failed(name, 22),
-        8 | 9 | 10 => reporting(name, Phase::Waiting, 100),
+        8..=10 => reporting(name, Phase::Waiting, 100),
         11 if hosts <= 12 || index.is_multiple_of(50) => Host {
             alive: false,
             ..reporting(name, Phase::Waiting, 370)

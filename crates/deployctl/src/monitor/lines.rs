@@ -27,6 +27,9 @@ use crate::watches::Sight;
 /// A line is said this often although nothing happens, so that CI sees that it lives.
 const HEARTBEAT: Duration = Duration::from_secs(30);
 
+/// Failed hosts that are shown with their output.
+const FAILED_SHOWN_MAX: usize = 3;
+
 /// What was told of a service.
 struct Told {
     rollout: Rollout,
@@ -124,31 +127,15 @@ impl Printer<'_> {
         }
         tell(self.context, &told.rollout, &events);
         let before = std::mem::replace(&mut told.verdict, judgement.verdict);
-        if before != judgement.verdict {
-            self.end(&told.rollout, (sight, judgement), is_new).await;
+        if before != judgement.verdict
+            && let Some(end) = tell_end(self.context, &told.rollout, (sight, judgement))
+            && self.rights == Rights::Change
+            && !is_new
+        {
+            // It was seen under way, so its time is known.
+            record::record(self.context, &told.rollout, &end).await;
         }
         self.services.insert(service, told);
-    }
-
-    /// Tells the end of a rollout, and records it where it was seen under way.
-    async fn end(&self, rollout: &Rollout, seen: (Box<Sight>, Judgement), was_over: bool) {
-        let ending = match seen.1.verdict {
-            Verdict::Done => Ending::Done,
-            Verdict::Failed => Ending::Failed,
-            Verdict::NobodyLive => Ending::NobodyLive,
-            Verdict::Going | Verdict::Superseded => return,
-        };
-        let (out, now) = (&self.context.out, Timestamp::now());
-        let lines = end_lines(self.context, rollout, (&seen.0, &seen.1));
-        let end = End::new(rollout, ending, Some(seen), now);
-        if out.format == Format::Jsonl {
-            out.data(&events::end(&end, rollout, now).to_string());
-        } else {
-            lines.iter().for_each(|line| out.data(line));
-        }
-        if self.rights == Rights::Change && !was_over {
-            record::record(self.context, rollout, &end).await;
-        }
     }
 
     fn beat(&self) {
@@ -179,6 +166,25 @@ fn tell(context: &Context, rollout: &Rollout, told: &[Event]) {
             lines.iter().for_each(|line| out.data(line));
         }
     }
+}
+
+/// Tells the end of a rollout, if it is one.
+fn tell_end(context: &Context, rollout: &Rollout, seen: (Box<Sight>, Judgement)) -> Option<End> {
+    let ending = match seen.1.verdict {
+        Verdict::Done => Ending::Done,
+        Verdict::Failed => Ending::Failed,
+        Verdict::NobodyLive => Ending::NobodyLive,
+        Verdict::Going | Verdict::Superseded => return None,
+    };
+    let (out, now) = (&context.out, Timestamp::now());
+    let lines = end_lines(context, rollout, (&seen.0, &seen.1));
+    let end = End::new(rollout, ending, Some(seen), now);
+    if out.format == Format::Jsonl {
+        out.data(&events::end(&end, rollout, now).to_string());
+    } else {
+        lines.iter().for_each(|line| out.data(line));
+    }
+    Some(end)
 }
 
 /// The outcome of a rollout, and of what failed the last lines of output.
@@ -224,6 +230,3 @@ fn end_lines(
     }
     lines
 }
-
-/// Failed hosts that are shown with their output.
-const FAILED_SHOWN_MAX: usize = 3;

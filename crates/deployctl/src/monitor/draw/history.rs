@@ -49,7 +49,7 @@ fn row(
 ) -> Line<'static> {
     let columns = usize::from(model.size.0);
     let wide = columns >= 80;
-    let (builds, ink) = (builds(entry, wide), ink(entry));
+    let (builds, ink) = (builds(entry, columns), ink(entry));
     let view = model.services.get(service).filter(|view| {
         let newest = view.rollout.as_ref();
         newest.is_some_and(|rollout| rollout.number == Some(number))
@@ -84,9 +84,9 @@ fn row(
     row.cell(&result, room, ink).line()
 }
 
-fn builds(entry: &Entry, wide: bool) -> String {
+fn builds(entry: &Entry, columns: usize) -> String {
     match (&entry.from, &entry.to) {
-        (Some(from), Some(to)) if from != to && wide => format!("{from} -> {to}"),
+        (Some(from), Some(to)) if from != to && columns >= 80 => format!("{from} -> {to}"),
         (_, Some(to)) => to.to_string(),
         (Some(from), None) => format!("{from} ->"),
         (None, None) => "-".to_owned(),
