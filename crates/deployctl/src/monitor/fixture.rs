@@ -46,6 +46,7 @@ pub(super) fn blank(columns: u16, rows: u16) -> Model {
         services: Default::default(),
         refused: Default::default(),
         chosen: None,
+        is_picked: false,
         host: None,
         pane: Pane::Services,
         page: Page::Fleet,

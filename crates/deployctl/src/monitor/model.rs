@@ -45,6 +45,8 @@ pub(crate) struct Model {
     pub(crate) refused: BTreeMap<ServiceName, String>,
     /// The service whose hosts are shown.
     pub(crate) chosen: Option<ServiceName>,
+    /// Whether somebody chose the service; until then it is the one that needs somebody most.
+    pub(crate) is_picked: bool,
     /// The host that the cursor is on.
     pub(crate) host: Option<HostName>,
     /// Where the arrows go.

@@ -38,7 +38,9 @@ pub(crate) fn hosts<'a>(model: &Model, view: &'a ServiceView, rows: usize) -> Li
     let mut folded = Vec::new();
     if !fits && model.show == Show::Folded {
         let first_fine = hosts.partition_point(|(_, standing)| !standing.is_there());
-        folded = hosts.split_off(first_fine);
+        // A row is for the line that counts them.
+        let shown = first_fine.max(rows.saturating_sub(1)).min(hosts.len());
+        folded = hosts.split_off(shown);
     }
     Listed { hosts, folded }
 }

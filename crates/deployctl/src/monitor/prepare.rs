@@ -213,10 +213,5 @@ fn offline(fleet: &Fleet) -> Option<String> {
         .values()
         .filter(|host| !host.alive)
         .count();
-    (offline > 0).then(|| {
-        format!(
-            "{} offline, and follow when they return",
-            count(offline, "host")
-        )
-    })
+    (offline > 0).then(|| format!("{} offline, to follow on return", count(offline, "host")))
 }

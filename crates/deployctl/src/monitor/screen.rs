@@ -112,6 +112,7 @@ fn new_model(rights: Rights, context: &Context, size: (u16, u16)) -> Model {
         services: Default::default(),
         refused: Default::default(),
         chosen: None,
+        is_picked: false,
         host: None,
         pane: Pane::Services,
         page: Page::Fleet,
@@ -176,8 +177,13 @@ async fn follow(
             for effect in update(model, event) {
                 match effect {
                     Effect::Quit => return Exit::Done,
-                    Effect::Suspend if screen.suspend().is_err() => return Exit::Interrupted,
-                    Effect::Suspend => {}
+                    Effect::Suspend => match screen.suspend() {
+                        // It may have another size by now.
+                        Ok((columns, rows)) => {
+                            update(model, Event::Resize(columns, rows));
+                        }
+                        Err(_) => return Exit::Interrupted,
+                    },
                     other => works.start(other, (context, &acting_context)),
                 }
             }

@@ -61,15 +61,16 @@ impl Screen {
         Ok(())
     }
 
-    /// Gives the terminal to the shell, stops, and takes it again when the shell says so.
+    /// Gives the terminal to the shell, stops, and takes it again when the shell says so; returns its size.
     ///
     /// # Errors
     /// Where the terminal is gone.
-    pub(crate) fn suspend(&mut self) -> io::Result<()> {
+    pub(crate) fn suspend(&mut self) -> io::Result<(u16, u16)> {
         restore();
         raise(Signal::SIGTSTP)?;
         take()?;
-        self.wipe()
+        self.wipe()?;
+        self.size()
     }
 
     /// Begins with an empty screen. Not by `Terminal::clear`, which asks where the cursor is and waits

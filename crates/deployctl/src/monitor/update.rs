@@ -116,15 +116,12 @@ fn hear(model: &mut Model, news: News) -> Vec<Effect> {
         }
         News::Link(link) => {
             model.link = link;
-            // A first choice is made when everything is known, not by who is read first.
-            if link == LinkSeen::Current && model.chosen.is_none() {
-                model.chosen = first_choice(model);
-            }
         }
     }
     if model.link == LinkSeen::Current {
         model.answered_at = model.now;
         model.is_silent = false;
+        choose(model);
     }
     if model
         .chosen
@@ -135,6 +132,24 @@ fn hear(model: &mut Model, news: News) -> Vec<Effect> {
     }
     forget_host(model);
     effects
+}
+
+/// Until somebody chose, the choice goes to what needs somebody more than the one before. Not before
+/// everything is known: else it would be who is read first.
+fn choose(model: &mut Model) {
+    let urgency = |name: &ServiceName| {
+        let view = model.services.get(name);
+        view.map_or(u8::MAX, |view| phase_urgency(view.phase(model.now)))
+    };
+    let first = first_choice(model);
+    let is_worse = match (&first, &model.chosen) {
+        (Some(first), Some(chosen)) => urgency(first) < urgency(chosen),
+        (Some(_), None) => true,
+        (None, _) => false,
+    };
+    if is_worse && !model.is_picked {
+        model.chosen = first;
+    }
 }
 
 /// The service that needs somebody most.

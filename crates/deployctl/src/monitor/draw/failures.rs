@@ -85,21 +85,22 @@ pub(super) fn lines(model: &Model, rows: usize) -> Vec<Line<'static>> {
     lines
 }
 
-/// A failed host keeps its lease: so a bad build stops by itself.
+/// A host that failed keeps its lease, and so does one that is offline: so a bad build stops by
+/// itself.
 fn kept(view: &ServiceView) -> String {
     let limit = view.fleet.lease_limit();
     let holders = view.fleet.leases.iter().take(limit);
-    let failed = holders.filter(|lease| {
-        let standing = view
-            .standings
-            .iter()
-            .find(|(name, _)| name.as_str() == lease.host);
-        standing.is_some_and(|(_, standing)| *standing == Standing::Failed)
+    let stuck = holders.filter(|lease| {
+        let mut standings = view.standings.iter();
+        standings.any(|(name, standing)| {
+            let is_stuck = matches!(standing, Standing::Failed | Standing::Offline);
+            is_stuck && name.as_str() == lease.host
+        })
     });
-    match failed.count() {
+    match stuck.count() {
         0 => String::new(),
-        kept if kept == limit => format!("   STOPPED: failed hosts keep {kept} of {limit} leases"),
-        kept => format!("   failed hosts keep {kept} of {limit} leases"),
+        kept if kept == limit => format!("   STOPPED: they keep {kept} of {limit} leases"),
+        kept => format!("   they keep {kept} of {limit} leases"),
     }
 }
 

@@ -104,16 +104,16 @@ impl Appearance {
         )
     }
 
-    /// Returns the mark of a standing, two columns wide, and its ink.
+    /// Returns the mark of a standing, and its ink.
     pub(crate) fn mark(self, standing: Standing) -> (&'static str, Ink) {
         let (ascii, unicode, ink) = match standing {
-            Standing::Done => ("ok", "● ", Ink::Good),
-            Standing::Staged => ("ok", "◌ ", Ink::Good),
-            Standing::Working => (">>", "◐ ", Ink::Busy),
-            Standing::Unseen | Standing::Waiting | Standing::Idle => ("..", "○ ", Ink::Plain),
-            Standing::Failed => ("XX", "✖ ", Ink::Bad),
-            Standing::Blocked => ("!!", "▲ ", Ink::Warn),
-            Standing::Offline => ("??", "? ", Ink::Warn),
+            Standing::Done => ("ok", "●", Ink::Good),
+            Standing::Staged => ("ok", "◌", Ink::Good),
+            Standing::Working => (">>", "◐", Ink::Busy),
+            Standing::Unseen | Standing::Waiting | Standing::Idle => ("..", "○", Ink::Plain),
+            Standing::Failed => ("XX", "✖", Ink::Bad),
+            Standing::Blocked => ("!!", "▲", Ink::Warn),
+            Standing::Offline => ("??", "?", Ink::Warn),
         };
         match self.glyphs {
             Glyphs::Ascii => (ascii, ink),

@@ -52,7 +52,8 @@ fn check(rows: usize, show: Show, expected: &str) {
 #[test]
 fn failures_come_first_and_what_is_fine_folds_where_not_all_fit() {
     check(12, Show::Folded, "09 12 07 08 10 11 01 02 03 04 05 06 | ");
-    check(11, Show::Folded, "09 12 07 08 10 11 | 01 02 03 04 05 06");
+    check(11, Show::Folded, "09 12 07 08 10 11 01 02 03 04 | 05 06");
+    check(7, Show::Folded, "09 12 07 08 10 11 | 01 02 03 04 05 06");
     check(2, Show::Folded, "09 12 07 08 10 11 | 01 02 03 04 05 06");
     check(2, Show::All, "09 12 07 08 10 11 01 02 03 04 05 06 | ");
     check(12, Show::Trouble, "09 12 | ");

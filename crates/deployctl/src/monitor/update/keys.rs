@@ -155,6 +155,7 @@ fn toggled(now: Show, wanted: Show) -> Show {
 }
 
 fn turn(model: &mut Model) {
+    model.is_picked = true;
     model.pane = match model.pane {
         Pane::Services => Pane::Hosts,
         Pane::Hosts => Pane::Services,
@@ -189,6 +190,7 @@ fn leave(model: &mut Model) {
 }
 
 fn step(model: &mut Model, how: &Move) {
+    model.is_picked = true;
     if model.pane == Pane::Hosts || model.page == Page::Host {
         let names = order::hosts_on_screen(model);
         let at = names

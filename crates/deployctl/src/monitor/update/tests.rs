@@ -460,6 +460,21 @@ fn the_end_of_a_rollout_that_was_seen_under_way_is_recorded_once() {
 }
 
 #[test]
+fn the_choice_follows_the_trouble_until_somebody_chose() {
+    let mut model = model((80, 24), vec![api(), fleet("web")]);
+    assert_eq!(model.chosen, Some(service("api")));
+    update(&mut model, Event::News(News::Fleet(Box::new(web(12)))));
+    assert_eq!(model.chosen, Some(service("web")));
+    // What is no worse changes nothing.
+    update(&mut model, Event::News(News::Fleet(Box::new(worker()))));
+    assert_eq!(model.chosen, Some(service("web")));
+    press(&mut model, "g");
+    assert_eq!(model.chosen, Some(service("api")));
+    update(&mut model, Event::News(News::Fleet(Box::new(web(12)))));
+    assert_eq!(model.chosen, Some(service("api")));
+}
+
+#[test]
 fn the_first_choice_waits_until_everything_is_read() {
     let mut model = blank(80, 24);
     update(&mut model, Event::News(News::Fleet(Box::new(fleet("aa")))));
