@@ -19,6 +19,7 @@ pub mod http_server;
 pub mod minisign;
 pub mod ports;
 pub mod proxy;
+pub mod pty;
 pub mod service;
 pub mod supervisor;
 pub mod witness;

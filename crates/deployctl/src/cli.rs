@@ -32,6 +32,7 @@ const TOP_HELP: &str = "  deployctl build add web r2431 --url https://builds.int
 Look    status     show services and how far they are
         history    show what was changed, by whom, and how it ended
         diff       show what a change would do
+        monitor    watch services and hosts live, and change them
         watch      wait for the outcome of a rollout
         inspect    print the znodes
 Change  canary     put a build on the canary hosts
@@ -130,6 +131,7 @@ pub(crate) enum Verb {
     Status(verb::status::StatusArgs),
     History(verb::history::HistoryArgs),
     Diff(verb::diff::DiffArgs),
+    Monitor(verb::monitor::MonitorArgs),
     Watch(verb::watch::WatchArgs),
     Inspect(verb::inspect::InspectArgs),
     Canary(verb::canary::CanaryArgs),

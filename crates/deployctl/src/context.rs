@@ -15,6 +15,7 @@ use crate::text;
 const NAMES_SHOWN_MAX: usize = 20;
 
 /// What every verb needs.
+#[derive(Clone)]
 pub(crate) struct Context {
     /// The session.
     pub(crate) zk: Zk,

@@ -26,6 +26,7 @@ use crate::problem::Problem;
 pub(crate) const HISTORY_MAX: usize = 200;
 
 /// A service, as it was at one moment or so: znodes are read one by one.
+#[derive(Debug, Clone)]
 pub(crate) struct Fleet {
     /// Its name.
     pub(crate) service: ServiceName,
@@ -48,6 +49,7 @@ pub(crate) struct Fleet {
 }
 
 /// A target znode with what is in it.
+#[derive(Debug, Clone)]
 pub(crate) struct Slot {
     /// The znode, if it exists.
     pub(crate) znode: Option<Znode>,
@@ -136,6 +138,20 @@ impl Fleet {
     }
 }
 
+impl Lease {
+    /// Returns the place of a znode named `<host>-` and ten digits, without its claim.
+    pub(crate) fn of_name(name: String) -> Option<Lease> {
+        let number = sequence(&name)?;
+        let host = name[..name.len() - 10].trim_end_matches('-').to_owned();
+        Some(Lease {
+            name,
+            number,
+            host,
+            claim: None,
+        })
+    }
+}
+
 impl Slot {
     /// Decodes a target znode.
     pub(crate) fn new(znode: Option<Znode>) -> Slot {
@@ -197,26 +213,16 @@ async fn hosts(zk: &Zk, tree: &ServiceTree) -> Result<BTreeMap<HostName, Host>, 
 async fn leases(zk: &Zk, tree: &ServiceTree) -> Result<Vec<Lease>, Error> {
     let path = tree.leases();
     let names = zk.children(&path).await?.unwrap_or_default();
-    let reads = names
-        .into_iter()
-        .filter_map(|name| Some((sequence(&name)?, name)))
-        .map(|(number, name)| {
-            let znode = format!("{path}/{name}");
-            async move {
-                let claim = zk
-                    .get(&znode)
-                    .await?
-                    .and_then(|znode| wire::decode(&znode.data).ok());
-                // `<host>-` and ten digits.
-                let host = name[..name.len() - 10].trim_end_matches('-').to_owned();
-                Ok(Lease {
-                    name,
-                    number,
-                    host,
-                    claim,
-                })
-            }
-        });
+    let reads = names.into_iter().filter_map(Lease::of_name).map(|lease| {
+        let znode = format!("{path}/{}", lease.name);
+        async move {
+            let claim = zk
+                .get(&znode)
+                .await?
+                .and_then(|znode| wire::decode(&znode.data).ok());
+            Ok(Lease { claim, ..lease })
+        }
+    });
     let mut leases = try_join_all(reads).await?;
     leases.sort_by_key(|lease| lease.number);
     Ok(leases)
@@ -236,16 +242,15 @@ pub(crate) async fn history(
     let mut numbers: Vec<u64> = names.iter().filter_map(|name| sequence(name)).collect();
     numbers.sort_unstable_by(|a, b| b.cmp(a));
     let reads = numbers.into_iter().take(limit).map(|number| async move {
-        Ok(zk.get(&tree.rollout(number)).await?.map(|znode| {
-            let entry = wire::decode(&znode.data).unwrap_or_else(|_| unreadable());
-            (number, entry)
-        }))
+        let znode = zk.get(&tree.rollout(number)).await?;
+        Ok(znode.map(|znode| (number, entry_of(&znode.data))))
     });
     Ok(try_join_all(reads).await?.into_iter().flatten().collect())
 }
 
-fn unreadable() -> Entry {
-    Entry {
+/// Decodes an entry of the history; one that can't be read has the kind `?`.
+pub(crate) fn entry_of(data: &[u8]) -> Entry {
+    wire::decode(data).unwrap_or_else(|_| Entry {
         kind: "?".to_owned(),
         from: None,
         to: None,
@@ -254,7 +259,7 @@ fn unreadable() -> Entry {
         why: None,
         nonce: None,
         outcome: None,
-    }
+    })
 }
 
 /// Reads every build that is registered, with the time of registration in milliseconds. One that

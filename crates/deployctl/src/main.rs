@@ -15,6 +15,7 @@ mod context;
 mod duration;
 mod exit;
 mod fleet;
+mod monitor;
 mod out;
 mod place;
 mod problem;

@@ -6,6 +6,7 @@
 use std::io::{self, IsTerminal, Write};
 
 use serde_json::Value;
+use tokio::sync::mpsc::Sender;
 
 use crate::exit::Exit;
 use crate::problem::Problem;
@@ -76,6 +77,16 @@ pub(crate) struct Out {
     /// How much is said.
     pub(crate) volume: Volume,
     colored: bool,
+    sink: Sink,
+}
+
+/// Where lines end up.
+#[derive(Debug, Clone)]
+enum Sink {
+    /// On stdout and stderr.
+    Standard,
+    /// At somebody who shows them: the screen is theirs.
+    Told(Sender<String>),
 }
 
 impl Out {
@@ -96,11 +107,32 @@ impl Out {
             format,
             volume,
             colored,
+            sink: Sink::Standard,
         }
+    }
+
+    /// Returns one whose lines are all sent to `listener`, in plain text. What it does not take in
+    /// time is lost.
+    pub(crate) fn told_to(listener: Sender<String>) -> Out {
+        Out {
+            format: Format::Text,
+            volume: Volume::Normal,
+            colored: false,
+            sink: Sink::Told(listener),
+        }
+    }
+
+    /// Tells whether words are coloured.
+    pub(crate) fn is_colored(&self) -> bool {
+        self.colored
     }
 
     /// Writes data: text as it is, with a newline where it has none.
     pub(crate) fn data(&self, text: &str) {
+        if let Sink::Told(_) = self.sink {
+            text.lines().for_each(|line| self.to_stderr(line));
+            return;
+        }
         let end = if text.is_empty() || text.ends_with('\n') {
             ""
         } else {
@@ -133,13 +165,13 @@ impl Out {
     /// Says something to the user, unless asked to be quiet.
     pub(crate) fn say(&self, line: &str) {
         if self.volume > Volume::Quiet {
-            to_stderr(line);
+            self.to_stderr(line);
         }
     }
 
     /// Says something that matters although the user asked to be quiet.
     pub(crate) fn warn(&self, line: &str) {
-        to_stderr(&format!("{} {line}", self.paint("warning:", Tone::Warn)));
+        self.to_stderr(&format!("{} {line}", self.paint("warning:", Tone::Warn)));
     }
 
     /// Says what to type next.
@@ -149,16 +181,16 @@ impl Out {
 
     /// Says why it gives up.
     pub(crate) fn problem(&self, problem: &Problem) {
-        to_stderr(&format!(
+        self.to_stderr(&format!(
             "{} {}",
             self.paint("error:", Tone::Bad),
             problem.what
         ));
         for fact in &problem.facts {
-            to_stderr(&format!("  {fact}"));
+            self.to_stderr(&format!("  {fact}"));
         }
         for tip in &problem.tips {
-            to_stderr(&format!("  {} {tip}", self.paint("tip:", Tone::Dim)));
+            self.to_stderr(&format!("  {} {tip}", self.paint("tip:", Tone::Dim)));
         }
     }
 
@@ -174,6 +206,14 @@ impl Out {
             Tone::Dim => "2",
         };
         format!("\x1b[{code}m{word}\x1b[0m")
+    }
+
+    fn to_stderr(&self, line: &str) {
+        match &self.sink {
+            Sink::Standard => to_stderr(line),
+            // A listener that is gone or slow is told less.
+            Sink::Told(listener) => drop(listener.try_send(line.to_owned())),
+        }
     }
 }
 

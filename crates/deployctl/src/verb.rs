@@ -18,6 +18,7 @@ pub(crate) mod init;
 pub(crate) mod inspect;
 pub(crate) mod lease;
 pub(crate) mod man;
+pub(crate) mod monitor;
 pub(crate) mod policy;
 pub(crate) mod promote;
 pub(crate) mod restart;
@@ -28,7 +29,7 @@ pub(crate) mod unhold;
 pub(crate) mod watch;
 
 mod ask;
-mod gate;
+pub(crate) mod gate;
 
 /// Checks what can be checked without ZooKeeper.
 ///
@@ -49,7 +50,7 @@ pub(crate) fn is_change(verb: &Verb) -> bool {
         Verb::Status(_) | Verb::History(_) | Verb::Diff(_) | Verb::Watch(_) | Verb::Inspect(_) => {
             false
         }
-        Verb::Doctor(_) | Verb::Completions(_) | Verb::Man(_) => false,
+        Verb::Monitor(_) | Verb::Doctor(_) | Verb::Completions(_) | Verb::Man(_) => false,
         Verb::Canary(_) | Verb::Promote(_) | Verb::Deploy(_) | Verb::Stage(_) => true,
         Verb::Rollback(_) | Verb::Restart(_) | Verb::Hold(_) | Verb::Unhold(_) => true,
         Verb::Init(_) => true,
@@ -69,6 +70,7 @@ pub(crate) async fn run(verb: &Verb, context: &Context) -> Result<Exit, Problem>
         Verb::Status(args) => status::run(args, context).await,
         Verb::History(args) => history::run(args, context).await,
         Verb::Diff(args) => diff::run(args, context).await,
+        Verb::Monitor(args) => monitor::run(args, context).await,
         Verb::Watch(args) => watch::run(args, context).await,
         Verb::Inspect(args) => inspect::run(args, context).await,
         Verb::Canary(args) => canary::run(args, context).await,

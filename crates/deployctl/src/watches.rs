@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use deploy_core::name::{HostName, ServiceName};
-use deploy_core::rollout::{State, Targets};
+use deploy_core::rollout::{Host, State, Targets};
 use deploy_core::wire::hold::Hold;
 use deploy_core::znode::ServiceTree;
 use deploy_zk::error::Error;
@@ -35,6 +35,8 @@ struct HostWatches {
     role: Receiver<Seen<Znode>>,
     report: Receiver<Seen<Znode>>,
     alive: Receiver<Seen<Znode>>,
+    /// What the three said last: a look at a large fleet decodes only what is new.
+    host: Host,
 }
 
 /// What a look at a service finds.
@@ -89,16 +91,9 @@ impl Watches {
         let hold = gaze.at(&mut self.hold);
         let names = [gaze.at(&mut self.roles), gaze.at(&mut self.reporting)];
         self.follow_hosts(names.into_iter().flatten().flatten());
-        let hosts = self.hosts.iter_mut().map(|(name, watches)| {
-            let role = gaze.at(&mut watches.role);
-            let report = gaze.at(&mut watches.report);
-            let alive = gaze.at(&mut watches.alive);
-            (
-                name.clone(),
-                host_of(role.as_ref(), report.as_ref(), alive.as_ref()),
-            )
-        });
-        let hosts = hosts.collect();
+        for watches in self.hosts.values_mut() {
+            watches.look(&mut gaze);
+        }
         if !gaze.link.is_up() {
             return Look::Down;
         }
@@ -108,6 +103,10 @@ impl Watches {
         if gaze.loading {
             return Look::Loading;
         }
+        let hosts = self.hosts.iter();
+        let hosts = hosts
+            .map(|(name, watches)| (name.clone(), watches.host.clone()))
+            .collect();
         let targets = Targets {
             enabled: Slot::new(enabled).wanted(),
             canary: Slot::new(canary).wanted(),
@@ -123,6 +122,21 @@ impl Watches {
                 .map(|znode| Hold::read(&znode.data))
                 .filter(|hold| hold.holds(now)),
         }))
+    }
+
+    /// Returns the two target znodes as they were seen last: `enabled` and `enabled/canary`.
+    pub(crate) fn slots(&self) -> [Slot; 2] {
+        [&self.enabled, &self.canary].map(|watch| Slot::new(watch.borrow().view.present().cloned()))
+    }
+
+    /// Tells whether there is something new to look at.
+    pub(crate) fn has_news(&self) -> bool {
+        is_new(&self.link)
+            || [&self.enabled, &self.canary, &self.hold]
+                .into_iter()
+                .any(is_new)
+            || [&self.roles, &self.reporting].into_iter().any(is_new)
+            || self.hosts.values().any(HostWatches::has_news)
     }
 
     /// Returns when there is something new to look at. Cancel-safe.
@@ -156,18 +170,51 @@ impl Watches {
                     role: zk.watch(&tree.role(name)),
                     report: zk.watch(&tree.host(name)),
                     alive: zk.watch(&tree.alive(name)),
+                    host: Host::default(),
                 });
         }
     }
 }
 
+impl HostWatches {
+    fn has_news(&self) -> bool {
+        [&self.role, &self.report, &self.alive]
+            .into_iter()
+            .any(is_new)
+    }
+
+    fn look(&mut self, gaze: &mut Gaze) {
+        let is_new = self.has_news();
+        for watch in [&mut self.role, &mut self.report, &mut self.alive] {
+            gaze.glance(watch);
+        }
+        if is_new {
+            let [role, report, alive] =
+                [&self.role, &self.report, &self.alive].map(Receiver::borrow);
+            self.host = host_of(
+                role.view.present(),
+                report.view.present(),
+                alive.view.present(),
+            );
+        }
+    }
+}
+
+/// A watch whose session is closed has no news.
+fn is_new<T>(watch: &Receiver<T>) -> bool {
+    watch.has_changed().unwrap_or(false)
+}
+
 type BoxedChange<'a> = std::pin::Pin<Box<dyn Future<Output = ()> + 'a>>;
 
-async fn next<T>(receiver: &mut Receiver<T>) {
+/// Returns when there is something new, which stays new until somebody looks at it. Cancel-safe.
+pub(crate) async fn next<T>(receiver: &mut Receiver<T>) {
     if receiver.changed().await.is_err() {
         // The session is closed: nothing comes any more.
         std::future::pending::<()>().await;
     }
+    // The wait alone counts as a look.
+    receiver.mark_changed();
 }
 
 /// One look over many watches.
@@ -179,6 +226,12 @@ struct Gaze {
 
 impl Gaze {
     fn at<T: Clone>(&mut self, watch: &mut Receiver<Seen<T>>) -> Option<T> {
+        self.glance(watch);
+        watch.borrow().view.present().cloned()
+    }
+
+    /// Looks whether it is known, and does not take it along.
+    fn glance<T>(&mut self, watch: &mut Receiver<Seen<T>>) {
         let seen = watch.borrow_and_update();
         if let Some(error) = &seen.refused {
             self.refused.get_or_insert_with(|| error.clone());
@@ -186,6 +239,5 @@ impl Gaze {
         if !seen.is_current(&self.link) || matches!(seen.view, View::Unknown) {
             self.loading = true;
         }
-        seen.view.present().cloned()
     }
 }

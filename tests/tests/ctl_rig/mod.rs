@@ -25,6 +25,7 @@ use deploy_zk::znode::{Change, Expect};
 use serde_json::Value;
 use tempfile::TempDir;
 use tests::eventually::{eventually_async, eventually_in};
+use tests::pty::Pty;
 use tests::zookeeper::Server;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
@@ -144,6 +145,11 @@ impl Rig {
         let mut command = self.command(line);
         command.envs(variables.iter().copied());
         run(command, line).await
+    }
+
+    /// Starts a deployctl on a terminal.
+    pub fn spawn_on_terminal(&self, line: &str, size: (u16, u16)) -> Pty {
+        Pty::spawn(self.command(line).as_std(), size)
     }
 
     /// Starts a deployctl.

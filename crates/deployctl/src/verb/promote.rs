@@ -46,14 +46,7 @@ pub(crate) async fn run(args: &PromoteArgs, context: &Context) -> Result<Exit, P
     let force = Force::of(&args.force);
     let fleet = Fleet::read(context, &args.of.service).await?;
     gate::not_moved(&fleet, args.guard.if_rollout)?;
-    let Some(canary) = fleet.state.targets.canary.clone() else {
-        return Err(no_canary(&fleet));
-    };
-    gate::not_newer(context, &fleet, force)?;
-    gate::not_held(context, &fleet, force)?;
-    if let Some(problem) = unhealthy(&fleet, &canary) {
-        gate::unless_forced(context, force, problem)?;
-    }
+    let canary = promotable(context, &fleet, force)?;
     let build = &canary.build;
     let enabled = fleet.state.targets.enabled.as_ref();
     let intent = Intent {
@@ -77,6 +70,26 @@ pub(crate) async fn run(args: &PromoteArgs, context: &Context) -> Result<Exit, P
     remove_canary(context, &fleet, &numbered).await?;
     let rollout = gate::begun(context, &fleet, (&intent, &numbered), build);
     outcome(context, &rollout, args.waits.patience(), Lines::Stderr).await
+}
+
+/// Returns the canary, which may be promoted.
+///
+/// # Errors
+/// `Refused`, with what is in the way.
+pub(crate) fn promotable(
+    context: &Context,
+    fleet: &Fleet,
+    force: Force,
+) -> Result<Target, Problem> {
+    let Some(canary) = fleet.state.targets.canary.clone() else {
+        return Err(no_canary(fleet));
+    };
+    gate::not_newer(context, fleet, force)?;
+    gate::not_held(context, fleet, force)?;
+    if let Some(problem) = unhealthy(fleet, &canary) {
+        gate::unless_forced(context, force, problem)?;
+    }
+    Ok(canary)
 }
 
 fn no_canary(fleet: &Fleet) -> Problem {

@@ -56,7 +56,7 @@ pub(crate) struct RollbackArgs {
 }
 
 /// What is to be done.
-enum Way {
+pub(crate) enum Way {
     /// Take the canary away.
     Canary,
     /// Give the fleet this build.
@@ -147,30 +147,46 @@ fn is_under_way(fleet: &Fleet, enabled: &Target) -> bool {
             || age_s.is_some_and(|age_s| (0..SAME_MOMENT_S).contains(&age_s)))
 }
 
-async fn way(args: &RollbackArgs, context: &Context, fleet: &Fleet) -> Result<Way, Problem> {
+/// Returns what a rollback without `--to` does.
+///
+/// # Errors
+/// `Refused` where there is no build to go back to.
+pub(crate) async fn way_back(context: &Context, fleet: &Fleet) -> Result<Way, Problem> {
     let targets = &fleet.state.targets;
+    if is_canary(fleet) {
+        return Ok(Way::Canary);
+    }
     let enabled = targets.enabled.as_ref();
-    let fleet_build = enabled.map(|target| &target.build);
-    // A canary of the fleet's own build is what a promote leaves that was cut off halfway.
-    let is_canary = fleet.canary.is_written()
-        && (enabled.is_none()
-            || targets.canary.as_ref().map(|canary| &canary.build) != fleet_build);
+    let enabled = enabled.ok_or_else(|| gate::no_target(fleet))?;
+    if is_under_way(fleet, enabled) {
+        return Ok(Way::Already);
+    }
+    Ok(Way::Fleet(Box::new(
+        back_from(context, fleet, enabled).await?,
+    )))
+}
+
+/// A canary of the fleet's own build is what a promote leaves that was cut off halfway.
+fn is_canary(fleet: &Fleet) -> bool {
+    let targets = &fleet.state.targets;
+    let build = |target: &Option<Target>| target.as_ref().map(|target| target.build.clone());
+    fleet.canary.is_written()
+        && (targets.enabled.is_none() || build(&targets.canary) != build(&targets.enabled))
+}
+
+async fn way(args: &RollbackArgs, context: &Context, fleet: &Fleet) -> Result<Way, Problem> {
     let Some(to) = &args.to else {
-        if is_canary {
-            return Ok(Way::Canary);
-        }
-        let enabled = enabled.ok_or_else(|| gate::no_target(fleet))?;
-        if is_under_way(fleet, enabled) {
-            return Ok(Way::Already);
-        }
-        return Ok(Way::Fleet(Box::new(
-            back_from(context, fleet, enabled).await?,
-        )));
+        return way_back(context, fleet).await;
     };
     let build = gate::registered(context, fleet, to).await?;
     gate::not_bad(context, (to, &build), Force::of(&args.force))?;
-    if Some(to) == fleet_build {
-        return Ok(if is_canary { Way::Canary } else { Way::Already });
+    let enabled = fleet.state.targets.enabled.as_ref();
+    if Some(to) == enabled.map(|target| &target.build) {
+        return Ok(if is_canary(fleet) {
+            Way::Canary
+        } else {
+            Way::Already
+        });
     }
     let artifact = Some(build.artifact);
     Ok(Way::Fleet(Box::new(Target {

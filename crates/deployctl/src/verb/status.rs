@@ -86,7 +86,8 @@ pub(crate) async fn run(args: &StatusArgs, context: &Context) -> Result<Exit, Pr
     Ok(Exit::Done)
 }
 
-fn services_text(fleets: &[Fleet], now: Timestamp) -> String {
+/// Returns a table with a line for each service.
+pub(crate) fn services_text(fleets: &[Fleet], now: Timestamp) -> String {
     let head = [
         "SERVICE", "PHASE", "ROLLOUT", "FLEET", "CANARY", "THERE", "LEASES", "BY", "SINCE", "NOTE",
     ];

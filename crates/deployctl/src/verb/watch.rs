@@ -66,9 +66,9 @@ async fn numbered(context: &Context, fleet: &Fleet, number: u64) -> Result<Rollo
     Ok(of_entry(fleet, (number, &entry)))
 }
 
-/// The newest change of a target decides. That may also be a canary that was taken away, which is in
+/// Returns the newest rollout. The newest change of a target decides. That may also be a canary that was taken away, which is in
 /// no target; unless the fleet's target was written by hand since.
-fn newest(fleet: &Fleet) -> Result<Rollout, Problem> {
+pub(crate) fn newest(fleet: &Fleet) -> Result<Rollout, Problem> {
     let targets = &fleet.state.targets;
     let in_targets = targets.newest_rollout();
     let fleet_build = targets.enabled.as_ref().map(|target| &target.build);

@@ -1,0 +1,304 @@
+//! Everything that the monitor shows, followed: services come and go, and of each the targets, the
+//! reports, the restart queue, the policy and the newest rollouts are under a watch.
+//!
+//! It reads, and never writes. A change is passed on as a whole service, at most ten times a second.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use deploy_core::name::ServiceName;
+use deploy_core::rollout::{State, Targets};
+use deploy_core::wire::policy::Policy;
+use deploy_core::wire::{self};
+use deploy_core::znode::{Root, ServiceTree, sequence};
+use deploy_zk::link::Link;
+use deploy_zk::seen::{Seen, View};
+use deploy_zk::zk::Zk;
+use deploy_zk::znode::Znode;
+use futures_util::future::select_all;
+use tokio::sync::watch::Receiver;
+use tokio::time::{Instant, sleep_until};
+
+use crate::context::Context;
+use crate::fleet::{Fleet, Lease, entry_of};
+use crate::problem::Problem;
+use crate::watches::{Look, Watches, next};
+
+/// The shortest time between two looks: a large fleet reports hundreds of times a second.
+pub(crate) const LOOK_PAUSE: Duration = Duration::from_millis(100);
+/// The newest entries of a service's history that are followed.
+const HISTORY_MAX: usize = 10;
+
+/// Which services are followed.
+pub(crate) enum Wanted {
+    /// All that there are, whenever they come.
+    All,
+    /// These.
+    Named(BTreeSet<ServiceName>),
+}
+
+/// What a look brings.
+#[derive(Debug)]
+pub(crate) enum News {
+    /// A service, as it is now.
+    Fleet(Box<Fleet>),
+    /// A service that may not be read, and why.
+    Refused(ServiceName, String),
+    /// A service is gone.
+    Gone(ServiceName),
+    /// The view of ZooKeeper changed.
+    Link(LinkSeen),
+}
+
+/// How good the view of ZooKeeper is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LinkSeen {
+    /// Everything that was read is what there is.
+    Current,
+    /// The link is up, and not everything was read since.
+    Reading,
+    /// There is no link.
+    Down,
+}
+
+/// The watches.
+pub(crate) struct Source {
+    zk: Zk,
+    root: Root,
+    link: Receiver<Link>,
+    wanted: Wanted,
+    /// The children of the root; of use only where all services are wanted.
+    names: Receiver<Seen<Vec<String>>>,
+    services: BTreeMap<ServiceName, Followed>,
+    told: Option<LinkSeen>,
+    next_look: Instant,
+}
+
+struct Followed {
+    zk: Zk,
+    service: ServiceName,
+    tree: ServiceTree,
+    watches: Watches,
+    policy: Receiver<Seen<Znode>>,
+    leases: Receiver<Seen<Vec<String>>>,
+    history: Receiver<Seen<Vec<String>>>,
+    entries: BTreeMap<u64, Receiver<Seen<Znode>>>,
+    is_current: bool,
+}
+
+impl Source {
+    /// Starts to follow.
+    pub(crate) fn start(context: &Context, wanted: Wanted) -> Source {
+        Source {
+            zk: context.zk.clone(),
+            root: context.root.clone(),
+            link: context.zk.link(),
+            wanted,
+            names: context.zk.watch_children(context.root.path()),
+            services: BTreeMap::new(),
+            told: None,
+            next_look: Instant::now(),
+        }
+    }
+
+    /// Waits for news and returns them with itself: so the wait can go on while other things happen.
+    pub(crate) async fn next(mut self) -> (Source, Vec<News>) {
+        loop {
+            sleep_until(self.next_look).await;
+            if self.told.is_some() {
+                self.changed().await;
+            }
+            self.next_look = Instant::now() + LOOK_PAUSE;
+            let news = self.look();
+            if !news.is_empty() {
+                return (self, news);
+            }
+        }
+    }
+
+    fn look(&mut self) -> Vec<News> {
+        let mut news = self.follow_services();
+        let is_up = self.link.borrow_and_update().is_up();
+        for followed in self.services.values_mut() {
+            if followed.has_news() || !followed.is_current {
+                news.extend(followed.look());
+            }
+        }
+        let has_names = match &self.wanted {
+            Wanted::All => !matches!(self.names.borrow().view, View::Unknown),
+            Wanted::Named(_) => true,
+        };
+        let all_read = has_names && self.services.values().all(|followed| followed.is_current);
+        let link = match (is_up, all_read) {
+            (false, _) => LinkSeen::Down,
+            (true, false) => LinkSeen::Reading,
+            (true, true) => LinkSeen::Current,
+        };
+        if self.told.replace(link) != Some(link) {
+            news.push(News::Link(link));
+        }
+        news
+    }
+
+    /// Begins with services that are new, and leaves those that are gone.
+    fn follow_services(&mut self) -> Vec<News> {
+        let names = match &self.wanted {
+            Wanted::Named(names) => names.clone(),
+            Wanted::All => match &self.names.borrow_and_update().view {
+                View::Present(names) => names
+                    .iter()
+                    .filter_map(|name| ServiceName::parse(name).ok())
+                    .collect(),
+                View::Absent => BTreeSet::new(),
+                View::Unknown => return Vec::new(),
+            },
+        };
+        let gone: Vec<ServiceName> = self
+            .services
+            .extract_if(.., |name, _| !names.contains(name))
+            .map(|(name, _)| name)
+            .collect();
+        for name in names {
+            let (zk, root) = (&self.zk, &self.root);
+            self.services
+                .entry(name)
+                .or_insert_with_key(|name| Followed::start(zk, root, name));
+        }
+        gone.into_iter().map(News::Gone).collect()
+    }
+
+    /// Returns when there is something new to look at.
+    async fn changed(&mut self) {
+        let mut changes: Vec<BoxedChange<'_>> = vec![
+            Box::pin(next(&mut self.link)),
+            Box::pin(next(&mut self.names)),
+        ];
+        for followed in self.services.values_mut() {
+            changes.push(Box::pin(followed.changed()));
+        }
+        select_all(changes).await;
+    }
+}
+
+type BoxedChange<'a> = std::pin::Pin<Box<dyn Future<Output = ()> + 'a>>;
+
+impl Followed {
+    fn start(zk: &Zk, root: &Root, service: &ServiceName) -> Followed {
+        let tree = root.service(service);
+        Followed {
+            watches: Watches::start(zk, &tree, service),
+            policy: zk.watch(&tree.policy()),
+            leases: zk.watch_children(&tree.leases()),
+            history: zk.watch_children(&tree.history()),
+            entries: BTreeMap::new(),
+            zk: zk.clone(),
+            service: service.clone(),
+            tree,
+            is_current: false,
+        }
+    }
+
+    fn has_news(&self) -> bool {
+        let is_new = |watch: &Receiver<Seen<Znode>>| watch.has_changed().unwrap_or(false);
+        let lists = [&self.leases, &self.history];
+        self.watches.has_news()
+            || is_new(&self.policy)
+            || lists.iter().any(|list| list.has_changed().unwrap_or(false))
+            || self.entries.values().any(is_new)
+    }
+
+    async fn changed(&mut self) {
+        let mut changes: Vec<BoxedChange<'_>> = vec![
+            Box::pin(self.watches.changed()),
+            Box::pin(next(&mut self.policy)),
+            Box::pin(next(&mut self.leases)),
+            Box::pin(next(&mut self.history)),
+        ];
+        for entry in self.entries.values_mut() {
+            changes.push(Box::pin(next(entry)));
+        }
+        select_all(changes).await;
+    }
+
+    fn look(&mut self) -> Option<News> {
+        let history_is_read = self.follow_history();
+        let policy = self.policy.borrow_and_update().view.present().cloned();
+        let leases = self.leases.borrow_and_update().view.present().cloned();
+        let look = self.watches.look();
+        self.is_current = matches!(look, Look::Current(_) | Look::Refused(_)) && history_is_read;
+        let sight = match look {
+            Look::Current(sight) if history_is_read => sight,
+            Look::Refused(error) => {
+                let why = Problem::from(error).what;
+                return Some(News::Refused(self.service.clone(), why));
+            }
+            Look::Current(_) | Look::Loading | Look::Down => return None,
+        };
+        let [enabled, canary] = self.watches.slots();
+        let targets = Targets {
+            enabled: enabled.wanted(),
+            canary: canary.wanted(),
+        };
+        Some(News::Fleet(Box::new(Fleet {
+            service: self.service.clone(),
+            tree: self.tree.clone(),
+            enabled,
+            canary,
+            state: State {
+                targets,
+                ..sight.state
+            },
+            hold: sight.hold,
+            policy: policy
+                .and_then(|znode| wire::decode::<Policy>(&znode.data).ok())
+                .unwrap_or_default(),
+            leases: queue(leases.unwrap_or_default()),
+            history: self.newest_entries(),
+        })))
+    }
+
+    /// Follows the newest entries, and tells whether all of them were read.
+    fn follow_history(&mut self) -> bool {
+        let (mut numbers, is_known): (Vec<u64>, bool) = {
+            let seen = self.history.borrow_and_update();
+            let names = seen.view.present().map_or(&[][..], |names| names);
+            let numbers = names.iter().filter_map(|name| sequence(name)).collect();
+            let is_known = !matches!(seen.view, View::Unknown) || seen.refused.is_some();
+            (numbers, is_known)
+        };
+        numbers.sort_unstable_by(|a, b| b.cmp(a));
+        numbers.truncate(HISTORY_MAX);
+        self.entries.retain(|number, _| numbers.contains(number));
+        for number in numbers {
+            let (zk, tree) = (&self.zk, &self.tree);
+            self.entries
+                .entry(number)
+                .or_insert_with(|| zk.watch(&tree.rollout(number)));
+        }
+        let is_read = |entry: &mut Receiver<Seen<Znode>>| {
+            let seen = entry.borrow_and_update();
+            !matches!(seen.view, View::Unknown) || seen.refused.is_some()
+        };
+        // Not `all`, which stops at the first: each of them is to be marked as seen.
+        let read = self.entries.values_mut().map(is_read);
+        read.fold(is_known, |all, one| all && one)
+    }
+
+    fn newest_entries(&self) -> Vec<(u64, wire::history::Entry)> {
+        let newest_first = self.entries.iter().rev();
+        newest_first
+            .filter_map(|(number, entry)| {
+                let seen = entry.borrow();
+                let znode = seen.view.present()?;
+                Some((*number, entry_of(&znode.data)))
+            })
+            .collect()
+    }
+}
+
+/// Returns the restart queue, first come first; the claims themselves are not read.
+fn queue(names: Vec<String>) -> Vec<Lease> {
+    let mut leases: Vec<Lease> = names.into_iter().filter_map(Lease::of_name).collect();
+    leases.sort_by_key(|lease| lease.number);
+    leases
+}
