@@ -7,10 +7,12 @@
 //! * [`wire`]: what is stored in znodes and in the journal, as versioned JSON; [`znode`]: where.
 //! * [`wanted`]: what ZooKeeper asks of this host; [`observed`]: what the host is.
 //! * [`step`] and [`plan`]: what is to be done about the difference.
+//! * [`clock`]: which time counts, where a clock was set.
 //! * [`verdict`]: what a failed step means; [`prune`]: which releases may go; [`lease`]: who may
 //!   be out of service.
 
 pub mod artifact;
+pub mod clock;
 pub mod lease;
 pub mod name;
 pub mod observed;

@@ -1,5 +1,8 @@
 //! The znodes that decide what this host does for a service, followed as they change.
 
+use std::time::{Duration, Instant};
+
+use deploy_core::clock::Clock;
 use deploy_core::name::{BuildName, HostName};
 use deploy_core::wanted::{View, Znodes, builds_needed};
 use deploy_core::znode::ServiceTree;
@@ -7,6 +10,7 @@ use deploy_zk::seen::{self, Seen};
 use deploy_zk::zk::Zk;
 use deploy_zk::znode::Znode;
 use futures_util::future::select_all;
+use jiff::Timestamp;
 use tokio::sync::watch;
 
 type Watched = watch::Receiver<Seen<Znode>>;
@@ -22,6 +26,8 @@ pub(crate) struct Inputs {
     retry: Watched,
     /// Those of the builds that the target names without an artifact.
     builds: Vec<(BuildName, Watched)>,
+    clock: Clock,
+    started: Instant,
 }
 
 impl Inputs {
@@ -34,6 +40,8 @@ impl Inputs {
             hold: zk.watch(&tree.hold()),
             retry: zk.watch(&tree.retry(host)),
             builds: Vec::new(),
+            clock: Clock::new(Timestamp::now(), Duration::ZERO),
+            started: Instant::now(),
             zk: zk.clone(),
             tree: tree.clone(),
         }
@@ -63,6 +71,17 @@ impl Inputs {
             .map(|(build, watched)| (build.clone(), view(watched)))
             .collect();
         znodes
+    }
+
+    /// Returns the time that counts for what ends by itself. Says it when the clock was set.
+    pub(crate) fn now(&mut self) -> Timestamp {
+        let time_of_day = Timestamp::now();
+        let told = self.clock.told(time_of_day, self.started.elapsed());
+        if let Some(by) = told.set_by {
+            let by_s = by.as_secs();
+            tracing::warn!(%time_of_day, expected = %(time_of_day - by), by_s, "the clock of this host was set; until it has stood for a while, no hold ends by it");
+        }
+        told.now
     }
 
     /// Completes when something has changed since [`Inputs::read`]. Cancel-safe.
