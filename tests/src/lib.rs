@@ -21,6 +21,7 @@ pub mod ports;
 pub mod proxy;
 pub mod service;
 pub mod supervisor;
+pub mod usage;
 pub mod witness;
 pub mod znodes;
 pub mod zookeeper;

@@ -28,11 +28,12 @@ fn wait<T>(future: impl Future<Output = Result<T, Error>>) -> T {
 }
 
 impl Znodes {
-    /// Opens a session with the server at `address`.
+    /// Opens a session with the server at `address`; there may be several, with commas between.
     pub fn connect(address: &str) -> Znodes {
         let _inside = RUNTIME.enter();
+        let addresses: Vec<&str> = address.split(',').collect();
         Znodes {
-            zk: Zk::start(Config::new(&[address])),
+            zk: Zk::start(Config::new(&addresses)),
         }
     }
 
@@ -49,6 +50,11 @@ impl Znodes {
         let mut names = wait(self.zk.children(path)).unwrap_or_default();
         names.sort();
         names
+    }
+
+    /// Tells whether ZooKeeper takes writes, which are none: nothing is changed.
+    pub fn takes_writes(&self) -> bool {
+        RUNTIME.block_on(self.zk.barrier()).is_ok()
     }
 
     /// Writes a znode, and makes it and those above it where they are missing.
