@@ -14,6 +14,7 @@ pub mod agent;
 pub mod archives;
 pub mod builds;
 pub mod eventually;
+pub mod faketime;
 pub mod fleet;
 pub mod http_server;
 pub mod minisign;
