@@ -201,7 +201,7 @@ impl Server {
         self.mode().is_some()
     }
 
-    /// Returns `standalone`, `leader` or `follower`, if it serves.
+    /// Returns `standalone`, `leader`, `follower` or `read-only`, if it serves.
     pub fn mode(&self) -> Option<String> {
         let answer = self.ask("srvr")?;
         answer
@@ -267,6 +267,8 @@ impl Server {
                 "-Xmx64m",
                 "-XX:+UseSerialGC",
                 "-XX:TieredStopAtLevel=1",
+                // A server that has lost the others then serves reads to who asks for that.
+                "-Dreadonlymode.enabled=true",
                 "-cp",
             ])
             .arg(class_path())

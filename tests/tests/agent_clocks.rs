@@ -83,6 +83,81 @@ fn detail(report: &Report) -> Option<&str> {
     report.step.as_ref()?.detail.as_deref()
 }
 
+/// Before anything leaves service: in a download that stands still, and in the restart queue.
+fn while_it_waits((web, clock): (&Service<'_>, &FakeClock), jump: &str) {
+    let agent = web.agent;
+    // It is neither given up nor begun anew.
+    let artifact = agent.builds.add("r2", Health::Ok);
+    agent.builds.serve("r2", Serve::Stalled);
+    web.enable(&web.target("r2", 2, &artifact));
+    web.until("half of it is there", |report| {
+        report.step.as_ref().is_some_and(|step| step.done > Some(0))
+    });
+    set(web, clock, jump);
+    web.until("fetching", at_step("fetch"));
+    assert_eq!(agent.builds.downloads("r2"), 1);
+    // Nobody's lease lapses.
+    let policy = r#"{"v":1,"restart_concurrency":1,"lease_reclaim_s":600}"#;
+    web.put(&web.znodes.policy(), policy);
+    let place = format!("{}/dead-0000000000", web.znodes.leases());
+    web.put(&place, r#"{"v":1,"host":"dead","nonce":"n"}"#);
+    clock.set("+0");
+    web.deploy("r3", 3);
+    web.until("in the queue", |report| {
+        detail(report) == Some("waits for a lease")
+    });
+    set(web, clock, jump);
+    let report = web.looks_again();
+    assert_eq!(
+        (report.phase, report.lease),
+        (Phase::Waiting, false),
+        "{jump}"
+    );
+    let year = |text: Option<&str>| text.map(|text| text[..4].to_owned());
+    if jump.ends_with('y') {
+        let now = time::render(Timestamp::now());
+        assert_ne!(
+            year(report.at.as_deref()),
+            year(Some(&now)),
+            "it was not set"
+        );
+    }
+    for program in PROGRAMS {
+        agent.supervisor.on(program, Answer::HoldBefore);
+    }
+    web.delete(&place);
+}
+
+/// The programs in which the clock is set, and set right again in the next.
+const PROGRAMS: [&str; 4] = [
+    "traffic drain web-1",
+    "restart web-1",
+    "traffic undrain web-1",
+    "restart web-2",
+];
+
+/// In each program, and while it is watched.
+fn while_it_restarts((web, clock): (&Service<'_>, &FakeClock), jump: &str) {
+    let agent = web.agent;
+    for (program, offset) in PROGRAMS.iter().zip([jump, "+0", jump, "+0"]) {
+        // The first was that of r1.
+        agent.supervisor.wait_asked(program, 1);
+        clock.set(offset);
+        agent.supervisor.let_go_of(program);
+    }
+    web.until("burning in", at_step("burn_in"));
+    let begin = Instant::now();
+    clock.set(jump);
+    web.serves("r3");
+    let least = Duration::from_secs_f64(BURN_IN_S / 2.0);
+    assert!(begin.elapsed() > least, "{jump}: not watched");
+    let hook = "hook web post_restart r3";
+    eventually("the last hook ran", LIMIT, || {
+        let ran = agent.supervisor.asked(hook).len();
+        if ran == 1 { Ok(()) } else { Err(ran) }
+    });
+}
+
 #[test]
 fn in_each_step() {
     all_jumps(|jump| {
@@ -91,77 +166,11 @@ fn in_each_step() {
         };
         let web = agent.web();
         let witness = Witness::start(&web, Promise::OneServes);
-        let restarts = || agent.supervisor.asked("restart").len();
-        let before = restarts();
-        // In a download that stands still: it is neither given up nor begun anew.
-        let artifact = agent.builds.add("r2", Health::Ok);
-        agent.builds.serve("r2", Serve::Stalled);
-        web.enable(&web.target("r2", 2, &artifact));
-        web.until("half of it is there", |report| {
-            report.step.as_ref().is_some_and(|step| step.done > Some(0))
-        });
-        set(&web, &clock, jump);
-        web.until("fetching", at_step("fetch"));
-        assert_eq!(agent.builds.downloads("r2"), 1);
-        // While it waits for a lease: nobody's lapses.
-        let place = format!("{}/dead-0000000000", web.znodes.leases());
-        web.put(
-            &web.znodes.policy(),
-            r#"{"v":1,"restart_concurrency":1,"lease_reclaim_s":600}"#,
-        );
-        web.put(&place, r#"{"v":1,"host":"dead","nonce":"n"}"#);
-        clock.set("+0");
-        web.deploy("r3", 3);
-        web.until("in the queue", |report| {
-            detail(report) == Some("waits for a lease")
-        });
-        set(&web, &clock, jump);
-        let report = web.looks_again();
-        assert_eq!(
-            (report.phase, report.lease),
-            (Phase::Waiting, false),
-            "{jump}"
-        );
-        let year = |text: Option<&str>| text.map(|text| text[..4].to_owned());
-        if jump.ends_with('y') {
-            let now = time::render(Timestamp::now());
-            assert_ne!(
-                year(report.at.as_deref()),
-                year(Some(&now)),
-                "the clock was not set"
-            );
-        }
-        // In each program: the clock is set there, and set right in the next.
-        let programs = [
-            "traffic drain web-1",
-            "restart web-1",
-            "traffic undrain web-1",
-            "restart web-2",
-        ];
-        for program in programs {
-            agent.supervisor.on(program, Answer::HoldBefore);
-        }
-        web.delete(&place);
-        for (program, offset) in programs.iter().zip([jump, "+0", jump, "+0"]) {
-            // The first was that of r1.
-            agent.supervisor.wait_asked(program, 1);
-            clock.set(offset);
-            agent.supervisor.let_go_of(program);
-        }
-        web.until("burning in", at_step("burn_in"));
-        let begin = Instant::now();
-        clock.set(jump);
-        web.serves("r3");
-        assert!(
-            begin.elapsed() > Duration::from_secs_f64(BURN_IN_S / 2.0),
-            "{jump}: not watched"
-        );
-        assert_eq!(restarts() - before, 2, "{jump}: each once");
-        assert_eq!(
-            agent.supervisor.asked("hook web post_restart r3").len(),
-            1,
-            "{jump}"
-        );
+        let restarts = agent.supervisor.asked("restart").len();
+        while_it_waits((&web, &clock), jump);
+        while_it_restarts((&web, &clock), jump);
+        let restarted = agent.supervisor.asked("restart").len() - restarts;
+        assert_eq!(restarted, 2, "{jump}: each once");
         // A probe has its time, and no more: the build is found bad, not the clock.
         clock.set("+0");
         web.deploy_with("r4", 4, Health::Sick);
@@ -169,10 +178,8 @@ fn in_each_step() {
         let begin = Instant::now();
         clock.set(jump);
         web.failed("r4", "r3");
-        assert!(
-            begin.elapsed() > Duration::from_secs_f64(PROBE_S / 2.0),
-            "{jump}: not probed"
-        );
+        let least = Duration::from_secs_f64(PROBE_S / 2.0);
+        assert!(begin.elapsed() > least, "{jump}: not probed");
         witness.finish();
     });
 }
