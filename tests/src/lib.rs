@@ -16,6 +16,7 @@ pub mod builds;
 pub mod eventually;
 pub mod faketime;
 pub mod fleet;
+pub mod garbage;
 pub mod http_server;
 pub mod minisign;
 pub mod ports;
