@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::sync::LazyLock;
 
+use deploy_zk::acl::{Grant, Rights};
 use deploy_zk::config::Config;
 use deploy_zk::error::Error;
 use deploy_zk::zk::Zk;
@@ -69,6 +70,26 @@ impl Znodes {
                 other => other.map(|_| ()),
             }
         });
+    }
+
+    /// Lets nobody read a znode; everything else anybody may do still.
+    pub fn forbid_reading(&self, path: &str) {
+        let rights = [Rights::WRITE, Rights::CREATE, Rights::DELETE, Rights::ADMIN];
+        self.give(path, rights.into_iter().fold(Rights::NONE, Rights::and));
+    }
+
+    /// Lets anybody do anything with a znode.
+    pub fn allow_all(&self, path: &str) {
+        self.give(path, Rights::ALL);
+    }
+
+    fn give(&self, path: &str, rights: Rights) {
+        let grant = Grant {
+            scheme: "world".to_owned(),
+            id: "anyone".to_owned(),
+            rights,
+        };
+        wait(self.zk.set_acl(path, &[grant]));
     }
 
     /// Removes a znode. That it is gone already is fine.

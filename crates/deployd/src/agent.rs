@@ -228,6 +228,8 @@ impl Agent {
                     let message =
                         format!("current is {found}, not a symlink into releases; move it away");
                     plan = blocked(("current", message));
+                } else if let Some(problem) = awaited(&plan, self.inputs.refused()) {
+                    plan = blocked((&problem.object, problem.message));
                 }
                 Round {
                     wanted,
@@ -268,6 +270,19 @@ impl Agent {
         }
         self.reports.send_replace(Some(report));
     }
+}
+
+/// Returns what of these keeps a host from going on.
+fn awaited(plan: &Plan, refused: Vec<Problem>) -> Option<Problem> {
+    let all = match (plan.steps.first(), &plan.rest) {
+        (Some(step), _) => *step == Step::Wait(WaitFor::ZooKeeper),
+        (None, rest) => *rest == Rest::Waiting,
+    };
+    let is_awaited = |problem: &Problem| {
+        let blocks = matches!(&plan.rest, Rest::Blocked(known) if known.object == problem.object);
+        all || plan.steps.is_empty() && blocks
+    };
+    refused.into_iter().find(is_awaited)
 }
 
 /// Tells whether a hook may be what is to be done next, and one that an earlier run has begun is

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use deploy_core::clock::Clock;
 use deploy_core::name::{BuildName, HostName};
-use deploy_core::wanted::{View, Znodes, builds_needed};
+use deploy_core::wanted::{Problem, View, Znodes, builds_needed};
 use deploy_core::znode::ServiceTree;
 use deploy_zk::seen::{self, Seen};
 use deploy_zk::zk::Zk;
@@ -73,6 +73,32 @@ impl Inputs {
         znodes
     }
 
+    /// Returns what may not be read, and what ZooKeeper says to that.
+    pub(crate) fn refused(&self) -> Vec<Problem> {
+        let Inputs {
+            role,
+            enabled,
+            canary,
+            hold,
+            ..
+        } = self;
+        let named = [
+            ("role", role),
+            ("enabled", enabled),
+            ("enabled/canary", canary),
+            ("hold", hold),
+        ];
+        let named = named.map(|(name, watched)| (name.to_owned(), watched));
+        let builds = self.builds.iter();
+        let builds = builds.map(|(build, watched)| (format!("builds/{build}"), watched));
+        let refused = |(object, watched): (String, &Watched)| {
+            let message = watched.borrow().refused.as_ref()?.to_string();
+            Some(Problem { object, message })
+        };
+        let all = named.into_iter().chain(builds);
+        all.filter_map(refused).collect()
+    }
+
     /// Returns the time that counts for what ends by itself. Says it when the clock was set.
     pub(crate) fn now(&mut self) -> Timestamp {
         let time_of_day = Timestamp::now();
@@ -106,7 +132,12 @@ impl Inputs {
 }
 
 fn view(watched: &mut Watched) -> View {
-    match &watched.borrow_and_update().view {
+    let seen = watched.borrow_and_update();
+    if seen.refused.is_some() {
+        // What was read before may have changed since: a hold that may not be read is a hold.
+        return View::Unknown;
+    }
+    match &seen.view {
         seen::View::Unknown => View::Unknown,
         seen::View::Absent => View::Absent,
         seen::View::Present(znode) => View::Present {
