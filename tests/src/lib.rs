@@ -19,6 +19,7 @@ pub mod fleet;
 pub mod garbage;
 pub mod http_server;
 pub mod minisign;
+pub mod oversize;
 pub mod ports;
 pub mod proxy;
 pub mod service;

@@ -2,6 +2,7 @@
 //! service runs on, nothing spins, and the host goes on as soon as the znode is mended.
 
 use std::fmt::Debug;
+use std::sync::Arc;
 use std::time::Duration;
 
 use deploy_core::wire;
@@ -12,9 +13,11 @@ use tests::agent::{Agent, LIMIT};
 use tests::builds::Health;
 use tests::eventually::eventually;
 use tests::garbage::garbage;
+use tests::oversize;
 use tests::service::{Service, named};
 use tests::usage::Usage;
 use tests::witness::{Promise, Witness};
+use tests::zookeeper::Server;
 
 /// Of the log, at level debug: each kind makes a few lines.
 const LOG_BYTES_MAX: usize = 300_000;
@@ -282,6 +285,45 @@ fn in_the_restart_queue() {
     assert!(!web.looks_again().lease);
     web.delete(&place);
     web.serves("r3");
+}
+
+#[test]
+fn larger_than_any_znode() {
+    // ZooKeeper takes a megabyte, with the request, unless an operator says otherwise.
+    let Some(server) = Server::start_taking(8 << 20) else {
+        return;
+    };
+    let server = Arc::new(server);
+    let agent = Agent::prepare(Arc::clone(&server), |_| {});
+    agent.run();
+    let web = agent.web();
+    web.deploy("r1", 1);
+    web.serves("r1");
+    let good = good(&web);
+    let before = Usage::of(agent.pid());
+    let witness = Witness::start(&web, Promise::AllServe);
+    let pids = web.pids();
+    for bytes in [1 << 20, 4 << 20] {
+        let path = web.znodes.enabled();
+        web.put(&path, "");
+        web.until("idle", |report| report.phase == Phase::Idle);
+        let error = oversize::set(server.port(), &path, &vec![b'x'; bytes]);
+        assert_eq!(error.expect("the server takes it"), 0);
+        let size = bytes.to_string();
+        web.blocked(&["enabled", &size, "above the limit"]);
+    }
+    witness.finish();
+    assert_eq!(web.pids(), pids);
+    web.enable(&good);
+    web.serves("r2");
+    let after = Usage::of(agent.pid());
+    let kib = |usage: &Usage| usage.rss_bytes >> 10;
+    println!(
+        "figure: memory {} -> {} KiB after a znode of 4 MiB",
+        kib(&before),
+        kib(&after)
+    );
+    assert!(after.rss_bytes < before.rss_bytes + (64 << 20));
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Stored, WireError};
+use super::{Stored, WireError, ZNODE_BYTES_MAX};
 use crate::artifact::Artifact;
 use crate::name::BuildName;
 use crate::percent::Percent;
@@ -76,6 +76,12 @@ impl Target {
         }
         if data.trim_ascii().first() == Some(&b'{') {
             return super::decode(data).map(Some);
+        }
+        if data.len() > ZNODE_BYTES_MAX {
+            return Err(WireError::TooLarge {
+                what: Self::WHAT,
+                bytes: data.len(),
+            });
         }
         // Before it is cut, or half a URL would be shown.
         let text = secret::hidden(&String::from_utf8_lossy(data));
