@@ -52,12 +52,17 @@ pub fn zookeeper() -> Option<Arc<Server>> {
 pub struct Settings {
     /// The host's name in ZooKeeper.
     pub host: String,
-    /// Where deployd finds ZooKeeper; the test itself goes straight to the server.
+    /// Where deployd finds ZooKeeper, with commas between several; the test itself goes straight
+    /// to the server.
     pub zookeeper: String,
+    /// Its session timeout, in seconds.
+    pub session_timeout_s: u64,
     /// Lines for `[zookeeper]`.
     pub zookeeper_more: String,
     /// Lines for `[builds]`.
     pub builds: String,
+    /// Its `log.level`.
+    pub log_level: &'static str,
     /// The root in ZooKeeper and the source of builds of another agent, to be its neighbour.
     pub beside: Option<(Root, String)>,
     /// The services.
@@ -75,10 +80,21 @@ pub struct ServiceSettings {
     pub hooks: &'static [&'static str],
     /// More lines for `[service.restart]`.
     pub restart: String,
+    /// How its instances are drained.
+    pub drain: Drain,
     /// How long its probe may take, in seconds.
     pub probe_timeout_s: f64,
     /// How long it is watched after the last instance, in seconds.
     pub burn_in_s: f64,
+}
+
+/// How instances are drained.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Drain {
+    /// Not at all.
+    None,
+    /// By asking the supervisor: `traffic drain|undrain UNIT PORT`.
+    Command,
 }
 
 impl ServiceSettings {
@@ -89,6 +105,7 @@ impl ServiceSettings {
             instances: 2,
             hooks: &[],
             restart: String::new(),
+            drain: Drain::None,
             probe_timeout_s: 3.0,
             burn_in_s: 0.0,
         }
@@ -109,8 +126,8 @@ pub struct Agent {
     services: Vec<(ServiceName, Vec<u16>)>,
     root: Root,
     child: Mutex<Option<Child>>,
-    // Last, so that it outlives those that use it.
-    _server: Arc<Server>,
+    // Last, so that it outlives those that use it; none where the test has it.
+    _server: Option<Arc<Server>>,
     dir: TempDir,
 }
 
@@ -129,12 +146,15 @@ impl Agent {
 
     /// Makes another host of the same fleet, and doesn't start it.
     pub fn neighbour(&self, change: impl FnOnce(&mut Settings)) -> Agent {
-        let server = Arc::clone(&self._server);
-        Agent::prepare(server, |settings| {
+        let beside = |settings: &mut Settings| {
             settings.services = self.settings.services.clone();
             settings.beside = Some((self.root.clone(), self.builds.source()));
             change(settings);
-        })
+        };
+        match &self._server {
+            Some(server) => Agent::prepare(Arc::clone(server), beside),
+            None => Agent::prepare_at(&self.settings.zookeeper, beside),
+        }
     }
 
     /// Makes one on a ZooKeeper, and doesn't start it.
@@ -142,6 +162,17 @@ impl Agent {
     /// # Panics
     /// If a directory or a file can't be made.
     pub fn prepare(server: Arc<Server>, change: impl FnOnce(&mut Settings)) -> Agent {
+        let mut agent = Agent::prepare_at(&server.address(), change);
+        agent._server = Some(server);
+        agent
+    }
+
+    /// Makes one on servers that the test keeps, `host:port` with commas between several, and
+    /// doesn't start it.
+    ///
+    /// # Panics
+    /// If a directory or a file can't be made.
+    pub fn prepare_at(zookeeper: &str, change: impl FnOnce(&mut Settings)) -> Agent {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let dir = tempfile::Builder::new()
@@ -151,9 +182,11 @@ impl Agent {
         fs::create_dir(dir.path().join("srv")).expect("a directory can be made in a new one");
         let mut settings = Settings {
             host: "h1".to_owned(),
-            zookeeper: server.address(),
+            zookeeper: zookeeper.to_owned(),
+            session_timeout_s: 4,
             zookeeper_more: String::new(),
             builds: String::new(),
+            log_level: "debug",
             beside: None,
             services: vec![ServiceSettings::new("web")],
         };
@@ -168,7 +201,7 @@ impl Agent {
         let agent = Agent {
             builds: Builds::start(),
             supervisor: Supervisor::start(dir.path()),
-            znodes: Znodes::connect(&server.address()),
+            znodes: Znodes::connect(zookeeper),
             services: settings.services.iter().map(named).collect(),
             root: match &settings.beside {
                 Some((root, _)) => root.clone(),
@@ -176,7 +209,7 @@ impl Agent {
             },
             settings,
             child: Mutex::new(None),
-            _server: server,
+            _server: None,
             dir,
         };
         fs::write(agent.config(), agent.config_text()).expect("a file can be written");
@@ -247,6 +280,15 @@ impl Agent {
         }
         let output = output.unwrap_or_else(|_| panic!("deployd {arguments:?} doesn't end"));
         output.expect("a child can be waited for")
+    }
+
+    /// Returns the process of deployd.
+    ///
+    /// # Panics
+    /// If it doesn't run.
+    pub fn pid(&self) -> u32 {
+        let child = self.child();
+        child.as_ref().expect("deployd runs").id()
     }
 
     /// Sends SIGTERM.
@@ -373,13 +415,16 @@ impl Agent {
             builds,
             ..
         } = &self.settings;
+        let hosts: Vec<&str> = zookeeper.split(',').collect();
         let mut text = format!(
             "[agent]\nhost = \"{host}\"\nstate_dir = {state:?}\n\n\
-             [zookeeper]\nhosts = [\"{zookeeper}\"]\nroot = \"{root}\"\nsession_timeout_s = 4\n{more}\n\
+             [zookeeper]\nhosts = {hosts:?}\nroot = \"{root}\"\nsession_timeout_s = {timeout}\n{more}\n\
              [builds]\nsources = [\"{source}\"]\nallow_http = true\nmin_free_bytes = 0\n{builds}\n\
-             [log]\nlevel = \"debug\"\nformat = \"json\"\n",
+             [log]\nlevel = \"{level}\"\nformat = \"json\"\n",
             state = self.path("state"),
             root = self.root.path(),
+            timeout = self.settings.session_timeout_s,
+            level = self.settings.log_level,
             more = self.settings.zookeeper_more,
             source = match &self.settings.beside {
                 Some((_, source)) => source.clone(),
@@ -410,10 +455,17 @@ impl Agent {
             })
             .collect();
         let restart = ["restart", "{unit}", "{port}", &dir];
+        let drain = match settings.drain {
+            Drain::None => "method = \"none\"".to_owned(),
+            Drain::Command => {
+                let command = self.supervisor.command(&["traffic"]);
+                format!("method = \"command\"\ncommand = {command}\nsettle_s = 0")
+            }
+        };
         format!(
             "\n[[service]]\nname = \"{name}\"\ndir = {dir:?}\ninstances = [{instances}]\n\
              [service.hooks]\n{hooks}[service.restart]\nmethod = \"command\"\ncommand = {restart}\n\
-             {more}\n[service.drain]\nmethod = \"none\"\n[service.probe]\n\
+             {more}\n[service.drain]\n{drain}\n[service.probe]\n\
              http = \"http://127.0.0.1:{{port}}/healthz\"\ninterval_s = 0.05\n\
              timeout_s = {timeout}\nburn_in_s = {burn_in}\n",
             name = settings.name,

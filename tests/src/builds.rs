@@ -137,6 +137,14 @@ impl Builds {
         archive.expect("it was added").serve = serve;
     }
 
+    /// Returns how often anything was asked for.
+    pub fn downloads_in_all(&self) -> usize {
+        lock(&self.shelf)
+            .values()
+            .map(|archive| archive.downloads)
+            .sum()
+    }
+
     /// Returns how often an archive was asked for.
     pub fn downloads(&self, name: &str) -> usize {
         let shelf = lock(&self.shelf);
@@ -158,7 +166,9 @@ fn serve(mut stream: TcpStream, shelf: &Mutex<BTreeMap<String, Archive>>) -> std
     while reader.read_line(&mut line)? > 2 {
         line.clear();
     }
-    let path = request.split(' ').nth(1).unwrap_or_default();
+    let url = request.split(' ').nth(1).unwrap_or_default();
+    // A query is somebody's signature, and names no other file.
+    let path = url.split('?').next().unwrap_or_default();
     let archive = lock(shelf).get_mut(path).map(|archive| {
         archive.downloads += 1;
         archive.clone()

@@ -170,7 +170,7 @@ impl Service<'_> {
                 written = Some(Instant::now());
             }
             match status() {
-                Some(report) if report.at > at => Ok(report),
+                Some(report) if report.at != at => Ok(report),
                 report => Err(format!("{report:?}")),
             }
         })

@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::sync::LazyLock;
 
+use deploy_zk::acl::{Grant, Rights};
 use deploy_zk::config::Config;
 use deploy_zk::error::Error;
 use deploy_zk::zk::Zk;
@@ -28,11 +29,12 @@ fn wait<T>(future: impl Future<Output = Result<T, Error>>) -> T {
 }
 
 impl Znodes {
-    /// Opens a session with the server at `address`.
+    /// Opens a session with the server at `address`; there may be several, with commas between.
     pub fn connect(address: &str) -> Znodes {
         let _inside = RUNTIME.enter();
+        let addresses: Vec<&str> = address.split(',').collect();
         Znodes {
-            zk: Zk::start(Config::new(&[address])),
+            zk: Zk::start(Config::new(&addresses)),
         }
     }
 
@@ -51,6 +53,11 @@ impl Znodes {
         names
     }
 
+    /// Tells whether ZooKeeper takes writes, which are none: nothing is changed.
+    pub fn takes_writes(&self) -> bool {
+        RUNTIME.block_on(self.zk.barrier()).is_ok()
+    }
+
     /// Writes a znode, and makes it and those above it where they are missing.
     pub fn put(&self, path: &str, data: impl AsRef<[u8]>) {
         let data = data.as_ref();
@@ -63,6 +70,26 @@ impl Znodes {
                 other => other.map(|_| ()),
             }
         });
+    }
+
+    /// Lets nobody read a znode; everything else anybody may do still.
+    pub fn forbid_reading(&self, path: &str) {
+        let rights = [Rights::WRITE, Rights::CREATE, Rights::DELETE, Rights::ADMIN];
+        self.give(path, rights.into_iter().fold(Rights::NONE, Rights::and));
+    }
+
+    /// Lets anybody do anything with a znode.
+    pub fn allow_all(&self, path: &str) {
+        self.give(path, Rights::ALL);
+    }
+
+    fn give(&self, path: &str, rights: Rights) {
+        let grant = Grant {
+            scheme: "world".to_owned(),
+            id: "anyone".to_owned(),
+            rights,
+        };
+        wait(self.zk.set_acl(path, &[grant]));
     }
 
     /// Removes a znode. That it is gone already is fine.

@@ -55,6 +55,8 @@ pub struct Server {
     dir: TempDir,
     port: u16,
     child: Option<Child>,
+    /// Lines for the command line of Java.
+    options: Vec<String>,
 }
 
 /// Three servers that elect a leader.
@@ -72,13 +74,24 @@ impl Server {
     /// # Panics
     /// If it does not start, with its log.
     pub fn start() -> Option<Server> {
-        is_installed().then(Server::start_alone)
+        is_installed().then(|| Server::start_alone(&[]))
     }
 
-    fn start_alone() -> Server {
+    /// Like [`Server::start`], for a server that takes requests of this size, as an operator may
+    /// have told it.
+    ///
+    /// # Panics
+    /// If it does not start, with its log.
+    pub fn start_taking(bytes_max: usize) -> Option<Server> {
+        let option = format!("-Djute.maxbuffer={bytes_max}");
+        is_installed().then(|| Server::start_alone(&[option]))
+    }
+
+    fn start_alone(options: &[String]) -> Server {
         // Another process may have taken the port since it was found free.
         for _ in 0..5 {
             let mut server = Server::prepare(ports::free(), "", None);
+            server.options = options.to_vec();
             server.spawn();
             if server.is_ready_or_gone() {
                 return server;
@@ -109,6 +122,7 @@ impl Server {
             dir,
             port,
             child: None,
+            options: Vec::new(),
         }
     }
 
@@ -201,7 +215,7 @@ impl Server {
         self.mode().is_some()
     }
 
-    /// Returns `standalone`, `leader` or `follower`, if it serves.
+    /// Returns `standalone`, `leader`, `follower` or `read-only`, if it serves.
     pub fn mode(&self) -> Option<String> {
         let answer = self.ask("srvr")?;
         answer
@@ -267,8 +281,11 @@ impl Server {
                 "-Xmx64m",
                 "-XX:+UseSerialGC",
                 "-XX:TieredStopAtLevel=1",
-                "-cp",
+                // A server that has lost the others then serves reads to who asks for that.
+                "-Dreadonlymode.enabled=true",
             ])
+            .args(&self.options)
+            .arg("-cp")
             .arg(class_path())
             .arg("org.apache.zookeeper.server.quorum.QuorumPeerMain")
             .arg(self.dir.path().join("zoo.cfg"))

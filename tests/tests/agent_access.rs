@@ -1,12 +1,16 @@
-//! A deployment in a tree where agents may write only what is theirs.
+//! A deployment in a tree where agents may write only what is theirs, and znodes that they may not
+//! even read.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 
+use deploy_core::wire::report::Phase;
 use tests::agent::{Agent, zookeeper};
 use tests::archives::program;
 use tests::builds::Health;
+use tests::service::named;
+use tests::witness::{Promise, Witness};
 
 #[test]
 fn an_agent_deploys_with_no_more_rights_than_it_needs() {
@@ -47,6 +51,59 @@ fn an_agent_deploys_with_no_more_rights_than_it_needs() {
     ctl("restart web --timeout 60s");
     ctl("rollback web --to r1 --timeout 60s");
     web.is_at("r1");
+}
+
+#[test]
+fn what_may_not_be_read_is_told_and_starts_nothing() {
+    let Some(agent) = Agent::start() else { return };
+    let web = agent.web();
+    web.deploy("r1", 1);
+    web.serves("r1");
+    let witness = Witness::start(&web, Promise::AllServe);
+    let pids = web.pids();
+    let build = web.znodes.build(named("r2").as_ref().expect("a name"));
+    let cases = [
+        (
+            "role",
+            web.znodes.role(&web.host),
+            r#"{"v":1,"role":"fleet"}"#,
+        ),
+        // Whoever may not read it can't know that it holds nothing.
+        (
+            "hold",
+            web.znodes.hold(),
+            r#"{"v":1,"until":"2001-01-01T00:00:00Z"}"#,
+        ),
+        ("builds/r2", build, "{}"),
+        ("enabled", web.znodes.enabled(), ""),
+    ];
+    for (rollout, (object, path, data)) in (2..).zip(&cases) {
+        web.put(path, data);
+        agent.znodes.forbid_reading(path);
+        // Nobody is told of a list that has changed; of data, everybody.
+        web.put(path, data);
+        if *object == "builds/r2" {
+            web.put(&web.znodes.enabled(), "r2");
+        } else {
+            web.deploy(&format!("s{rollout}"), rollout);
+        }
+        let report = web.blocked(&[object, "not authorized"]);
+        assert_eq!(report.serving, named("r1"), "{object}");
+        assert_eq!(
+            (web.current().as_deref(), web.pids()),
+            (Some("r1"), pids.clone())
+        );
+        // So that the next is told alone: nothing is wanted.
+        if *object != "enabled" {
+            web.put(&web.znodes.enabled(), "");
+        }
+        agent.znodes.allow_all(path);
+        if *object != "enabled" {
+            web.until("idle", |report| report.phase == Phase::Idle);
+        }
+    }
+    witness.finish();
+    web.serves("s5");
 }
 
 fn secret(path: &Path, line: &str) -> String {

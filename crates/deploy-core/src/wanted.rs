@@ -68,6 +68,8 @@ pub struct Wanted {
     pub target: WantedTarget,
     /// Whether anything new may start.
     pub gate: Gate,
+    /// What can't be read and changes nothing: a wish to try again.
+    pub ignored: Option<Problem>,
 }
 
 /// Which build is asked for.
@@ -141,6 +143,7 @@ pub fn wanted(znodes: &Znodes, reader: &Reader<'_>) -> Wanted {
         View::Absent => Gate::Open,
         View::Unknown => Gate::Cut,
     };
+    let ignored = unreadable_retry(&znodes.retry);
     let unreadable = |object: &str, error: WireError| {
         let message = error.to_string();
         WantedTarget::Unreadable(Problem {
@@ -155,6 +158,7 @@ pub fn wanted(znodes: &Znodes, reader: &Reader<'_>) -> Wanted {
                 role: None,
                 target: WantedTarget::Unknown,
                 gate,
+                ignored,
             };
         }
         Err(error) => {
@@ -162,6 +166,7 @@ pub fn wanted(znodes: &Znodes, reader: &Reader<'_>) -> Wanted {
                 role: None,
                 target: unreadable("role", error),
                 gate,
+                ignored,
             };
         }
     };
@@ -175,6 +180,7 @@ pub fn wanted(znodes: &Znodes, reader: &Reader<'_>) -> Wanted {
         role: Some(role),
         target,
         gate,
+        ignored,
     }
 }
 
@@ -195,6 +201,18 @@ pub fn builds_needed(znodes: &Znodes) -> Vec<BuildName> {
         .into_iter()
         .chain(previous.map(|previous| previous.build))
         .collect()
+}
+
+/// A wish that can't be read is none. Somebody has written it all the same, and is told.
+fn unreadable_retry(view: &View) -> Option<Problem> {
+    let View::Present { data, .. } = view else {
+        return None;
+    };
+    let error = wire::decode::<Retry>(data).err()?;
+    Some(Problem {
+        object: "retry".to_owned(),
+        message: error.to_string(),
+    })
 }
 
 fn read_role(view: &View) -> Result<Option<Role>, WireError> {

@@ -8,6 +8,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
+use crate::secret;
+
 pub mod alive;
 pub mod build;
 pub mod history;
@@ -73,6 +75,30 @@ pub enum WireError {
     },
 }
 
+/// Characters of a reason at most: it ends up in a report, which must stay a znode.
+pub const REASON_CHARS_MAX: usize = 400;
+
+impl WireError {
+    /// Parsers quote what they found, which others wrote: it is cut short, and can neither steer a
+    /// terminal nor carry the secrets of a URL into a log.
+    fn malformed(what: &'static str, reason: &str) -> WireError {
+        let shown = secret::hidden(reason);
+        let escape = |c: char| -> Vec<char> {
+            if c.is_control() {
+                c.escape_debug().collect()
+            } else {
+                vec![c]
+            }
+        };
+        let mut chars = shown.chars().flat_map(escape);
+        let mut reason: String = chars.by_ref().take(REASON_CHARS_MAX).collect();
+        if chars.next().is_some() {
+            reason.push('…');
+        }
+        WireError::Malformed { what, reason }
+    }
+}
+
 /// Decodes the data of a znode.
 ///
 /// # Errors
@@ -86,7 +112,7 @@ pub fn decode<T: Stored>(data: &[u8]) -> Result<T, WireError> {
             bytes: data.len(),
         });
     }
-    let malformed = |reason: String| WireError::Malformed { what, reason };
+    let malformed = |reason: String| WireError::malformed(what, &reason);
     if data.iter().all(u8::is_ascii_whitespace) {
         return Err(malformed("it is empty".to_owned()));
     }
@@ -121,11 +147,12 @@ pub fn encode<T: Stored>(value: &T) -> Vec<u8> {
 /// Encodes a value over the data that it replaces: fields of `old` that this program doesn't know
 /// are kept, at every depth. Data that can't be read is replaced whole.
 pub fn encode_over<T: Stored>(value: &T, old: &[u8]) -> Vec<u8> {
-    let mut object = to_object(value);
+    let known = to_object(value);
+    let mut object = without_nulls(known.clone(), T::NULLS);
     if let Ok(Value::Object(old)) = serde_json::from_slice(old) {
-        keep_unknown(&mut object, old);
+        keep_unknown(&mut object, &known, old);
     }
-    render(&without_nulls(object, T::NULLS))
+    render(&object)
 }
 
 fn to_object<T: Stored>(value: &T) -> Map<String, Value> {
@@ -138,13 +165,16 @@ fn to_object<T: Stored>(value: &T) -> Map<String, Value> {
     object
 }
 
-/// Fields are known by being in `new`, null or not: so a field that was taken away stays away.
-fn keep_unknown(new: &mut Map<String, Value>, old: Map<String, Value>) {
+/// Fields are known by being in `known`, null or not: so a field that was taken away stays away.
+/// What is not known is kept as it is, nulls and all.
+fn keep_unknown(new: &mut Map<String, Value>, known: &Map<String, Value>, old: Map<String, Value>) {
     for (key, old_value) in old {
-        match (new.get_mut(&key), old_value) {
-            (Some(Value::Object(new)), Value::Object(old)) => keep_unknown(new, old),
-            (Some(_), _) => {}
-            (None, old_value) => {
+        match (known.get(&key), new.get_mut(&key), old_value) {
+            (Some(Value::Object(known)), Some(Value::Object(new)), Value::Object(old)) => {
+                keep_unknown(new, known, old);
+            }
+            (Some(_), _, _) => {}
+            (None, _, old_value) => {
                 new.insert(key, old_value);
             }
         }
@@ -170,4 +200,4 @@ fn render(object: &Map<String, Value>) -> Vec<u8> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

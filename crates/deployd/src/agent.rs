@@ -20,7 +20,6 @@ use deploy_core::verdict::Failure;
 use deploy_core::wanted::{Gate, Problem, Reader, Wanted, WantedTarget, wanted};
 use deploy_core::wire::report::Report;
 use deploy_zk::link::Link;
-use jiff::Timestamp;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -148,9 +147,15 @@ impl Agent {
     pub(crate) async fn run(mut self, run: Run) -> End {
         let mut memory = Memory::default();
         let mut stopped_at: Option<Instant> = None;
+        let mut ignored = None;
         let begun = Instant::now();
         loop {
             let round = self.look().await;
+            if let (true, Some(problem)) = (round.wanted.ignored != ignored, &round.wanted.ignored)
+            {
+                tracing::warn!(service = %self.performer.service.name, znode = %problem.object, error = %problem.message, "a znode can't be read, and is ignored");
+            }
+            ignored.clone_from(&round.wanted.ignored);
             if *self.stop.borrow() {
                 let since = *stopped_at.get_or_insert_with(Instant::now);
                 if !round.sight.observed.half_restarted() || since.elapsed() > STOP_TIME {
@@ -177,7 +182,8 @@ impl Agent {
                         return end;
                     }
                     let deadline = (run == Run::Once).then_some(begun + ONCE_TIME);
-                    self.wait(self.hold_ends(&round.wanted).or(deadline)).await;
+                    let until = self.hold_ends(&round.wanted).or(deadline);
+                    self.wait(until).await;
                 }
                 (Some(_), Some(_)) if run == Run::Once => return End::NotConverged,
                 (Some(_), Some(until)) => {
@@ -222,6 +228,8 @@ impl Agent {
                     let message =
                         format!("current is {found}, not a symlink into releases; move it away");
                     plan = blocked(("current", message));
+                } else if let Some(problem) = awaited(&plan, self.inputs.refused()) {
+                    plan = blocked((&problem.object, problem.message));
                 }
                 Round {
                     wanted,
@@ -264,6 +272,19 @@ impl Agent {
     }
 }
 
+/// Returns what of these keeps a host from going on.
+fn awaited(plan: &Plan, refused: Vec<Problem>) -> Option<Problem> {
+    let all = match (plan.steps.first(), &plan.rest) {
+        (Some(step), _) => *step == Step::Wait(WaitFor::ZooKeeper),
+        (None, rest) => *rest == Rest::Waiting,
+    };
+    let is_awaited = |problem: &Problem| {
+        let blocks = matches!(&plan.rest, Rest::Blocked(known) if known.object == problem.object);
+        all || plan.steps.is_empty() && blocks
+    };
+    refused.into_iter().find(is_awaited)
+}
+
 /// Tells whether a hook may be what is to be done next, and one that an earlier run has begun is
 /// not to be ended: as long as ZooKeeper was not asked, nobody knows.
 fn wants_hook(plan: &Plan) -> bool {
@@ -281,14 +302,9 @@ fn read_wanted(
     link: &watch::Receiver<Link>,
     (service, host): (&ServiceName, &HostName),
 ) -> Wanted {
-    let mut wanted = wanted(
-        &inputs.read(),
-        &Reader {
-            service,
-            host,
-            now: Timestamp::now(),
-        },
-    );
+    let now = inputs.now();
+    let reader = Reader { service, host, now };
+    let mut wanted = wanted(&inputs.read(), &reader);
     if !link.borrow().is_up() {
         wanted.gate = Gate::Cut;
     }
@@ -313,6 +329,7 @@ pub(crate) fn stuck(why: String, place: (&HostName, &Service, &str)) -> Report {
         role: None,
         target: WantedTarget::Unknown,
         gate: Gate::Cut,
+        ignored: None,
     };
     let scene = Scene {
         wanted: &wanted,

@@ -348,4 +348,4 @@ impl Instance {
 type Owners = BTreeMap<String, String>;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

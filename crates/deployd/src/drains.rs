@@ -9,14 +9,18 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use deploy_core::name::ServiceName;
+use jiff::{SignedDuration, Timestamp};
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use crate::chain::Chain;
 use crate::host::firewall::{self, FirewallError, Rule};
 
 /// Changes that may wait; each service waits for its own.
 const QUEUE: usize = 64;
+/// More than this between the time of day and the time that has passed is no drift: the clock was
+/// set.
+const DRIFT_MAX: Duration = Duration::from_secs(5);
 /// How often it is looked whether the rules are still there.
 const LOOK_TIME: Duration = Duration::from_secs(1);
 
@@ -44,8 +48,13 @@ pub(crate) enum DrainError {
 impl Drains {
     /// Starts the task; it ends with its last handle.
     pub(crate) fn start() -> Drains {
+        Drains::start_by(Timestamp::now)
+    }
+
+    /// Like [`Drains::start`], by another clock than that of the host.
+    fn start_by(time_of_day: fn() -> Timestamp) -> Drains {
         let (sender, receiver) = mpsc::channel(QUEUE);
-        tokio::spawn(own(receiver));
+        tokio::spawn(own(receiver, WallClock::new(time_of_day)));
         Drains(sender)
     }
 
@@ -69,19 +78,68 @@ impl Drains {
     }
 }
 
-async fn own(mut changes: mpsc::Receiver<Change>) {
+/// The time of day, by which the kernel ends rules: whoever sets it must not open a drained port.
+struct WallClock {
+    time_of_day: fn() -> Timestamp,
+    last: (Timestamp, Instant),
+}
+
+impl WallClock {
+    fn new(time_of_day: fn() -> Timestamp) -> WallClock {
+        WallClock {
+            time_of_day,
+            last: (time_of_day(), Instant::now()),
+        }
+    }
+
+    /// By how much it was set since this was asked last.
+    fn set_by(&mut self) -> Option<SignedDuration> {
+        let now = ((self.time_of_day)(), Instant::now());
+        let (last, at) = std::mem::replace(&mut self.last, now);
+        let passed = SignedDuration::try_from(now.1.duration_since(at)).unwrap_or_default();
+        let by = now.0.duration_since(last).saturating_sub(passed);
+        (by.unsigned_abs() > DRIFT_MAX).then_some(by)
+    }
+}
+
+/// Moves the ends of all rules with the clock; tells whether any has moved.
+fn follow(clock: &mut WallClock, services: &mut BTreeMap<ServiceName, Vec<Rule>>) -> bool {
+    let Some(by) = clock.set_by() else {
+        return false;
+    };
+    let all = services.values_mut().flatten();
+    let moved = all.map(|rule| {
+        rule.until = rule.until.saturating_add(by).unwrap_or(rule.until);
+    });
+    moved.count() > 0
+}
+
+async fn own(mut changes: mpsc::Receiver<Change>, mut clock: WallClock) {
     let mut services: BTreeMap<ServiceName, Vec<Rule>> = BTreeMap::new();
     let mut troubled = false;
+    // Whether the ends of rules have moved, and the packet filter does not know it yet.
+    let mut moved = false;
     loop {
         let all = rules(&services);
         // Cancel-safe: a change that was not taken stays in the queue.
         tokio::select! {
             change = changes.recv() => match change {
-                Some(change) => make(change, &mut services).await,
+                Some(change) => {
+                    // What it brings was made by the clock as it is now.
+                    moved |= follow(&mut clock, &mut services);
+                    make(change, &mut services).await;
+                }
                 None => return,
             },
             () = sleep(LOOK_TIME), if !all.is_empty() => {
-                let kept = keep(&all).await;
+                moved |= follow(&mut clock, &mut services);
+                let kept = if moved {
+                    tracing::warn!("the clock of this host was set; the ends of our rules in the packet filter move with it");
+                    firewall::apply(&rules(&services)).await
+                } else {
+                    keep(&all).await
+                };
+                moved &= kept.is_err();
                 if let (Err(error), false) = (&kept, troubled) {
                     tracing::warn!(error = %Chain(error), "nobody can say whether our rules are still in the packet filter");
                 }

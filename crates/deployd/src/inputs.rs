@@ -1,12 +1,16 @@
 //! The znodes that decide what this host does for a service, followed as they change.
 
+use std::time::{Duration, Instant};
+
+use deploy_core::clock::Clock;
 use deploy_core::name::{BuildName, HostName};
-use deploy_core::wanted::{View, Znodes, builds_needed};
+use deploy_core::wanted::{Problem, View, Znodes, builds_needed};
 use deploy_core::znode::ServiceTree;
 use deploy_zk::seen::{self, Seen};
 use deploy_zk::zk::Zk;
 use deploy_zk::znode::Znode;
 use futures_util::future::select_all;
+use jiff::Timestamp;
 use tokio::sync::watch;
 
 type Watched = watch::Receiver<Seen<Znode>>;
@@ -22,6 +26,8 @@ pub(crate) struct Inputs {
     retry: Watched,
     /// Those of the builds that the target names without an artifact.
     builds: Vec<(BuildName, Watched)>,
+    clock: Clock,
+    started: Instant,
 }
 
 impl Inputs {
@@ -34,6 +40,8 @@ impl Inputs {
             hold: zk.watch(&tree.hold()),
             retry: zk.watch(&tree.retry(host)),
             builds: Vec::new(),
+            clock: Clock::new(Timestamp::now(), Duration::ZERO),
+            started: Instant::now(),
             zk: zk.clone(),
             tree: tree.clone(),
         }
@@ -65,6 +73,43 @@ impl Inputs {
         znodes
     }
 
+    /// Returns what may not be read, and what ZooKeeper says to that.
+    pub(crate) fn refused(&self) -> Vec<Problem> {
+        let Inputs {
+            role,
+            enabled,
+            canary,
+            hold,
+            ..
+        } = self;
+        let named = [
+            ("role", role),
+            ("enabled", enabled),
+            ("enabled/canary", canary),
+            ("hold", hold),
+        ];
+        let named = named.map(|(name, watched)| (name.to_owned(), watched));
+        let builds = self.builds.iter();
+        let builds = builds.map(|(build, watched)| (format!("builds/{build}"), watched));
+        let refused = |(object, watched): (String, &Watched)| {
+            let message = watched.borrow().refused.as_ref()?.to_string();
+            Some(Problem { object, message })
+        };
+        let all = named.into_iter().chain(builds);
+        all.filter_map(refused).collect()
+    }
+
+    /// Returns the time that counts for what ends by itself. Says it when the clock was set.
+    pub(crate) fn now(&mut self) -> Timestamp {
+        let time_of_day = Timestamp::now();
+        let told = self.clock.told(time_of_day, self.started.elapsed());
+        if let Some(by) = told.set_by {
+            let by_s = by.as_secs();
+            tracing::warn!(%time_of_day, expected = %(time_of_day - by), by_s, "the clock of this host was set; until it has stood for a while, no hold ends by it");
+        }
+        told.now
+    }
+
     /// Completes when something has changed since [`Inputs::read`]. Cancel-safe.
     pub(crate) async fn changed(&mut self) {
         let Inputs {
@@ -87,7 +132,12 @@ impl Inputs {
 }
 
 fn view(watched: &mut Watched) -> View {
-    match &watched.borrow_and_update().view {
+    let seen = watched.borrow_and_update();
+    if seen.refused.is_some() {
+        // What was read before may have changed since: a hold that may not be read is a hold.
+        return View::Unknown;
+    }
+    match &seen.view {
         seen::View::Unknown => View::Unknown,
         seen::View::Absent => View::Absent,
         seen::View::Present(znode) => View::Present {

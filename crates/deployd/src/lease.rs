@@ -19,11 +19,14 @@ use deploy_zk::zk::Zk;
 use deploy_zk::znode::{Expect, Znode};
 use jiff::Timestamp;
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 
 /// How often a host that waits far behind looks at the queue all the same: the one that it waits
 /// for may have failed, and keep its lease for ever.
 const LOOK_TIME: Duration = Duration::from_secs(20);
+
+/// How long after a look that has failed the next one is taken, if nothing changes before.
+const AGAIN_TIME: Duration = Duration::from_secs(5);
 
 /// This host's place in the restart queue of a service.
 pub(crate) struct LeaseQueue {
@@ -244,7 +247,11 @@ impl LeaseQueue {
         }
         // Cancel-safe: all only wait for a version of a watch, or for a time.
         let result = match followed {
-            Followed::Nothing => return,
+            // The last look has failed: the next would, too, if it were taken at once.
+            Followed::Nothing => tokio::select! {
+                result = policy.changed() => result,
+                () = sleep(AGAIN_TIME) => return,
+            },
             Followed::Queue(queue) => tokio::select! {
                 result = queue.changed() => result,
                 result = policy.changed() => result,

@@ -34,15 +34,31 @@ pub(crate) struct Places {
 /// time tells that this host still looks at itself.
 const AGAIN_TIME: Duration = Duration::from_secs(300);
 
+/// How long after a write of ours one that somebody else has written is replaced: two hosts of one
+/// name must not hammer ZooKeeper.
+const MEND_TIME: Duration = Duration::from_secs(5);
+
 /// Publishes what comes until the sender is dropped.
 pub(crate) async fn publish(zk: Zk, places: Places, mut reports: watch::Receiver<Option<Report>>) {
     let mut published: Option<(Report, Instant)> = None;
     let mut written: Option<Report> = None;
     let mut own = zk.watch(&places.znode);
     loop {
-        if matches!(own.borrow_and_update().view, View::Absent) {
+        let seen = own.borrow_and_update().clone();
+        let mut mend_at = None;
+        match (&seen.view, &published) {
             // Somebody has deleted it.
-            published = None;
+            (View::Absent, _) => published = None,
+            (View::Present(znode), Some((report, at)))
+                if is_of_others(znode, (&seen, report, *at)) =>
+            {
+                mend_at = Some(*at + MEND_TIME).filter(|at| *at > Instant::now());
+                if mend_at.is_none() {
+                    tracing::warn!(znode = %places.znode, "somebody else has written our report; is there another host of this name?");
+                    published = None;
+                }
+            }
+            _ => {}
         }
         let now = reports.borrow_and_update().clone();
         if let Some(report) = now.as_ref().filter(|now| written.as_ref() != Some(now)) {
@@ -63,7 +79,7 @@ pub(crate) async fn publish(zk: Zk, places: Places, mut reports: watch::Receiver
         if !changes(
             &zk,
             (&mut reports, &mut own),
-            (published.as_ref(), now.as_ref()),
+            due(published.as_ref(), now.as_ref(), mend_at),
         )
         .await
         {
@@ -88,17 +104,18 @@ fn is_due(published: Option<&(Report, Instant)>, report: &Report) -> bool {
     }
 }
 
-/// Waits until there may be something to publish; false when there will be nothing any more.
-async fn changes(
-    zk: &Zk,
-    (reports, own): (
-        &mut watch::Receiver<Option<Report>>,
-        &mut watch::Receiver<Seen<Znode>>,
-    ),
-    (published, now): (Option<&(Report, Instant)>, Option<&Report>),
-) -> bool {
-    let mut link = zk.link();
-    link.mark_unchanged();
+/// Tells whether a report that was read after we had written ours is another.
+fn is_of_others(znode: &Znode, (seen, report, at): (&Seen<Znode>, &Report, Instant)) -> bool {
+    let read_after = seen.at.is_some_and(|read| read > at.into_std());
+    read_after && znode.data != wire::encode(report)
+}
+
+/// When there is something to publish though nothing changes.
+fn due(
+    published: Option<&(Report, Instant)>,
+    now: Option<&Report>,
+    mend_at: Option<Instant>,
+) -> Instant {
     let due = match (published, now) {
         (Some((last, at)), Some(now)) => match difference(last, now) {
             Difference::Phase | Difference::Progress => *at + PROGRESS_TIME,
@@ -108,6 +125,20 @@ async fn changes(
         (None, Some(_)) => Instant::now() + PROGRESS_TIME * 5,
         (_, None) => Instant::now() + AGAIN_TIME,
     };
+    mend_at.map_or(due, |at| at.min(due))
+}
+
+/// Waits until there may be something to publish; false when there will be nothing any more.
+async fn changes(
+    zk: &Zk,
+    (reports, own): (
+        &mut watch::Receiver<Option<Report>>,
+        &mut watch::Receiver<Seen<Znode>>,
+    ),
+    due: Instant,
+) -> bool {
+    let mut link = zk.link();
+    link.mark_unchanged();
     // Cancel-safe: they only wait for a version of a watch, or for a time.
     tokio::select! {
         changed = reports.changed() => changed.is_ok(),

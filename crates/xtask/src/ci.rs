@@ -17,7 +17,7 @@ use crate::{debian, fleet, tidy};
 const DEMO_LIMIT: Duration = Duration::from_secs(120);
 
 /// What may not be missing where hosts are booted.
-const REQUIRED_WITH_FLEET: &str = "zookeeper,minisign,netns,fleet";
+const REQUIRED_WITH_FLEET: &str = "zookeeper,minisign,faketime,netns,fleet";
 
 /// In tenths, as `systemd-analyze security` counts them: 10.0 is a root that may do everything.
 const EXPOSURE_MAX: u32 = 30;
@@ -129,9 +129,9 @@ fn unit() -> Result<()> {
 /// What may not be missing: network namespaces of one's own are root's.
 fn required() -> &'static str {
     if nix::unistd::Uid::effective().is_root() {
-        "zookeeper,minisign,netns"
+        "zookeeper,minisign,faketime,netns"
     } else {
-        "zookeeper,minisign"
+        "zookeeper,minisign,faketime"
     }
 }
 

@@ -66,6 +66,12 @@ const MINISIGN: Package = Package {
     shown_by: Sign::Program("minisign"),
 };
 
+/// Only of the tests of clocks that are set; never sets one of the machine.
+const FAKETIME: Package = Package {
+    name: "faketime",
+    shown_by: Sign::Program("faketime"),
+};
+
 /// Rates the unit.
 const SYSTEMD: Package = Package {
     name: "systemd",
@@ -89,7 +95,7 @@ pub(crate) const FOR_FLEET: &[Package] = &[
     WRK,
 ];
 /// What `cargo xtask test` needs.
-pub(crate) const FOR_TESTS: &[Package] = &[JAVA, ZOOKEEPER, IPTABLES, IPROUTE, MINISIGN];
+pub(crate) const FOR_TESTS: &[Package] = &[JAVA, ZOOKEEPER, IPTABLES, IPROUTE, MINISIGN, FAKETIME];
 
 /// Installs what is missing of these, saying so; with `sudo` where we are not root.
 pub(crate) fn install(packages: &[Package]) -> Result<()> {

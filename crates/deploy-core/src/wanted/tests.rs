@@ -2,6 +2,8 @@ use super::{Gate, Reader, Share, View, Wanted, WantedTarget, Znodes, builds_need
 use crate::name::{BuildName, HostName, ServiceName};
 use crate::wire::role::Role;
 
+mod properties;
+
 const ARTIFACT: &str = r#"{"url":"https://b/x","sha256":"9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08","size":1}"#;
 
 fn present(text: &str) -> View {

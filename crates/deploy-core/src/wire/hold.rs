@@ -23,9 +23,13 @@ impl Stored for Hold {
 }
 
 impl Hold {
-    /// Reads a hold. A hold that can't be read still holds: its existence is what counts.
+    /// Reads a hold. A hold that can't be read still holds: its existence is what counts. Why it
+    /// can't be read is then its `why`.
     pub fn read(data: &[u8]) -> Hold {
-        super::decode(data).unwrap_or_default()
+        super::decode(data).unwrap_or_else(|error| Hold {
+            why: Some(error.to_string()),
+            ..Hold::default()
+        })
     }
 
     /// Tells whether it holds at `now`. An end that is no time is no end.

@@ -2,10 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Stored, WireError};
+use super::{Stored, WireError, ZNODE_BYTES_MAX};
 use crate::artifact::Artifact;
 use crate::name::BuildName;
 use crate::percent::Percent;
+use crate::secret;
 
 /// The wanted build of a service for a role.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -76,14 +77,19 @@ impl Target {
         if data.trim_ascii().first() == Some(&b'{') {
             return super::decode(data).map(Some);
         }
-        let shown: String = String::from_utf8_lossy(data).chars().take(80).collect();
+        if data.len() > ZNODE_BYTES_MAX {
+            return Err(WireError::TooLarge {
+                what: Self::WHAT,
+                bytes: data.len(),
+            });
+        }
+        // Before it is cut, or half a URL would be shown.
+        let text = secret::hidden(&String::from_utf8_lossy(data));
+        let shown: String = text.chars().take(80).collect();
         let reason = format!(
             "`{}` is neither a JSON object nor a build name",
             shown.escape_debug()
         );
-        Err(WireError::Malformed {
-            what: Self::WHAT,
-            reason,
-        })
+        Err(WireError::malformed(Self::WHAT, &reason))
     }
 }

@@ -6,6 +6,8 @@ use super::role::{Assignment, Role};
 use super::target::Target;
 use super::{WireError, ZNODE_BYTES_MAX, decode, encode, encode_over};
 
+pub(crate) mod properties;
+
 const DIGEST: &str = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08";
 
 fn target_json() -> String {

@@ -1,6 +1,7 @@
 //! `inspect`: the znodes, as they are.
 
 use clap::Args;
+use deploy_core::wire::ZNODE_BYTES_MAX;
 use deploy_zk::path;
 use deploy_zk::zk::Zk;
 use deploy_zk::znode::Znode;
@@ -155,14 +156,21 @@ fn line(row: &Row, top: &str) -> String {
     )
 }
 
-/// Data that is JSON is shown on one line, anything else escaped.
+/// Bytes that are shown of what is no stored format of ours: `-o json` has all of them.
+const SHOWN_BYTES_MAX: usize = 1024;
+
+/// Data that is JSON is shown on one line, anything else escaped, and its beginning only.
 fn shown(data: &[u8]) -> String {
     if data.is_empty() {
         return String::new();
     }
     match serde_json::from_slice::<Value>(data) {
-        Ok(value) => text::clean(&value.to_string()),
-        Err(_) => format!("\"{}\"", data.escape_ascii()),
+        Ok(value) if data.len() <= ZNODE_BYTES_MAX => text::clean(&value.to_string()),
+        _ if data.len() > SHOWN_BYTES_MAX => {
+            let beginning = data[..SHOWN_BYTES_MAX].escape_ascii();
+            format!("\"{beginning}\" and more, {} bytes in all", data.len())
+        }
+        _ => format!("\"{}\"", data.escape_ascii()),
     }
 }
 

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use deploy_core::wanted::{Gate, Wanted};
-use jiff::Timestamp;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until};
 
@@ -37,11 +36,11 @@ impl Agent {
     }
 
     /// When the hold that is waited for ends by itself.
-    pub(super) fn hold_ends(&self, wanted: &Wanted) -> Option<Instant> {
+    pub(super) fn hold_ends(&mut self, wanted: &Wanted) -> Option<Instant> {
         let Gate::Held(hold) = &wanted.gate else {
             return None;
         };
-        let left = hold.ends()?.duration_since(Timestamp::now());
+        let left = hold.ends()?.duration_since(self.inputs.now());
         Some(Instant::now() + Duration::try_from(left).unwrap_or_default())
     }
 }

@@ -1,5 +1,7 @@
 use super::{Check, DrainMethod, RestartMethod, parse};
 
+pub(crate) mod properties;
+
 const EXAMPLE: &str = include_str!("../../../../deployd.toml.example");
 const LEAST: &str = r#"
 [builds]

@@ -131,3 +131,6 @@ fn feed(verifier: &mut StreamVerifier<'_>, file: &File) -> io::Result<()> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -61,6 +61,9 @@ impl Performer {
             DrainMethod::Iptables(_) => {
                 self.drained
                     .retain(|rule| !instances.iter().any(|i| i.port == Some(rule.port)));
+                // By the clock as it is now: it may have been set.
+                let until = self.rule_ends();
+                self.drained.iter_mut().for_each(|rule| rule.until = until);
                 let rules = self.drained.clone();
                 let set = self.drains.set(&self.service.name, rules).await;
                 set.map_err(|error| passing(&error))?;
@@ -104,6 +107,8 @@ impl Performer {
         action: DrainAction,
     ) -> Result<(), StepError> {
         let mut rules = self.drained.clone();
+        let until = self.rule_ends();
+        rules.iter_mut().for_each(|rule| rule.until = until);
         for instance in instances {
             let Some(port) = instance.port else { continue };
             rules.retain(|rule| rule.port != port);
@@ -114,7 +119,7 @@ impl Performer {
                     DrainAction::Drop => Refusal::Drop,
                 },
                 tag: tag(self.service.name.as_str(), &instance.unit),
-                until: self.rule_ends(),
+                until,
             });
         }
         let set = self.drains.set(&self.service.name, rules.clone()).await;

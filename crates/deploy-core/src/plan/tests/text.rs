@@ -103,6 +103,7 @@ pub(super) fn wanted(text: &str) -> Wanted {
         role: Some(Role::Fleet),
         target,
         gate,
+        ignored: None,
     }
 }
 

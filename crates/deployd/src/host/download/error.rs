@@ -3,6 +3,8 @@
 use std::io;
 use std::time::Duration;
 
+use deploy_core::wire::time;
+use jiff::Timestamp;
 use reqwest::StatusCode;
 use url::Url;
 
@@ -35,11 +37,14 @@ pub(crate) enum DownloadError {
         #[source]
         source: reqwest::Error,
     },
-    /// The server did not prove who it is.
-    #[error("failed to fetch {url}: no trust in the server")]
+    /// The server did not prove who it is. A certificate is good from one time to another, so the
+    /// clock may be what is wrong.
+    #[error("failed to fetch {url}: no trust in the server, at {at} by the clock of this host")]
     Tls {
         /// From where.
         url: String,
+        /// What time it was.
+        at: String,
         /// Why.
         #[source]
         source: reqwest::Error,
@@ -208,7 +213,8 @@ impl DownloadError {
         let source = source.without_url();
         let url = shown(url);
         if mentions_certificate(&source) {
-            return Self::Tls { url, source };
+            let at = time::render(Timestamp::now());
+            return Self::Tls { url, at, source };
         }
         Self::Transfer { url, source }
     }

@@ -1,0 +1,126 @@
+//! Garbage of every kind in every znode that deployctl reads: no command hangs, dies or lets it
+//! steer the terminal, and what is good beside it is still shown.
+
+mod ctl_rig;
+
+use ctl_rig::Rig;
+use deploy_core::wire::report::Phase;
+use deploy_core::wire::role::Role;
+use tests::garbage::garbage;
+
+/// What a command may print, in bytes: a megabyte of garbage is not shown in full.
+const PRINTED_BYTES_MAX: usize = 400_000;
+
+/// Runs a command, and returns what it printed. It may refuse, and never for a bug of ours.
+async fn survives(rig: &Rig, line: &str) -> String {
+    let ran = rig.ctl(line).await;
+    let all = format!("{}{}", ran.stdout, ran.stderr);
+    assert!(
+        [0, 3, 4, 5, 6].contains(&ran.code),
+        "{line}: exit {}\n{}",
+        ran.code,
+        &all[..all.len().min(3000)]
+    );
+    assert!(
+        all.len() < PRINTED_BYTES_MAX,
+        "{line} printed {} bytes",
+        all.len()
+    );
+    let bad = |c: char| c.is_control() && c != '\n' && c != '\t';
+    assert!(
+        !all.contains(bad),
+        "{line}: {:?}",
+        all.chars().find(|c| bad(*c))
+    );
+    assert!(!all.contains("panicked"), "{line}: {all}");
+    ran.stdout
+}
+
+#[tokio::test]
+async fn in_reports_and_leases() {
+    let hosts = [("web-01", Role::Fleet)];
+    let Some((rig, agents)) = Rig::with_agents("garbage-hosts", &hosts).await else {
+        return;
+    };
+    rig.ctl("deploy web r1 --detach").await.is(0);
+    agents[0].reports(Phase::Serving).await;
+    let tree = rig.tree("web");
+    for (number, (_, data)) in garbage().into_iter().enumerate() {
+        rig.write(&format!("{}/g{number:02}", tree.hosts()), &data)
+            .await;
+        rig.write(
+            &format!("{}/g{number:02}-{number:010}", tree.leases()),
+            &data,
+        )
+        .await;
+    }
+    // Names that are none of a host.
+    for (name, (_, data)) in ["..x", "a b", "é", "-"].iter().zip(garbage()) {
+        rig.write(&format!("{}/{name}", tree.hosts()), &data).await;
+        rig.write(&format!("{}/{name}", tree.leases()), &data).await;
+    }
+    for line in ["status --hosts", "host list", "status web --hosts -o json"] {
+        let shown = survives(&rig, line).await;
+        assert!(
+            shown.contains("web-01") && shown.contains("r1"),
+            "{line}: {shown}"
+        );
+    }
+    for line in [
+        "status",
+        "lease list web",
+        "lease list web -o json",
+        "inspect web",
+        "host list -o json",
+    ] {
+        survives(&rig, line).await;
+    }
+    for number in 0..garbage().len() {
+        survives(&rig, &format!("host show g{number:02}")).await;
+    }
+    // Garbage is no live host: nobody waits for it.
+    rig.ctl("watch web --timeout 30s").await.is(0);
+    rig.ctl("lease break web g00 --yes -m gone").await;
+    survives(&rig, "lease list web").await;
+}
+
+#[tokio::test]
+async fn in_what_operators_write() {
+    let Some((rig, _)) = Rig::with_agents("garbage-rest", &[]).await else {
+        return;
+    };
+    rig.ctl("deploy web r1 --detach --force").await;
+    let tree = rig.tree("web");
+    for (number, (kind, data)) in garbage().into_iter().enumerate() {
+        let build = format!("b{number:02}");
+        rig.write(&format!("{}/{build}", tree.builds()), &data)
+            .await;
+        rig.write(&tree.rollout(500 + number as u64), &data).await;
+        rig.write(&format!("{}/g{number:02}", tree.roles()), &data)
+            .await;
+        rig.write(&format!("{}/g{number:02}", tree.retries()), &data)
+            .await;
+        // One at a time: each hides what comes after it.
+        for path in [tree.policy(), tree.hold()] {
+            rig.write(&path, &data).await;
+        }
+        for line in ["status".to_owned(), format!("build show web {build}")] {
+            survives(&rig, &line).await;
+        }
+        // What can't be read is not written over by mistake, and never taken for good.
+        let ran = rig.ctl(&format!("deploy web {build} --detach")).await;
+        assert_ne!(ran.code, 0, "{kind}: {ran}");
+        assert_ne!(ran.code, 1, "{kind}: {ran}");
+    }
+    for line in [
+        "build list web",
+        "history web",
+        "history web -o json",
+        "inspect web",
+        "policy web",
+        "host list",
+        "unhold web -m x",
+    ] {
+        survives(&rig, line).await;
+    }
+}
