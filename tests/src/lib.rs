@@ -13,6 +13,7 @@ use nix::sys::signal::Signal;
 pub mod agent;
 pub mod archives;
 pub mod builds;
+pub mod calls;
 pub mod eventually;
 pub mod fleet;
 pub mod http_server;
