@@ -93,10 +93,13 @@ struct State {
 }
 
 impl Calls {
-    /// Looks at what changes files below `roots`. Until there is a rule, everything goes on.
+    /// Looks at what changes files below `roots`, which need not exist yet. Until there is a rule, everything goes on.
     pub fn below(roots: &[&Path], whose: Whose) -> Calls {
         // The kernel tells the real path of an open file, the program may use another.
-        let real = roots.iter().filter_map(|root| root.canonicalize().ok());
+        let real = roots.iter().filter_map(|root| {
+            let parent = root.parent()?.canonicalize().ok()?;
+            Some(parent.join(root.file_name()?))
+        });
         let given = roots.iter().map(|root| root.to_path_buf());
         let state = State {
             rule: Box::new(|_| Answer::GoOn),
@@ -131,13 +134,14 @@ impl Calls {
         });
     }
 
-    /// Decides so from now on; the count begins anew.
-    pub fn rule(&self, rule: impl FnMut(&Call) -> Answer + Send + 'static) {
+    /// Decides so from now on; the count begins anew. Returns the call that the program was killed
+    /// at until now.
+    pub fn rule(&self, rule: impl FnMut(&Call) -> Answer + Send + 'static) -> Option<Call> {
         let mut state = self.shared.lock();
         state.rule = Box::new(rule);
         state.count = 0;
         state.counts.clear();
-        state.killed_at = None;
+        state.killed_at.take()
     }
 
     /// Kills the program instead of its `number`-th call from now on; the first is 0.
@@ -148,9 +152,10 @@ impl Calls {
         });
     }
 
-    /// Lets everything go on; the count begins anew.
-    pub fn let_go(&self) {
-        self.rule(|_| Answer::GoOn);
+    /// Lets everything go on; the count begins anew. Returns the call that the program was killed
+    /// at until now.
+    pub fn let_go(&self) -> Option<Call> {
+        self.rule(|_| Answer::GoOn)
     }
 
     /// Returns how many calls were counted since the last rule.

@@ -28,7 +28,8 @@ use crate::chain::Chain;
 use crate::config::{Config, DrainMethod, Service};
 use crate::drains::Drains;
 use crate::host::signature::Keys;
-use crate::host::{firewall, lock, probe, proc};
+use crate::host::tree::Tree;
+use crate::host::{files, firewall, lock, probe, proc};
 use crate::inputs::Inputs;
 use crate::journal::Journal;
 use crate::lease::LeaseQueue;
@@ -262,11 +263,21 @@ fn tidy_up(config: &Config) {
     if killed > 0 {
         tracing::warn!(processes = killed, "killed hooks of an earlier run");
     }
+    let warn = |dir: &Path, error: &io::Error| {
+        let dir = dir.display();
+        tracing::warn!(%dir, error = %Chain(error), "leftovers of an earlier run can't be removed");
+    };
     for service in &config.services {
-        let tree = crate::host::tree::Tree::new(&service.dir);
+        let tree = Tree::new(&service.dir);
         if let Err(error) = release::sweep(&tree) {
-            let dir = service.dir.display();
-            tracing::warn!(%dir, error = %Chain(&error), "leftovers of an earlier run can't be removed");
+            warn(&service.dir, &error);
+        }
+    }
+    for name in ["journal", "status", "downloads"] {
+        let dir = config.state_dir.join(name);
+        match files::sweep(&dir) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => warn(&dir, &error),
+            Ok(()) | Err(_) => {}
         }
     }
 }
