@@ -1,5 +1,6 @@
 //! `deployd run`: the agent.
 
+use std::error::Error;
 use std::fs::DirBuilder;
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
@@ -35,7 +36,7 @@ use crate::journal::Journal;
 use crate::lease::LeaseQueue;
 use crate::perform::hook::MARK;
 use crate::perform::program::{HOOK_UNITS, Programs};
-use crate::perform::{Performer, Progress, release};
+use crate::perform::{Performer, Progress, prune};
 use crate::publish::{Places, publish};
 
 /// How long ZooKeeper may take to be told that we end.
@@ -263,13 +264,13 @@ fn tidy_up(config: &Config) {
     if killed > 0 {
         tracing::warn!(processes = killed, "killed hooks of an earlier run");
     }
-    let warn = |dir: &Path, error: &io::Error| {
+    let warn = |dir: &Path, error: &dyn Error| {
         let dir = dir.display();
         tracing::warn!(%dir, error = %Chain(error), "leftovers of an earlier run can't be removed");
     };
     for service in &config.services {
         let tree = Tree::new(&service.dir);
-        if let Err(error) = release::sweep(&tree) {
+        if let Err(error) = prune::sweep(&tree) {
             warn(&service.dir, &error);
         }
     }

@@ -92,10 +92,8 @@ impl Part {
 
     /// Says in the operator's words why a write failed.
     pub(super) fn failed(&self, source: io::Error) -> DownloadError {
-        let full = matches!(
-            source.raw_os_error().map(Errno::from_raw),
-            Some(Errno::ENOSPC | Errno::EDQUOT)
-        );
+        // A quota is not what is free on the disk.
+        let full = source.raw_os_error() == Some(Errno::ENOSPC as i32);
         match free_bytes(&self.directory) {
             Ok(free) if full => DownloadError::NoSpace {
                 directory: self.directory.display().to_string(),
