@@ -14,6 +14,7 @@ pub mod agent;
 pub mod archives;
 pub mod builds;
 pub mod calls;
+pub mod disk;
 pub mod eventually;
 pub mod fleet;
 pub mod http_server;

@@ -191,7 +191,7 @@ fn kill_everywhere(health: Health) {
     let agent = Agent::prepare(server, |settings| {
         settings.services[0] = ServiceSettings {
             hooks: &["post_extract", "post_install", "post_restart"],
-            probe_timeout_s: if health == Health::Ok { 3.0 } else { 0.5 },
+            probe_timeout_s: if health == Health::Ok { 20.0 } else { 0.5 },
             ..ServiceSettings::new("web")
         };
         settings.builds = "keep = 1".to_owned();

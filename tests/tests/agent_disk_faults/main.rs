@@ -190,6 +190,8 @@ fn fail_everywhere(place: Place) {
     let agent = Agent::prepare(server, |settings| {
         settings.services[0] = ServiceSettings {
             hooks: &["post_extract", "post_install", "post_restart"],
+            // No build is bad, however busy the machine is.
+            probe_timeout_s: 20.0,
             ..ServiceSettings::new("web")
         };
         settings.builds = "keep = 1".to_owned();
