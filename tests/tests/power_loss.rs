@@ -343,6 +343,10 @@ fn deploy(agent: &Agent, build: &str, rollout: u64) {
     agent.supervisor.wait_asked(&hook, 0);
     let file = web.dir.join("releases").join(build).join(MADE_BY_HOOK);
     fs::write(file, made_by_hook()).expect("a hook may write into its release");
+    // What is told of the release must be true before the hook has ended.
+    web.until("the release is told of", |report| {
+        report.phase == Phase::Preparing && report.releases.iter().any(|it| it.as_str() == build)
+    });
     agent.supervisor.let_go_of(&hook);
 }
 
