@@ -24,7 +24,9 @@ use tempfile::TempDir;
 
 use crate::archives::{program, tree};
 use crate::builds::Builds;
+use crate::calls::{Calls, Whose};
 use crate::eventually::eventually;
+use crate::invariants::Files;
 use crate::service::Service;
 use crate::supervisor::Supervisor;
 use crate::znodes::Znodes;
@@ -224,6 +226,31 @@ impl Agent {
         let mut command = self.command(&["run"]);
         self.log_to(&mut command);
         self.adopt(command);
+    }
+
+    /// Starts deployd where each change of a file is seen by `calls`.
+    ///
+    /// # Panics
+    /// If it runs already, or can't be watched.
+    pub fn run_watched(&self, calls: &Calls) {
+        let mut command = self.command(&["run"]);
+        self.log_to(&mut command);
+        calls.watch(&mut command);
+        self.adopt(command);
+    }
+
+    /// Returns the calls that change its files: those of deployd, below `srv` and `state`.
+    pub fn calls(&self) -> Calls {
+        Calls::below(&[&self.path("srv"), &self.path("state")], Whose::Own)
+    }
+
+    /// Returns where the files of the service `web` are.
+    pub fn files(&self) -> Files {
+        Files {
+            dir: self.path("srv/web"),
+            state: self.path("state"),
+            service: "web".to_owned(),
+        }
     }
 
     /// Sends what a command says on standard error to the log.

@@ -36,6 +36,26 @@ pub enum Health {
     Dies,
 }
 
+/// What stands in the file `health` of a build.
+pub const HEALTHS: [(Health, &str); 3] = [
+    (Health::Ok, "ok"),
+    (Health::Sick, "sick"),
+    (Health::Dies, "dies"),
+];
+
+/// Returns the files of a build and what is in them.
+pub fn contents(build: &str, health: Health) -> [(&'static str, Vec<u8>); 3] {
+    let word = HEALTHS.iter().find(|(known, _)| *known == health);
+    let word = word.map_or("", |(_, word)| word);
+    // Something that takes more than one write to unpack.
+    let ballast: Vec<u8> = build.bytes().cycle().take(200_000).collect();
+    [
+        ("greeting", build.into()),
+        ("health", word.into()),
+        ("ballast", ballast),
+    ]
+}
+
 /// A build server on a port of its own, for as long as the test runs.
 #[derive(Debug)]
 pub struct Builds {
@@ -77,17 +97,10 @@ impl Builds {
 
     /// Puts a build on the shelf, and returns its artifact.
     pub fn add(&self, build: &str, health: Health) -> Artifact {
-        let health = match health {
-            Health::Ok => "ok",
-            Health::Sick => "sick",
-            Health::Dies => "dies",
-        };
-        // Something that takes more than one write to unpack.
-        let ballast: Vec<u8> = build.bytes().cycle().take(200_000).collect();
-        let tar = Tar::new()
-            .file("greeting", build.as_bytes())
-            .file("health", health.as_bytes())
-            .file("ballast", &ballast);
+        let files = contents(build, health);
+        let tar = files
+            .iter()
+            .fold(Tar::new(), |tar, (name, bytes)| tar.file(name, bytes));
         self.add_archive(build, gzip(&tar.end()))
     }
 

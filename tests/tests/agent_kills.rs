@@ -1,87 +1,14 @@
-//! `kill -9` of deployd after each change that it makes: the next run ends at the target, or at
-//! the last verified build, by itself.
+//! `kill -9` of deployd while something else runs: a hook, a restart command. What it started does
+//! not outlive the next run, and what it left behind is removed. Kills at each of its own calls are
+//! in `agent_calls.rs`.
 
 use std::fs;
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-use std::time::{Duration, Instant};
 
 use tests::agent::{Agent, LIMIT, ServiceSettings, Settings};
-use tests::builds::Health;
 use tests::eventually::eventually;
-use tests::service::Service;
 use tests::supervisor::Answer;
 use tests::witness::{Promise, Witness};
-
-/// Between two looks: a deployment makes a change every few milliseconds.
-const LOOK_EVERY: Duration = Duration::from_millis(1);
-/// More changes than a deployment makes.
-const CHANGES_MAX: usize = 400;
-/// What of a host changes in the course of a deployment.
-#[derive(Debug, PartialEq, Eq)]
-struct Picture {
-    current: Option<String>,
-    releases: Vec<String>,
-    files: Vec<(String, u64)>,
-}
-
-impl Picture {
-    fn take(service: &Service<'_>) -> Picture {
-        let state = service.agent.path("state");
-        let files = |name: &str| -> Vec<(String, u64)> {
-            let entries = fs::read_dir(state.join(name))
-                .into_iter()
-                .flatten()
-                .flatten();
-            let mut files: Vec<_> = entries
-                .filter_map(|entry| {
-                    let name = entry.file_name().to_string_lossy().into_owned();
-                    Some((name, entry.metadata().ok()?.ino()))
-                })
-                .collect();
-            files.sort();
-            files
-        };
-        Picture {
-            current: service.current(),
-            releases: service.releases(),
-            files: [files("journal"), files("status")].concat(),
-        }
-    }
-}
-
-/// How a run of deployd was ended.
-#[derive(Debug, PartialEq, Eq)]
-enum End {
-    Killed,
-    /// It was done before there were so many changes.
-    Done,
-}
-
-/// Kills deployd after its `wanted`-th change, unless `done` is true before.
-fn kill_after(service: &Service<'_>, wanted: usize, done: impl Fn() -> bool) -> End {
-    let mut last = Picture::take(service);
-    let (mut seen, mut looks, begin) = (0, 0_u64, Instant::now());
-    while seen < wanted {
-        assert!(
-            begin.elapsed() < LIMIT,
-            "{seen} changes of {wanted} in {LIMIT:?}"
-        );
-        std::thread::sleep(LOOK_EVERY);
-        let now = Picture::take(service);
-        if now != last {
-            seen += 1;
-            last = now;
-        }
-        looks += 1;
-        // Asking takes longer than looking.
-        if looks % 50 == 0 && done() {
-            return End::Done;
-        }
-    }
-    service.agent.kill();
-    End::Killed
-}
 
 fn quick(settings: &mut Settings) {
     settings.services[0] = ServiceSettings {
@@ -89,125 +16,6 @@ fn quick(settings: &mut Settings) {
         ..ServiceSettings::new("web")
     };
     settings.builds = "keep = 1".to_owned();
-}
-
-/// Kills deployments to builds of this health after their first change, and so on; every third time,
-/// the run that comes next is killed, too.
-fn kill_everywhere(health: Health) {
-    let agent = Agent::start_with(|settings| {
-        quick(settings);
-        if health != Health::Ok {
-            settings.services[0].probe_timeout_s = 0.5;
-        }
-    });
-    let Some(agent) = agent else { return };
-    let web = agent.web();
-    web.deploy("r0", 1);
-    web.serves("r0");
-    let witness = Witness::start(&web, Promise::OneServes);
-    let mut good = "r0".to_owned();
-    let begin = Instant::now();
-    for points in 1.. {
-        let changes = points;
-        assert!(changes < CHANGES_MAX, "it never ends");
-        let build = format!("r{changes}");
-        let rollout = changes as u64 + 1;
-        let done = || {
-            let report = web.report();
-            report.is_some_and(|report| {
-                let ended = matches!(report.phase.as_str(), "serving" | "failed");
-                report.rollout == Some(rollout) && ended && report.step.is_none()
-            })
-        };
-        let before = Picture::take(&web);
-        web.deploy_with(&build, rollout, health);
-        let end = kill_after(&web, changes, done);
-        check_what_is_left(&web, &before);
-        if end == End::Killed {
-            agent.run();
-            // The way back is as safe as the way there.
-            if points % 3 == 0 && kill_after(&web, points % 7 + 1, done) == End::Killed {
-                check_what_is_left(&web, &before);
-                agent.run();
-            }
-        }
-        if health == Health::Ok {
-            web.serves(&build);
-            check_order(&agent.supervisor.asked(""), &build);
-            good = build;
-        } else {
-            web.failed(&build, &good);
-        }
-        assert!(
-            web.releases().iter().all(|name| !name.starts_with('.')),
-            "{:?}",
-            web.releases()
-        );
-        assert_eq!(web.leases().len(), usize::from(health != Health::Ok));
-        if end == End::Done {
-            let seconds = begin.elapsed().as_secs();
-            println!(
-                "killed {health:?} builds at {} points in {seconds} s",
-                points - 1
-            );
-            break;
-        }
-    }
-    witness.finish();
-}
-
-/// At every instant the journal can be read and `current` is a release that was there.
-fn check_what_is_left(web: &Service<'_>, before: &Picture) {
-    web.journal();
-    let current = web.current().expect("current is a symlink to a release");
-    let new = Some(&current) != before.current.as_ref();
-    assert!(
-        web.dir
-            .join("releases")
-            .join(&current)
-            .join("ballast")
-            .exists()
-    );
-    assert!(
-        !new || web
-            .journal()
-            .prepared
-            .iter()
-            .any(|build| build.as_str() == current)
-    );
-}
-
-/// Killed or not: prepared, then installed, then restarted, then the last hook.
-#[track_caller]
-fn check_order(asked: &[String], build: &str) {
-    let first = |from: usize, what: &str| {
-        let found = asked[from..].iter().position(|line| line.starts_with(what));
-        from + found.unwrap_or_else(|| panic!("no `{what}` in {:?}", &asked[from..]))
-    };
-    let hook = |name: &str| {
-        let line = format!("hook web {name} {build}");
-        asked
-            .iter()
-            .position(|asked| *asked == line)
-            .unwrap_or_else(|| panic!("no `{line}`"))
-    };
-    let prepared = hook("post_extract");
-    let order = [
-        hook("post_install"),
-        first(prepared, "restart web-"),
-        hook("post_restart"),
-    ];
-    assert!(order.is_sorted(), "{:?}", &asked[prepared..]);
-}
-
-#[test]
-fn a_good_build_comes_through_every_kill() {
-    kill_everywhere(Health::Ok);
-}
-
-#[test]
-fn a_bad_build_is_undone_through_every_kill() {
-    kill_everywhere(Health::Sick);
 }
 
 #[test]
@@ -264,6 +72,34 @@ fn killed_inside_hooks_and_restarts() {
         web.serves(&build);
     }
     witness.finish();
+}
+
+#[test]
+fn files_half_written_by_a_killed_run_do_not_pile_up() {
+    let Some(agent) = Agent::start_with(quick) else {
+        return;
+    };
+    let web = agent.web();
+    web.deploy("r0", 1);
+    web.serves("r0");
+    agent.kill();
+    let files = agent.files();
+    let names = [
+        files.state.join("journal/.deployd-tmp-4711-3"),
+        files.state.join("status/.deployd-tmp-4711-4"),
+        files.state.join("downloads/.deployd-tmp-00c0ffee.part"),
+        files.dir.join(".deployd-tmp-4711-5"),
+        files.dir.join("releases/.deployd-tmp-4711-6"),
+    ];
+    names
+        .iter()
+        .for_each(|path| fs::write(path, "half").expect("a file can be written"));
+    let other = files.state.join("journal/.swp");
+    fs::write(&other, "somebody else's").expect("a file can be written");
+    agent.run();
+    web.deploy("r1", 2);
+    web.serves("r1");
+    assert_eq!(files.leftovers(), [other.display().to_string()]);
 }
 
 /// The processes of hooks and restart commands.

@@ -12,6 +12,7 @@ use deploy_zk::zk::Zk;
 use deploy_zk::znode::{Expect, Mode};
 use tests::eventually::eventually_in;
 use tests::proxy::{Cut, Mode as Net, Proxy};
+use tests::sample::Dice;
 use tests::zookeeper::Server;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
@@ -143,18 +144,4 @@ async fn hold(proxy: &Proxy, net: Net, lasts: Duration) {
     proxy.set_mode(net);
     sleep(lasts).await;
     proxy.set_mode(Net::Forward);
-}
-
-/// Numbers that are the same in each run, so that a failure can be had again.
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, limit: u64) -> u64 {
-        // Knuth's constants of a linear congruential generator.
-        self.0 = self
-            .0
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) % limit
-    }
 }

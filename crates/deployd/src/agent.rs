@@ -94,6 +94,18 @@ impl Memory {
         (Instant::now() < pause.until).then_some(pause.until)
     }
 
+    /// The failure that holds things up. A step may turn out to be done after all, as where only the
+    /// journal could not say so: then it is over, and a host that serves is not called blocked until
+    /// it looks again.
+    fn trouble(&self, plan: &Plan) -> Option<&Pause> {
+        let pause = self.pause.as_ref()?;
+        let holds = match plan.steps.first() {
+            None | Some(Step::Wait(_)) => false,
+            Some(step) => *step == pause.step || self.paused_until().is_some(),
+        };
+        holds.then_some(pause)
+    }
+
     /// Notes a step that was done. Somebody who undoes it each time, as a hook that deletes its own
     /// release, must not make us do it for ever.
     fn done(&mut self, step: &Step) -> Result<(), StepError> {
@@ -167,7 +179,7 @@ impl Agent {
                 self.performer.programs.end_left().await;
             }
             memory.keep_for(&round.wanted.target);
-            self.report(&round, memory.pause.as_ref());
+            self.report(&round, memory.trouble(&round.plan));
             if run == Run::Once && !self.link.borrow().is_up() && begun.elapsed() > ONCE_TIME {
                 return End::NoZooKeeper;
             }

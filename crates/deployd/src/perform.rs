@@ -26,8 +26,10 @@ mod drain;
 pub(crate) mod hook;
 mod probe;
 pub(crate) mod program;
+pub(crate) mod prune;
 pub(crate) mod release;
 mod restart;
+mod room;
 mod signature;
 
 /// How far a step is: bytes or instances done, of how many.
@@ -122,7 +124,7 @@ impl Performer {
                 self.write(|record| record.activate(build))?;
                 self.tree()
                     .activate(build.as_str())
-                    .map_err(|error| passing(&error))
+                    .map_err(|error| room::of_the_disk(&self.service.dir, &error))
             }
             Step::PostInstall(build) => {
                 let arguments = self.service.hooks.post_install.clone();
@@ -162,7 +164,9 @@ impl Performer {
         &mut self,
         change: impl FnOnce(&mut deploy_core::wire::record::Record),
     ) -> Result<(), StepError> {
-        self.journal.write(change).map_err(|error| passing(&error))
+        self.journal
+            .write(change)
+            .map_err(|error| room::of_the_disk(&self.state_dir, &error))
     }
 
     /// The directory of the service.

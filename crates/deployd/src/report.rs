@@ -66,8 +66,8 @@ fn phase(scene: &Scene<'_>) -> Phase {
     let planned = scene.plan.phase();
     // What is tried again is blocked, unless the host is on its way back: that says more.
     match (scene.error, scene.plan.way) {
-        // A host that can't clean up behind itself serves all the same.
-        (Some((Step::Prune(_), _)), _) => planned,
+        // A host that can't clean up behind itself, or remember that it did, serves all the same.
+        (Some((Step::Prune(_) | Step::PostRestart(_), _)), _) => planned,
         (Some(_), Way::Forward | Way::Finish) => Phase::Blocked,
         (Some(_), Way::Back) | (None, _) => planned,
     }

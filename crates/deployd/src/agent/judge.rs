@@ -50,36 +50,28 @@ impl Agent {
             Some(goal) => verdict::verdict(step, error.failure, goal, observed),
             None => Verdict::TryAgain,
         };
-        match verdict {
+        let failed = match verdict {
             Verdict::Reject(build) => {
                 tracing::error!(%service, step = %step, %build, error = %error.message, "build rejected");
-                self.reject(&build, (step, error), round)
-                    .map(|error| Pause {
-                        step: step.clone(),
-                        until: Instant::now() + verdict::PAUSE_MIN,
-                        failures: 1,
-                        error,
-                    })
+                self.reject(&build, (step, error), round)?
             }
             Verdict::GoOn => {
                 tracing::warn!(%service, step = %step, error = %error.message, "step failed, and is passed over");
-                self.pass_over(step);
-                None
+                self.pass_over(step)?
             }
-            Verdict::TryAgain => {
-                let failures = pause.map_or(0, |pause| pause.failures) + 1;
-                let most = verdict::pause_max(failures);
-                // Half of it at least, so that nothing is hammered; the rest spreads the hosts.
-                let wait = most.mul_f64(0.5 + fastrand::f64() / 2.0);
-                tracing::warn!(%service, step = %step, error = %error.message, wait_s = wait.as_secs_f64(), "step failed, and is tried again");
-                Some(Pause {
-                    step: step.clone(),
-                    error,
-                    failures,
-                    until: Instant::now() + wait,
-                })
-            }
-        }
+            Verdict::TryAgain => error,
+        };
+        let failures = pause.map_or(0, |pause| pause.failures) + 1;
+        let most = verdict::pause_max(failures);
+        // Half of it at least, so that nothing is hammered; the rest spreads the hosts.
+        let wait = most.mul_f64(0.5 + fastrand::f64() / 2.0);
+        tracing::warn!(%service, step = %step, error = %failed.message, wait_s = wait.as_secs_f64(), "step failed, and is tried again");
+        Some(Pause {
+            step: step.clone(),
+            error: failed,
+            failures,
+            until: Instant::now() + wait,
+        })
     }
 
     /// Writes down that a build failed here; returns why that can't be written.
@@ -109,16 +101,15 @@ impl Agent {
             .err()
     }
 
-    /// A hook that failed and is not waited for counts as run.
-    fn pass_over(&mut self, step: &Step) {
+    /// A hook that failed and is not waited for counts as run. Returns why that can't be written:
+    /// then nothing says so, and it would be run again at once, and again.
+    fn pass_over(&mut self, step: &Step) -> Option<StepError> {
         let written = self.performer.write(|record| match step {
             Step::PostInstall(build) => record.install(build),
             Step::PostRestart(build) => record.finish(build),
             _ => {}
         });
-        if let Err(error) = written {
-            tracing::error!(error = %error.message, "the journal can't be written");
-        }
+        written.err()
     }
 }
 

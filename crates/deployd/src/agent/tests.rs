@@ -1,7 +1,8 @@
 use std::time::Duration;
 
 use deploy_core::name::BuildName;
-use deploy_core::step::Step;
+use deploy_core::plan::{Plan, Rest, Way};
+use deploy_core::step::{Step, WaitFor};
 use deploy_core::verdict::Failure;
 use deploy_core::wanted::WantedTarget;
 use tokio::time::Instant;
@@ -47,6 +48,32 @@ fn a_pause_holds_whatever_step_comes_first() {
     assert_eq!(memory.pause.as_ref().map(|pause| pause.failures), Some(3));
     memory.done(&extract()).unwrap();
     assert!(memory.pause.is_none());
+}
+
+#[test]
+fn a_failure_is_over_when_nothing_is_left_to_do() {
+    let told = |steps: Vec<Step>, until: Instant| {
+        let mut memory = paused(extract());
+        if let Some(pause) = &mut memory.pause {
+            pause.until = until;
+        }
+        let plan = Plan {
+            goal: None,
+            way: Way::Forward,
+            steps,
+            rest: Rest::Serving,
+        };
+        memory.trouble(&plan).is_some()
+    };
+    let (past, future) = (Instant::now(), Instant::now() + Duration::from_secs(60));
+    assert!(told(vec![extract()], past), "it is tried again");
+    assert!(
+        told(vec![fetch()], future),
+        "it holds up what comes before it"
+    );
+    assert!(!told(vec![fetch()], past), "it holds up nothing");
+    assert!(!told(vec![], future));
+    assert!(!told(vec![Step::Wait(WaitFor::Lease)], future));
 }
 
 #[test]

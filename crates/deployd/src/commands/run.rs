@@ -1,5 +1,6 @@
 //! `deployd run`: the agent.
 
+use std::error::Error;
 use std::fs::DirBuilder;
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
@@ -25,14 +26,15 @@ use crate::drains::Drains;
 use crate::face;
 use crate::face::answer::{Order, View, Wish};
 use crate::host::signature::Keys;
-use crate::host::{firewall, lock, probe, proc};
+use crate::host::tree::Tree;
+use crate::host::{files, firewall, lock, probe, proc};
 use crate::journal::Journal;
 use crate::lease::LeaseQueue;
 use crate::log::Level;
 use crate::metrics::Metrics;
 use crate::perform::hook::MARK;
 use crate::perform::program::{HOOK_UNITS, Programs};
-use crate::perform::{Performer, Progress, release};
+use crate::perform::{Performer, Progress, prune};
 
 /// How long ZooKeeper may take to be told that we end.
 const CLOSE_TIME: Duration = Duration::from_secs(3);
@@ -254,11 +256,21 @@ fn tidy_up(config: &Config) {
     if killed > 0 {
         tracing::warn!(processes = killed, "killed hooks of an earlier run");
     }
+    let warn = |dir: &Path, error: &dyn Error| {
+        let dir = dir.display();
+        tracing::warn!(%dir, error = %Chain(error), "leftovers of an earlier run can't be removed");
+    };
     for service in &config.services {
-        let tree = crate::host::tree::Tree::new(&service.dir);
-        if let Err(error) = release::sweep(&tree) {
-            let dir = service.dir.display();
-            tracing::warn!(%dir, error = %Chain(&error), "leftovers of an earlier run can't be removed");
+        let tree = Tree::new(&service.dir);
+        if let Err(error) = prune::sweep(&tree) {
+            warn(&service.dir, &error);
+        }
+    }
+    for name in ["journal", "status", "downloads"] {
+        let dir = config.state_dir.join(name);
+        match files::sweep(&dir) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => warn(&dir, &error),
+            Ok(()) | Err(_) => {}
         }
     }
 }

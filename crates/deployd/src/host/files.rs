@@ -1,11 +1,10 @@
 //! Files that are replaced whole.
 
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::process;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 /// What temporary files of ours start with; [`sweep`] deletes them.
 pub(crate) const TEMPORARY: &str = ".deployd-tmp-";
@@ -39,17 +38,24 @@ pub(crate) fn swap(path: &Path, data: &[u8]) -> io::Result<()> {
     result
 }
 
-/// Returns a name for a temporary file or link in the directory of `path`.
+/// Returns the name of the temporary file or link that becomes `path`, in the same directory. One
+/// name each, so that a disk that lets nothing be deleted does not fill with them: there is one
+/// writer of each path.
 ///
 /// # Errors
 /// Where `path` has no directory.
 pub(crate) fn beside(path: &Path) -> io::Result<PathBuf> {
-    static COUNT: AtomicU64 = AtomicU64::new(0);
-    let count = COUNT.fetch_add(1, Ordering::Relaxed);
-    let name = format!("{TEMPORARY}{}-{count}", process::id());
-    path.parent()
-        .map(|dir| dir.join(name))
-        .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "a path without a directory"))
+    match (path.parent(), path.file_name()) {
+        (Some(dir), Some(name)) => {
+            let mut temporary = OsString::from(TEMPORARY);
+            temporary.push(name);
+            Ok(dir.join(temporary))
+        }
+        _ => Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "a path without a directory",
+        )),
+    }
 }
 
 /// Deletes the temporary files and links that a crash left in a directory.
@@ -80,11 +86,18 @@ fn parent(path: &Path) -> &Path {
 }
 
 fn write_new(path: &Path, data: &[u8]) -> io::Result<()> {
-    let mut file = fs::OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)?;
+    let make = || {
+        let mut options = File::options();
+        options.write(true).create_new(true).mode(0o600).open(path)
+    };
+    let mut file = match make() {
+        // Left by a dead run, or on a disk that could not delete it.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            fs::remove_file(path)?;
+            make()?
+        }
+        made => made?,
+    };
     file.write_all(data)?;
     file.sync_all()
 }

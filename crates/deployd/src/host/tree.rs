@@ -184,23 +184,43 @@ impl Tree {
         if !release.is_dir() {
             return Err(TreeError::Missing { path: release });
         }
-        if let Current::Foreign(found) = self.read_current()? {
+        let before = self.read_current()?;
+        if let Current::Foreign(found) = before {
             return Err(TreeError::Foreign { path, found });
         }
+        self.point_at(build)?;
+        files::sync_dir(&self.dir).map_err(|source| {
+            // Left there, it would be found and count as done, and nobody would sync it again.
+            let undone = match &before {
+                Current::Release(old) => self.point_at(old),
+                Current::Absent | Current::Foreign(_) => fs::remove_file(&path).or(Ok(())),
+            };
+            if let Err(error) = undone {
+                tracing::error!(error = %error, "current can't be pointed back");
+            }
+            TreeError::Io {
+                attempt: "sync the directory of",
+                path,
+                source,
+            }
+        })
+    }
+
+    fn point_at(&self, build: &str) -> Result<(), TreeError> {
+        let path = self.current();
         let failed = |source| TreeError::Io {
             attempt: "point",
             path: path.clone(),
             source,
         };
         let fresh = files::beside(&path).map_err(failed)?;
-        // A name left by a dead process with our id.
+        // A dead run may have left one; if it can't be removed, the next call says so.
         let _ = fs::remove_file(&fresh);
         symlink(Path::new("releases").join(build), &fresh).map_err(failed)?;
-        if let Err(error) = fs::rename(&fresh, &path) {
+        fs::rename(&fresh, &path).map_err(|error| {
             let _ = fs::remove_file(&fresh);
-            return Err(failed(error));
-        }
-        files::sync_dir(&self.dir).map_err(failed)
+            failed(error)
+        })
     }
 }
 

@@ -1,14 +1,22 @@
 //! The operator's programs at named points.
 
+use std::fs::File;
+use std::io;
 use std::os::fd::AsFd;
+use std::path::PathBuf;
 
 use deploy_core::name::BuildName;
 use deploy_core::verdict::Failure;
+use nix::unistd::syncfs;
 use tokio::task::spawn_blocking;
 
 use super::program::Program;
+use super::prune;
+use super::room::of_the_disk;
 use super::{Order, Performer, StepError, passing};
+use crate::chain::Chain;
 use crate::host::process::{Job, Leftovers};
+use crate::host::tree::Current;
 
 /// The entry of a hook's environment that names the state directory of its deployd: by it, what a
 /// dead run has left behind is found.
@@ -59,16 +67,42 @@ impl Performer {
         self.programs.hook(name, &program).await
     }
 
-    /// Makes what a hook has written durable, before anybody says that it is done.
+    /// Makes what a hook has written durable, before anybody says that it is done. Where that fails,
+    /// the release is deleted and made anew: the kernel tells once of what it could not write, and
+    /// a second sync of the same tree would succeed.
     pub(super) async fn sync(&self, build: &BuildName) -> Result<(), StepError> {
-        let release = self.tree().release(build.as_str());
+        let (tree, build) = (self.tree(), build.clone());
         let sync = move || {
-            let dir = std::fs::File::open(&release)?;
-            nix::unistd::syncfs(dir.as_fd()).map_err(std::io::Error::from)
+            let release = tree.release(build.as_str());
+            let synced = File::open(&release)
+                .and_then(|dir| syncfs(dir.as_fd()).map_err(io::Error::from))
+                .map_err(|source| NotSynced { release, source });
+            // What is current is not ours to delete, however it came to be so.
+            let ours = match tree.read_current() {
+                Ok(Current::Absent) => true,
+                Ok(Current::Release(name)) => name != build.as_str(),
+                Ok(Current::Foreign(_)) | Err(_) => false,
+            };
+            if synced.is_err()
+                && ours
+                && let Err(error) = prune::delete(&tree, &build)
+            {
+                tracing::warn!(%build, error = %Chain(&error), "a release that could not be synced is still there");
+            }
+            synced
         };
         match spawn_blocking(sync).await {
-            Ok(result) => result.map_err(|error| passing(&error)),
+            Ok(result) => result.map_err(|error| of_the_disk(&self.service.dir, &error)),
             Err(error) => Err(passing(&error)),
         }
     }
+}
+
+/// What may not be on the disk.
+#[derive(Debug, thiserror::Error)]
+#[error("failed to sync {release}", release = release.display())]
+struct NotSynced {
+    release: PathBuf,
+    #[source]
+    source: io::Error,
 }

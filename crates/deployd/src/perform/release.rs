@@ -1,11 +1,9 @@
-//! Downloads artifacts, unpacks them into releases, and deletes releases.
+//! Downloads artifacts and unpacks them into releases.
 
-use std::ffi::OsStr;
-use std::fs::{self, DirBuilder, File};
+use std::fs::DirBuilder;
 use std::io;
-use std::os::fd::AsFd;
 use std::os::unix::fs::DirBuilderExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -18,13 +16,15 @@ use tokio::sync::watch;
 use tokio::task::spawn_blocking;
 use url::Url;
 
+use super::prune;
+use super::room::of_the_disk;
 use super::{Order, Performer, Progress, StepError, of_the_build, passing};
 use crate::chain::Chain;
-use crate::host::archive::{self, Limits, Options, Owner, remove};
+use crate::host::archive::error::UnpackError;
+use crate::host::archive::{self, Limits, Options, Owner};
 use crate::host::download;
 use crate::host::download::part::Verified;
-use crate::host::files;
-use crate::host::tree::Tree;
+use crate::host::tree::{Tree, TreeError};
 use crate::host::{ErrorKind, disk};
 
 /// An artifact that was downloaded and verified: the open file, and what its bytes hash to.
@@ -33,8 +33,15 @@ pub(crate) struct Fetched {
     artifact: Artifact,
 }
 
-/// Ends of the names of directories that are no releases (yet, or any more).
-const UNFINISHED: [&str; 2] = [".partial", ".trash"];
+/// Why there is no release, where that is not the archive's fault.
+#[derive(Debug, thiserror::Error)]
+#[error("failed to unpack build {build} into {releases}", releases = releases.display())]
+struct NotUnpacked {
+    build: BuildName,
+    releases: PathBuf,
+    #[source]
+    source: UnpackError,
+}
 
 impl Performer {
     /// Downloads an artifact. Done anew after a crash: nothing of it has a name.
@@ -62,7 +69,7 @@ impl Performer {
         })?;
         let claim = self.claim(build, (artifact, &url)).await?;
         let directory = self.state_dir.join("downloads");
-        private_dir(&directory).map_err(|error| passing(&error))?;
+        private_dir(&directory).map_err(|error| of_the_disk(&self.state_dir, &error))?;
         let request = download::Request {
             url,
             sha256: artifact.sha256.clone(),
@@ -78,7 +85,7 @@ impl Performer {
             result = downloading => result,
             () = telling => unreachable!("progress is told for ever"),
         };
-        let file = result.map_err(|error| passing(&error))?;
+        let file = result.map_err(|error| of_the_disk(&self.state_dir, &error))?;
         self.metrics.downloaded(&self.service.name, artifact.size);
         let file = self.prove(build, claim, file).await?;
         self.fetched = Some((
@@ -96,7 +103,11 @@ impl Performer {
     /// removed and the download done anew.
     pub(super) async fn extract(&mut self, build: &BuildName) -> Result<(), StepError> {
         let tree = self.tree();
-        tree.prepare().map_err(|error| passing(&error))?;
+        let failed =
+            |error: &(dyn std::error::Error + 'static)| of_the_disk(&tree.releases(), error);
+        tree.prepare().map_err(|error| failed(&error))?;
+        // What could not be deleted takes room, and nothing else comes back to it.
+        prune::empty_trash(&tree).map_err(|error| failed(&error))?;
         // Before the download is let go: it is not made again for want of room.
         let size = self
             .fetched
@@ -148,7 +159,11 @@ impl Performer {
                 let message = format!("the archive of build {build} is refused: {}", Chain(&error));
                 Err(of_the_build(message, Vec::new()))
             }
-            Ok(Err(error)) => Err(passing(&error)),
+            Ok(Err(source)) => Err(failed(&NotUnpacked {
+                build: build.clone(),
+                releases: tree.releases(),
+                source,
+            })),
             Err(error) => Err(passing(&error)),
         }
     }
@@ -173,82 +188,15 @@ impl Performer {
             Some(_) | None => Ok(()),
         }
     }
-
-    /// Deletes releases: renamed first, so that none is ever half there under its own name. What
-    /// a crash leaves of that is deleted at start.
-    pub(super) async fn prune(&mut self, builds: &[BuildName]) -> Result<(), StepError> {
-        let tree = self.tree();
-        let pruned = builds.to_vec();
-        let prune = move || -> io::Result<()> {
-            for build in &pruned {
-                let trash = tree.releases().join(format!(".{build}.trash"));
-                remove_in(&tree.releases(), OsStr::new(&format!(".{build}.trash")))?;
-                fs::rename(tree.release(build.as_str()), &trash)?;
-                remove_in(&tree.releases(), OsStr::new(&format!(".{build}.trash")))?;
-            }
-            Ok(())
-        };
-        match spawn_blocking(prune).await {
-            Ok(result) => result.map_err(|error| passing(&error))?,
-            Err(error) => return Err(passing(&error)),
-        }
-        tracing::info!(service = %self.service.name, builds = ?builds, "pruned");
-        let releases = self.on_disk()?;
-        let units: Vec<String> = self
-            .service
-            .instances
-            .iter()
-            .map(|i| i.unit.clone())
-            .collect();
-        let units: Vec<&str> = units.iter().map(String::as_str).collect();
-        self.write(|record| record.forget(&releases, &units))
-    }
-
-    fn on_disk(&self) -> Result<Vec<BuildName>, StepError> {
-        let listed = self.tree().list().map_err(|error| passing(&error))?;
-        Ok(listed
-            .iter()
-            .filter_map(|(name, _)| BuildName::parse(name).ok())
-            .collect())
-    }
 }
 
-/// Removes what a dead run has left of releases: partial ones, half-deleted ones, fresh links.
-///
-/// # Errors
-/// Where something can't be removed; the rest is.
-pub(crate) fn sweep(tree: &Tree) -> io::Result<()> {
-    let releases = tree.releases();
-    let entries = match fs::read_dir(&releases) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(error),
-    };
-    let mut first_error = None;
-    for entry in entries.flatten() {
-        let name = entry.file_name();
-        let unfinished = name.to_str().is_some_and(|name| {
-            name.starts_with('.') && UNFINISHED.iter().any(|end| name.ends_with(end))
-        });
-        if unfinished && let Err(error) = remove_in(&releases, &name) {
-            first_error = first_error.or(Some(error));
-        }
-    }
-    files::sweep(&releases)?;
-    if let Some(dir) = releases.parent() {
-        files::sweep(dir)?;
-    }
-    first_error.map_or(Ok(()), Err)
-}
-
-fn remove_in(dir: &Path, name: &OsStr) -> io::Result<()> {
-    let dir = File::open(dir)?;
-    remove::remove_tree(dir.as_fd(), name).map_err(io::Error::other)
-}
-
-fn private_dir(path: &Path) -> io::Result<()> {
+fn private_dir(path: &Path) -> Result<(), TreeError> {
     match DirBuilder::new().mode(0o700).create(path) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+        Err(source) if source.kind() != io::ErrorKind::AlreadyExists => Err(TreeError::Io {
+            attempt: "make",
+            path: path.to_owned(),
+            source,
+        }),
         Ok(()) | Err(_) => Ok(()),
     }
 }

@@ -17,6 +17,7 @@ use nix::unistd::{LinkatFlags, linkat, unlink};
 use sha2::{Digest as _, Sha256};
 
 use super::error::DownloadError;
+use crate::host::files::TEMPORARY;
 
 /// Mode of the file: it may hold what only its owner is to see.
 const MODE: Mode = Mode::S_IRUSR.union(Mode::S_IWUSR);
@@ -91,10 +92,8 @@ impl Part {
 
     /// Says in the operator's words why a write failed.
     pub(super) fn failed(&self, source: io::Error) -> DownloadError {
-        let full = matches!(
-            source.raw_os_error().map(Errno::from_raw),
-            Some(Errno::ENOSPC | Errno::EDQUOT)
-        );
+        // A quota is not what is free on the disk.
+        let full = source.raw_os_error() == Some(Errno::ENOSPC as i32);
         match free_bytes(&self.directory) {
             Ok(free) if full => DownloadError::NoSpace {
                 directory: self.directory.display().to_string(),
@@ -181,7 +180,8 @@ fn nameless(directory: &Path) -> nix::Result<File> {
 }
 
 fn named(directory: &Path) -> nix::Result<(File, PathBuf)> {
-    let path = directory.join(format!(".deployd-{:016x}.part", fastrand::u64(..)));
+    // Killed before it is removed, it is found by this name at the next start.
+    let path = directory.join(format!("{TEMPORARY}{:016x}.part", fastrand::u64(..)));
     let flags =
         OFlag::O_RDWR | OFlag::O_CLOEXEC | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW;
     open(&path, flags, MODE).map(|fd| (File::from(fd), path))
