@@ -266,6 +266,33 @@ fn killed_inside_hooks_and_restarts() {
     witness.finish();
 }
 
+#[test]
+fn half_written_files_of_dead_runs_do_not_pile_up() {
+    let Some(agent) = Agent::start() else { return };
+    let web = agent.web();
+    web.deploy("r1", 1);
+    web.serves("r1");
+    agent.kill();
+    let places = [
+        agent.path("state"),
+        agent.path("state/journal"),
+        agent.path("state/status"),
+        web.dir.clone(),
+        web.dir.join("releases"),
+    ];
+    let left = places.map(|place| place.join(".deployd-tmp-7-1"));
+    for path in &left {
+        fs::write(path, "{").expect("space");
+    }
+    agent.run();
+    eventually("they are removed", LIMIT, || {
+        let still: Vec<_> = left.iter().filter(|path| path.exists()).collect();
+        if still.is_empty() { Ok(()) } else { Err(still) }
+    });
+    web.deploy("r2", 2);
+    web.serves("r2");
+}
+
 /// The processes of hooks and restart commands.
 fn clients(agent: &Agent) -> Vec<String> {
     let socket = agent.path("supervisor").display().to_string();

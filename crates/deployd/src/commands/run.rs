@@ -3,7 +3,7 @@
 use std::fs::DirBuilder;
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -28,7 +28,7 @@ use crate::chain::Chain;
 use crate::config::{Config, DrainMethod, Service};
 use crate::drains::Drains;
 use crate::host::signature::Keys;
-use crate::host::{firewall, lock, probe, proc};
+use crate::host::{files, firewall, lock, probe, proc};
 use crate::inputs::Inputs;
 use crate::journal::Journal;
 use crate::lease::LeaseQueue;
@@ -242,8 +242,13 @@ pub(crate) fn host(config: &Config) -> anyhow::Result<HostName> {
         .context("the machine's host name is not usable; set agent.host in deployd.toml")
 }
 
+/// Where our own files are.
+fn state_dirs(dir: &Path) -> [PathBuf; 3] {
+    [dir.to_owned(), dir.join("status"), dir.join("journal")]
+}
+
 fn state_dir(dir: &Path) -> anyhow::Result<()> {
-    for dir in [dir.to_owned(), dir.join("status"), dir.join("journal")] {
+    for dir in state_dirs(dir) {
         match DirBuilder::new().mode(0o700).recursive(true).create(&dir) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
                 return Err(error).with_context(|| format!("failed to make {}", dir.display()));
@@ -261,6 +266,13 @@ fn tidy_up(config: &Config) {
     let killed = proc::kill_marked(&entry, Some(HOOK_UNITS));
     if killed > 0 {
         tracing::warn!(processes = killed, "killed hooks of an earlier run");
+    }
+    for dir in state_dirs(&config.state_dir) {
+        // A run that is killed while it replaces a file leaves the new one.
+        if let Err(error) = files::sweep(&dir) {
+            let dir = dir.display();
+            tracing::warn!(%dir, error = %Chain(&error), "leftovers of an earlier run can't be removed");
+        }
     }
     for service in &config.services {
         let tree = crate::host::tree::Tree::new(&service.dir);
