@@ -17,7 +17,7 @@ use deploy_zk::link::Link;
 use deploy_zk::zk::Zk;
 use jiff::Timestamp;
 use sd_notify::NotifyState;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
@@ -53,6 +53,8 @@ pub(crate) struct Arguments {
 /// # Errors
 /// Where it can't start: another deployd has the state directory, a journal can't be read.
 pub(crate) async fn run(config: Config, arguments: &Arguments) -> anyhow::Result<Exit> {
+    // From the first moment: a stop that comes while we start is a stop like any other.
+    let signals = Signals::watch()?;
     let host = host(&config)?;
     state_dir(&config.state_dir)?;
     // Held until the end.
@@ -71,7 +73,7 @@ pub(crate) async fn run(config: Config, arguments: &Arguments) -> anyhow::Result
     let mut crew = crew(&config, (&host, &zk), (mode, stopping)).await?;
     tracing::info!(%host, services = config.services.len(), "deployd started");
     let _ = sd_notify::notify(&[NotifyState::Ready]);
-    let ends = crew.attend(&zk, &stop).await?;
+    let ends = crew.attend(&zk, &stop, signals).await?;
     // The agents have dropped their ends: each publisher writes the last report and ends.
     while crew.publishers.join_next().await.is_some() {}
     drop(crew);
@@ -87,6 +89,23 @@ pub(crate) async fn run(config: Config, arguments: &Arguments) -> anyhow::Result
             None => Exit::Done,
         },
     )
+}
+
+/// What tells us to stop.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    /// Those that come from now on are kept until they are asked for.
+    fn watch() -> anyhow::Result<Signals> {
+        let watch = |kind| signal(kind).context("failed to watch signals");
+        Ok(Signals {
+            terminate: watch(SignalKind::terminate())?,
+            interrupt: watch(SignalKind::interrupt())?,
+        })
+    }
 }
 
 /// All that runs: an agent, a publisher and an alive mark for each service.
@@ -176,10 +195,13 @@ impl Crew {
     }
 
     /// Attends to signals and to systemd until all agents have ended.
-    async fn attend(&mut self, zk: &Zk, stop: &watch::Sender<bool>) -> anyhow::Result<Vec<End>> {
+    async fn attend(
+        &mut self,
+        zk: &Zk,
+        stop: &watch::Sender<bool>,
+        mut signals: Signals,
+    ) -> anyhow::Result<Vec<End>> {
         let mut ends = Vec::new();
-        let mut terminate = signal(SignalKind::terminate()).context("failed to watch signals")?;
-        let mut interrupt = signal(SignalKind::interrupt()).context("failed to watch signals")?;
         loop {
             // Cancel-safe: signals and ends are kept until they are asked for.
             tokio::select! {
@@ -187,8 +209,8 @@ impl Crew {
                     Some(end) => ends.push(end.context("an agent died, which is a bug")?),
                     None => return Ok(ends),
                 },
-                _ = terminate.recv() => begin_stop(stop),
-                _ = interrupt.recv() => begin_stop(stop),
+                _ = signals.terminate.recv() => begin_stop(stop),
+                _ = signals.interrupt.recv() => begin_stop(stop),
                 () = say_status(zk, &self.reports) => {}
             }
         }
