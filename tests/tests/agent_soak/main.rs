@@ -32,7 +32,7 @@ use self::outside::Outside;
 use self::rig::{Case, Progress, Rig, SERVICES};
 
 /// Deployments where nobody asks for a long run.
-const SHORT: usize = 30;
+const SHORT: usize = 24;
 /// Deployments of a long run.
 const LONG: usize = 200;
 /// A long run takes minutes: a line that often.
