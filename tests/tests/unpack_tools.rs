@@ -142,7 +142,7 @@ fn bsdtar_in_all_its_formats() {
     if !have("bsdtar") {
         return;
     }
-    for format in ["gnutar", "pax", "restricted"] {
+    for format in ["gnutar", "pax", "rpax"] {
         check_tool(&["bsdtar", "-cf-", "--format", format, "."]);
     }
 }
