@@ -100,6 +100,7 @@ fn one(fault: usize, case: &mut Case<'_>, tally: &mut Tally) {
     case.is_served(&build);
     check::holds(case, &build);
     case.progress.is_at(&build);
+    case.outside.counts();
     story.over();
     tally.count(name, begin.elapsed());
     if beside != "nothing" {

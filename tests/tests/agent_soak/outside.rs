@@ -6,8 +6,9 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
 use tests::supervisor::get;
 
 use crate::rig::{CONCURRENCY, Rig, SERVICES};
@@ -201,13 +202,21 @@ impl Seen {
 
     /// As a balancer of this host alone would do it: the next instance where one does not answer.
     fn request(&self, host: usize, place: &Place) {
-        let answers = |port: &u16| matches!(get(*port, "/"), Ok((200, _)));
         self.requests.fetch_add(1, Ordering::Relaxed);
+        let begin = Instant::now();
+        let mut answers = Vec::new();
         // Asked twice: the first may have come back while the second went.
-        if !place.ports.iter().chain(&place.ports).any(answers) {
-            self.lost.fetch_add(1, Ordering::Relaxed);
-            self.problem(format!("no instance of host {host} answers"));
+        for port in place.ports.iter().chain(&place.ports) {
+            match get(*port, "/") {
+                Ok((200, _)) => return,
+                other => answers.push((begin.elapsed(), other)),
+            }
         }
+        self.lost.fetch_add(1, Ordering::Relaxed);
+        let at = Timestamp::now();
+        self.problem(format!(
+            "no instance of host {host} answers at {at}: {answers:?}"
+        ));
     }
 
     /// A reader of `current` finds a whole release at every instant.
