@@ -224,6 +224,32 @@ fn a_failed_host_restarted_finds_that_it_has_failed() {
 }
 
 #[test]
+fn the_instance_that_is_dead_is_restarted_first() {
+    let Some(agent) = Agent::start() else { return };
+    let web = agent.web();
+    web.deploy("r1", 1);
+    web.serves("r1");
+    agent.supervisor.kill("web-2");
+    let witness = Witness::start(&web, Promise::OneServes);
+    let report = web.looks_again();
+    let states: Vec<&str> = report
+        .instances
+        .iter()
+        .map(|it| it.state.as_str())
+        .collect();
+    assert_eq!(states, ["serving", "down"]);
+    web.deploy("r2", 2);
+    web.serves("r2");
+    let asked = agent.supervisor.asked("restart");
+    let units: Vec<_> = asked
+        .iter()
+        .filter_map(|line| line.split(' ').nth(1))
+        .collect();
+    assert_eq!(units, ["web-1", "web-2", "web-2", "web-1"]);
+    witness.finish();
+}
+
+#[test]
 fn a_build_is_not_blamed_for_an_agent_that_stood_still() {
     let Some(agent) = Agent::start() else { return };
     let web = agent.web();
