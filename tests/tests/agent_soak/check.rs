@@ -13,6 +13,9 @@ use crate::rig::{Case, KEEP};
 /// A journal has at most 50 rejections, each with a few lines of a log.
 const JOURNAL_BYTES_MAX: u64 = 64 * 1024;
 
+/// A run that is killed leaves the step that it had begun, until the next build is activated.
+const BEGUN_MAX: usize = 3;
+
 /// Asserts all of it, of all hosts.
 #[track_caller]
 pub(crate) fn holds(case: &Case<'_>, build: &str) {
@@ -50,7 +53,7 @@ fn journal(service: &Service<'_>, build: &str) {
     let build = named(build).expect("it is a name");
     assert_eq!(record.service, InService::At(build.clone()));
     assert_eq!(record.verified.last(), Some(&build));
-    assert!(record.begun.is_empty(), "{:?}", record.begun);
+    assert!(record.begun.len() <= BEGUN_MAX, "{:?}", record.begun);
     // What the journal knows of releases, it knows of those on disk.
     let known = [record.verified.len(), record.prepared.len()];
     let most = service.releases().len() + KEEP;
