@@ -23,9 +23,12 @@ mod znodes;
 /// A fault: its name, and what it does.
 type Fault = (&'static str, fn(&mut Case<'_>) -> String);
 
+/// A deployment that nothing is done to.
+pub(crate) const NO_FAULT: &str = "none";
+
 /// All of them.
 pub(crate) const FAULTS: &[Fault] = &[
-    ("none", none),
+    (NO_FAULT, none),
     ("agent killed", process::killed),
     ("agent killed twice", process::killed_twice),
     ("agent terminated", process::terminated),
@@ -107,14 +110,16 @@ const COMPANIONS: [&str; 6] = [
     "beside: session expired",
 ];
 
-/// How often one of so many deployments has none.
-const ALONE: usize = 2;
+/// What is said where there is none.
+pub(crate) const ALONE: &str = "beside: nothing";
+/// How many of three deployments have none.
+const ALONE_OF_THREE: usize = 2;
 
 impl<'a> Companion<'a> {
     /// Chooses one, or none.
     pub(crate) fn choose(case: &Case<'a>) -> Option<Companion<'a>> {
         let mut dice = case.dice.borrow_mut();
-        if dice.below(ALONE + 1) < ALONE {
+        if dice.below(3) < ALONE_OF_THREE {
             return None;
         }
         Some(Companion {

@@ -377,7 +377,7 @@ impl<'a> Case<'a> {
         Story {
             text: format!(
                 "in the deployment of {} after {} (rollout {} and on): {fault} (host {}); \
-                 beside it: {beside}",
+                 {beside}",
                 self.progress.service, self.progress.at, self.progress.next, self.victim
             ),
             begin: Instant::now(),
