@@ -80,6 +80,8 @@ pub struct ServiceSettings {
     pub instances: usize,
     /// Which hooks it has, of `post_extract`, `post_install` and `post_restart`.
     pub hooks: &'static [&'static str],
+    /// How long a hook may take, in seconds.
+    pub hook_timeout_s: f64,
     /// More lines for `[service.restart]`.
     pub restart: String,
     /// How its instances are drained.
@@ -106,6 +108,7 @@ impl ServiceSettings {
             name,
             instances: 2,
             hooks: &[],
+            hook_timeout_s: 300.0,
             restart: String::new(),
             drain: Drain::None,
             probe_timeout_s: 3.0,
@@ -325,11 +328,17 @@ impl Agent {
 
     /// Sends a signal.
     pub fn signal(&self, signal: Signal) {
-        if let Some(child) = &*self.child() {
-            let pid = i32::try_from(child.id()).expect("a process id fits");
+        if let Some(pid) = self.process() {
             // Fails only if it is dead already, which the test will notice.
-            let _ = kill(Pid::from_raw(pid), signal);
+            let _ = kill(pid, signal);
         }
+    }
+
+    /// Returns the process that was started last, and not waited for yet.
+    pub fn process(&self) -> Option<Pid> {
+        let child = self.child();
+        let id = child.as_ref()?.id();
+        Some(Pid::from_raw(i32::try_from(id).expect("a process id fits")))
     }
 
     /// Waits for the end of deployd, and returns its exit code.
@@ -491,7 +500,7 @@ impl Agent {
         };
         format!(
             "\n[[service]]\nname = \"{name}\"\ndir = {dir:?}\ninstances = [{instances}]\n\
-             [service.hooks]\n{hooks}[service.restart]\nmethod = \"command\"\ncommand = {restart}\n\
+             [service.hooks]\ntimeout_s = {hook_timeout}\n{hooks}[service.restart]\nmethod = \"command\"\ncommand = {restart}\n\
              {more}\n[service.drain]\n{drain}\n[service.probe]\n\
              http = \"http://127.0.0.1:{{port}}/healthz\"\ninterval_s = 0.05\n\
              timeout_s = {timeout}\nburn_in_s = {burn_in}\n",
@@ -499,6 +508,7 @@ impl Agent {
             instances = instances.join(", "),
             restart = self.supervisor.command(&restart),
             more = settings.restart,
+            hook_timeout = settings.hook_timeout_s,
             timeout = settings.probe_timeout_s,
             burn_in = settings.burn_in_s,
         )

@@ -6,6 +6,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use deploy_core::artifact::{Artifact, Digest};
+use nix::sys::socket::{setsockopt, sockopt};
 use sha2::{Digest as _, Sha256};
 
 use crate::archives::{Tar, gzip};
@@ -23,6 +24,8 @@ pub enum Serve {
     Wrong,
     /// Half of it, and then nothing, with the connection open.
     Stalled,
+    /// Half of it, and then a reset.
+    Reset,
 }
 
 /// What an instance of a build answers to probes.
@@ -219,6 +222,13 @@ fn send_body(
     if serve == Serve::Stalled {
         // Until the client has enough.
         reader.read_to_end(&mut Vec::new())?;
+    }
+    if serve == Serve::Reset {
+        let at_once = nix::libc::linger {
+            l_onoff: 1,
+            l_linger: 0,
+        };
+        setsockopt(&stream, sockopt::Linger, &at_once)?;
     }
     Ok(())
 }

@@ -26,6 +26,8 @@ pub enum Answer {
     FailOnce(String),
     /// It succeeds, and nothing was done.
     Pretend,
+    /// It is done, and says this.
+    Say(String),
     /// It waits, before anything is done, until the rule is gone.
     HoldBefore,
     /// It is done, and the answer waits until the rule is gone.
@@ -186,7 +188,13 @@ impl Shared {
             self.hold(&line);
         }
         match result {
-            Ok(()) => stream.write_all(b"ok\n"),
+            Ok(()) => {
+                stream.write_all(b"ok\n")?;
+                match &rule {
+                    Some(Answer::Say(text)) => stream.write_all(text.as_bytes()),
+                    _ => Ok(()),
+                }
+            }
             Err(why) => write!(stream, "fail\n{why}\n"),
         }
     }

@@ -38,6 +38,11 @@ impl Znodes {
         }
     }
 
+    /// Tells whether the server answers.
+    pub fn is_up(&self) -> bool {
+        RUNTIME.block_on(self.zk.get("/")).is_ok()
+    }
+
     /// Returns a znode, if it exists.
     ///
     /// # Panics

@@ -11,6 +11,7 @@ use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
@@ -19,6 +20,8 @@ use tempfile::TempDir;
 
 use crate::eventually::eventually;
 use crate::{missing, ports, spawn_tied};
+
+pub mod expire;
 
 /// How long a server may take to be ready. It takes 0.3 s, but machines are loaded.
 const READY_MAX: Duration = Duration::from_secs(60);
@@ -54,7 +57,7 @@ const JARS: [&str; 15] = [
 pub struct Server {
     dir: TempDir,
     port: u16,
-    child: Option<Child>,
+    child: Mutex<Option<Child>>,
     /// Lines for the command line of Java.
     options: Vec<String>,
 }
@@ -121,7 +124,7 @@ impl Server {
         Server {
             dir,
             port,
-            child: None,
+            child: Mutex::new(None),
             options: Vec::new(),
         }
     }
@@ -138,16 +141,23 @@ impl Server {
 
     /// Kills it as a power cut would, and waits for its end. Its data stays.
     pub fn kill(&mut self) {
-        if let Some(mut child) = self.child.take() {
-            // Fails only if it is dead already.
-            let _ = child.kill();
-            let _ = child.wait();
-        }
+        self.end();
+    }
+
+    /// Kills it and starts it again, with the same data on the same port, as [`Server::kill`] and
+    /// [`Server::start_again`] do, for those who share it.
+    ///
+    /// # Panics
+    /// If it does not start, with its log.
+    pub fn restart(&self) {
+        self.end();
+        self.spawn();
+        self.wait_ready();
     }
 
     /// Asks it to stop, and waits for its end. Its data stays.
     pub fn stop(&mut self) {
-        if let Some(mut child) = self.child.take() {
+        if let Some(mut child) = self.child().take() {
             signal(&child, Signal::SIGTERM);
             let _ = child.wait();
         }
@@ -182,7 +192,7 @@ impl Server {
     /// Stops it in its tracks; its connections stay open.
     pub fn pause(&self) {
         signal(
-            self.child
+            self.child()
                 .as_ref()
                 .expect("only a running server can be paused"),
             Signal::SIGSTOP,
@@ -192,7 +202,7 @@ impl Server {
     /// Lets it go on after [`Server::pause`].
     pub fn resume(&self) {
         signal(
-            self.child
+            self.child()
                 .as_ref()
                 .expect("only a running server can go on"),
             Signal::SIGCONT,
@@ -250,7 +260,7 @@ impl Server {
     }
 
     /// Waits until it serves; false if it ended because its port is taken.
-    fn is_ready_or_gone(&mut self) -> bool {
+    fn is_ready_or_gone(&self) -> bool {
         eventually(
             &format!("ZooKeeper on port {} serves", self.port),
             READY_MAX,
@@ -258,7 +268,8 @@ impl Server {
                 if self.is_ready() {
                     return Ok(true);
                 }
-                let child = self.child.as_mut().expect("it was just started");
+                let mut child = self.child();
+                let child = child.as_mut().expect("it was just started");
                 match child.try_wait().expect("a child can be waited for") {
                     None => Err(self.log_tail()),
                     Some(_) if self.log_tail().contains("already in use") => Ok(false),
@@ -268,7 +279,19 @@ impl Server {
         )
     }
 
-    fn spawn(&mut self) {
+    fn child(&self) -> MutexGuard<'_, Option<Child>> {
+        self.child.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn end(&self) {
+        if let Some(mut child) = self.child().take() {
+            // Fails only if it is dead already.
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+
+    fn spawn(&self) {
         let log = File::options()
             .create(true)
             .append(true)
@@ -293,7 +316,7 @@ impl Server {
             .stdin(Stdio::null())
             .stdout(log)
             .stderr(errors);
-        self.child = Some(spawn_tied(command));
+        *self.child() = Some(spawn_tied(command));
     }
 }
 
@@ -329,11 +352,11 @@ impl Ensemble {
             })
             .collect();
         let more = format!("initLimit=20\nsyncLimit=10\n{}", peers.concat());
-        let mut servers: Vec<Server> = (1..=3)
+        let servers: Vec<Server> = (1..=3)
             .map(|id| Server::prepare(ports::free(), &more, Some(id)))
             .collect();
         // All at once: each waits for the others.
-        servers.iter_mut().for_each(Server::spawn);
+        servers.iter().for_each(Server::spawn);
         servers.iter().for_each(Server::wait_ready);
         Some(Ensemble { servers })
     }

@@ -82,3 +82,22 @@ fn a_missing_mount_is_waited_for_and_nothing_downloaded_meanwhile() {
     fs::create_dir(agent.path("srv")).expect("it was gone");
     web.serves_within("r1", NOTICE_MAX);
 }
+
+#[test]
+fn a_stop_while_it_starts_is_a_stop() {
+    let Some(agent) = Agent::start() else { return };
+    let web = agent.web();
+    web.deploy("r1", 1);
+    web.serves("r1");
+    assert_eq!(agent.stop(), Some(0));
+    let journal = agent.path("state/journal/web.json");
+    fs::write(&journal, "{").expect("space");
+    agent.run();
+    // It says that while it starts, before it is ready.
+    agent.logs(&["the service is left alone", "move it away"]);
+    assert_eq!(agent.stop(), Some(0));
+    fs::remove_file(&journal).expect("it is there");
+    agent.run();
+    web.deploy("r2", 2);
+    web.serves("r2");
+}

@@ -1,11 +1,16 @@
 //! What fails is undone, at once and by itself, and says why.
 
+use std::time::Duration;
+
 use deploy_core::wire::report::Report;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::json;
-use tests::agent::{Agent, Settings};
+use tests::agent::{Agent, LIMIT, Settings};
 use tests::builds::Health;
+use tests::eventually::eventually;
 use tests::service::{Service, named};
-use tests::supervisor::Answer;
+use tests::supervisor::{Answer, get};
 use tests::witness::{Promise, Witness};
 
 fn hooked(settings: &mut Settings) {
@@ -216,4 +221,63 @@ fn a_failed_host_restarted_finds_that_it_has_failed() {
     web.serves("r1");
     assert_eq!(agent.supervisor.asked("restart").len(), restarts);
     assert_eq!(web.leases(), [""; 0]);
+}
+
+#[test]
+fn the_instance_that_is_dead_is_restarted_first() {
+    let Some(agent) = Agent::start() else { return };
+    let web = agent.web();
+    web.deploy("r1", 1);
+    web.serves("r1");
+    agent.supervisor.kill("web-2");
+    let witness = Witness::start(&web, Promise::OneServes);
+    let report = web.looks_again();
+    let states: Vec<&str> = report
+        .instances
+        .iter()
+        .map(|it| it.state.as_str())
+        .collect();
+    assert_eq!(states, ["serving", "down"]);
+    web.deploy("r2", 2);
+    web.serves("r2");
+    let asked = agent.supervisor.asked("restart");
+    let units: Vec<_> = asked
+        .iter()
+        .filter_map(|line| line.split(' ').nth(1))
+        .collect();
+    assert_eq!(units, ["web-1", "web-2", "web-2", "web-1"]);
+    witness.finish();
+}
+
+#[test]
+fn a_build_is_not_blamed_for_an_agent_that_stood_still() {
+    let Some(agent) = Agent::start() else { return };
+    let web = agent.web();
+    web.deploy("r1", 1);
+    web.serves("r1");
+    agent.supervisor.on("restart web-1", Answer::HoldAfter);
+    web.deploy("r2", 2);
+    // It does not answer before deployd stands still, and answers long before that goes on.
+    let instance = eventually("it is started", LIMIT, || {
+        match (agent.supervisor.pid("web-1"), get(web.ports[0], "/")) {
+            (Some(pid), Ok((200, build))) if build == "r2" => Ok(pid),
+            found => Err(found),
+        }
+    });
+    let instance = Pid::from_raw(i32::try_from(instance).expect("a process id fits"));
+    kill(instance, Signal::SIGSTOP).expect("it runs");
+    let probes = || agent.log().matches("step begun: probe 1").count();
+    let before = probes();
+    agent.supervisor.let_go();
+    eventually("it is probed", LIMIT, || match probes() {
+        now if now > before => Ok(()),
+        now => Err(now),
+    });
+    agent.signal(Signal::SIGSTOP);
+    kill(instance, Signal::SIGCONT).expect("it runs");
+    std::thread::sleep(Duration::from_secs_f64(
+        agent.settings.services[0].probe_timeout_s + 1.0,
+    ));
+    agent.signal(Signal::SIGCONT);
+    web.serves("r2");
 }

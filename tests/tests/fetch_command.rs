@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use tests::archives::{deployd, names, tree};
+use tests::archives::{deployd, names, program, tree};
 use tests::http_server::{Act, Server, response};
 
 /// The digest of `hello`.
@@ -184,6 +184,26 @@ fn too_little_space_is_seen_before() {
         server.requests().is_empty(),
         "nothing is fetched for nothing"
     );
+}
+
+#[test]
+fn a_disk_that_fills_up_is_told_and_leaves_nothing() {
+    // A file size limit stands for it, as it does for `deployd unpack`.
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let body = response("200 OK", &[], &[0; 100_000]);
+    let server = Server::start(vec![vec![Act::Send(body)]]);
+    let output = Command::new("sh")
+        .args(["-c", "trap '' XFSZ; ulimit -f 64; exec \"$0\" \"$@\""])
+        .arg(program("deployd"))
+        .args(["fetch", &server.url("/")])
+        .arg(directory.path().join("file"))
+        .args(["--sha256", SHA256, "--size", "100000"])
+        .output()
+        .expect("sh starts");
+    let why = refusal(&output);
+    assert!(why.contains("failed to write"), "{why}");
+    assert_eq!(server.requests().len(), 1, "it is not tried again at once");
+    assert!(names(directory.path()).is_empty());
 }
 
 #[test]

@@ -142,7 +142,7 @@ fn bsdtar_in_all_its_formats() {
     if !have("bsdtar") {
         return;
     }
-    for format in ["gnutar", "pax", "restricted"] {
+    for format in ["gnutar", "pax", "rpax"] {
         check_tool(&["bsdtar", "-cf-", "--format", format, "."]);
     }
 }
@@ -224,6 +224,32 @@ fn npm_pack() {
     let unpacked = place.outcome(&place.unpack(&archive, &[]));
     assert!(
         unpacked.contains("f644 package/package.json 32\n"),
+        "{unpacked}"
+    );
+}
+
+#[test]
+fn cargo_package() {
+    let place = Place::new();
+    let packed = place.path("packed");
+    fs::create_dir(&packed).expect("a fresh directory");
+    make_tree(&packed);
+    fs::create_dir(packed.join("src")).expect("a fresh directory");
+    fs::write(packed.join("src/lib.rs"), "").expect("space");
+    let manifest = "[package]\nname = \"web\"\nversion = \"1.0.0\"\nedition = \"2021\"\n\
+         include = [\"src\", \"bin/run\", \"lib\"]\n[workspace]\n";
+    fs::write(packed.join("Cargo.toml"), manifest).expect("space");
+    let command = ["cargo", "package", "--offline", "--no-verify", "--quiet"];
+    let target = ["--target-dir", "made", "--allow-dirty"];
+    output(&[&command[..], &target].concat(), &packed, b"");
+    let archive = fs::read(packed.join("made/package/web-1.0.0.crate")).expect("cargo made it");
+    let unpacked = place.outcome(&place.unpack(&archive, &[]));
+    assert!(
+        unpacked.contains("f755 web-1.0.0/bin/run 10\n"),
+        "{unpacked}"
+    );
+    assert!(
+        unpacked.contains("f644 web-1.0.0/src/lib.rs 0\n"),
         "{unpacked}"
     );
 }

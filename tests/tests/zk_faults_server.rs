@@ -16,7 +16,7 @@ use tests::zookeeper::{Ensemble, Server};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
-use zk_rig::{HANG, OP, Rig, SLACK, config, expire, measured};
+use zk_rig::{HANG, OP, Rig, SLACK, config, measured};
 
 /// F7: the server is killed and comes back.
 #[tokio::test(flavor = "multi_thread")]
@@ -210,13 +210,8 @@ async fn f10_a_lost_session_is_replaced() {
     for round in 1..=3 {
         let (epoch, generation) = rig.up().await;
         let owner = owner(&rig).await;
-        let session = rig
-            .proxy
-            .session()
-            .expect("the proxy has seen the handshake");
-        assert_eq!(session.id, owner);
         let start = Instant::now();
-        tokio::task::block_in_place(|| expire(&server, session));
+        assert_eq!(rig.expire(&server), owner);
         let (_, generation_now) = rig.up_after(epoch).await;
         assert!(generation_now > generation, "a new session was not noticed");
         measured(

@@ -256,7 +256,11 @@ impl Planner<'_> {
         };
         let entering = self.enter(to);
         if entering.is_empty() {
-            return Ok(stage);
+            // Its release may have been deleted by hand: instances still run it, and could not be
+            // started again.
+            let there = self.observed.releases.contains(to);
+            let again = if there { Vec::new() } else { self.ready(to)? };
+            return Ok([again, stage].concat());
         }
         let ready = self.ready(to)?;
         if let Some(problem) = self.obstacle(to) {
@@ -362,7 +366,9 @@ impl Planner<'_> {
         let current = observed.current.as_ref() == Some(to);
         let (down, up) = self.batches(to);
         let nothing_to_restart = down.is_empty() && up.is_empty();
-        if current && nothing_to_restart && *service == InService::At(to.clone()) {
+        // One that was unpacked anew has not passed yet.
+        let passed = !observed.releases.contains(to) || observed.journal.verified.contains(to);
+        if current && nothing_to_restart && passed && *service == InService::At(to.clone()) {
             return Vec::new();
         }
         let restarts = |steps: &[Step]| steps.iter().any(|step| matches!(step, Step::Restart(_)));

@@ -104,56 +104,86 @@ impl Watched for Vec<String> {
     }
 }
 
+/// How often a znode can be there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Life {
+    /// It may come and go.
+    Many,
+    /// Deleted, it never comes back, as one with a sequence number in its name.
+    One,
+}
+
+/// What is followed.
+#[derive(Clone, Debug)]
+pub(crate) struct Subject {
+    pub(crate) path: String,
+    pub(crate) life: Life,
+}
+
 /// Keeps `seen` current until nobody looks at it any more, or the session is closed.
 pub(crate) async fn follow<T: Watched>(
     core: Arc<Core>,
-    path: String,
+    subject: Subject,
     seen: watch::Sender<Seen<T>>,
 ) {
     tokio::select! {
         // Cancel-safe: it only waits; and what is dropped of the other are reads.
         () = seen.closed() => {}
-        () = keep_current(&core, &path, &seen) => {}
+        () = keep_current(&core, &subject, &seen) => {}
     }
 }
 
-async fn keep_current<T: Watched>(core: &Core, path: &str, seen: &watch::Sender<Seen<T>>) {
+async fn keep_current<T: Watched>(core: &Core, subject: &Subject, seen: &watch::Sender<Seen<T>>) {
     let mut backoff = Backoff::default();
     while let Some(up) = core.up().await {
-        let fault = match watch_connection(core, &up, path, seen).await {
-            Fault::Lost if !up.holds() => {
+        let fault = match watch_connection(core, &up, subject, seen).await {
+            Over::Gone => break,
+            Over::Fault(Fault::Lost) if !up.holds() => {
                 backoff.reset();
                 continue;
             }
-            fault => fault,
+            Over::Fault(fault) => fault,
         };
         if fault != Fault::Lost {
             // The view stays: that something can't be read does not mean that it is absent.
-            seen.send_modify(|seen| seen.refused = Some(fault.error(Call::new(T::OP, path))));
+            let call = Call::new(T::OP, &subject.path);
+            seen.send_modify(|seen| seen.refused = Some(fault.error(call)));
         }
         sleep(backoff.next_wait()).await;
     }
+    // What was seen last stands until the session is closed.
+    while let Some(up) = core.up().await {
+        up.lost().await;
+    }
 }
 
-/// Follows the znode over one connection, until that is lost or an answer is a fault.
+/// Why a znode is not followed over a connection any more.
+enum Over {
+    /// It is gone for good.
+    Gone,
+    /// The connection was lost, or an answer was a fault.
+    Fault(Fault),
+}
+
+/// Follows the znode over one connection.
 async fn watch_connection<T: Watched>(
     core: &Core,
     up: &Up,
-    path: &str,
+    Subject { path, life }: &Subject,
     seen: &watch::Sender<Seen<T>>,
-) -> Fault {
+) -> Over {
     loop {
         let mut armed = match up.ask(T::arm(up, path)).await {
             Ok((value, armed)) => {
                 publish(seen, value, up.epoch);
                 armed
             }
-            Err(fault) => return fault,
+            Err(fault) => return Over::Fault(fault),
         };
         loop {
             tokio::select! {
                 // Cancel-safe, all three: they only wait.
-                () = up.lost() => return Fault::Lost,
+                () = up.lost() => return Over::Fault(Fault::Lost),
                 () = armed.fired() => break,
                 () = sleep(jittered(core.config.reread)) => {}
             }
@@ -166,7 +196,19 @@ async fn watch_connection<T: Watched>(
                     break;
                 }
                 Ok(value) => refresh(seen, value, up.epoch),
-                Err(fault) => return fault,
+                Err(fault) => return Over::Fault(fault),
+            }
+        }
+        if *life == Life::One {
+            // A watch on what never comes back would stay with the server, and with us, until the
+            // session ends.
+            match up.ask(T::read(up, path)).await {
+                Ok(None) => {
+                    publish(seen, None, up.epoch);
+                    return Over::Gone;
+                }
+                Ok(Some(_)) => {}
+                Err(fault) => return Over::Fault(fault),
             }
         }
     }

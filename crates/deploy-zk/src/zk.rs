@@ -13,7 +13,7 @@ use crate::config::Config;
 use crate::core::{Core, Current};
 use crate::ephemeral::Ephemeral;
 use crate::error::{Call, Error, Op};
-use crate::follow::{Watched, follow};
+use crate::follow::{Life, Subject, Watched, follow};
 use crate::link::{Link, Reason};
 use crate::path;
 use crate::seen::Seen;
@@ -197,12 +197,18 @@ impl Zk {
     /// Values in between may be skipped. Ends when the receiver is dropped; the receiver's sender is
     /// gone when the session is closed, and at once if the path is not one.
     pub fn watch(&self, path: &str) -> watch::Receiver<Seen<Znode>> {
-        self.start_watch(path)
+        self.start_watch(path, Life::Many)
+    }
+
+    /// Follows a znode that is there and never comes back once it is deleted, as one with a sequence
+    /// number in its name. As [`Zk::watch`], but nothing is left behind for a path that is gone.
+    pub fn watch_until_gone(&self, path: &str) -> watch::Receiver<Seen<Znode>> {
+        self.start_watch(path, Life::One)
     }
 
     /// Follows the names of the children of a znode, sorted. It need not exist.
     pub fn watch_children(&self, path: &str) -> watch::Receiver<Seen<Vec<String>>> {
-        self.start_watch(path)
+        self.start_watch(path, Life::Many)
     }
 
     /// Keeps an ephemeral znode in existence, from session to session, until the result is dropped.
@@ -236,11 +242,12 @@ impl Zk {
         self.core.counters.stats()
     }
 
-    fn start_watch<T: Watched>(&self, path: &str) -> watch::Receiver<Seen<T>> {
+    fn start_watch<T: Watched>(&self, path: &str, life: Life) -> watch::Receiver<Seen<T>> {
         let (sender, receiver) = watch::channel(Seen::nothing());
         match check(T::OP, path, &[]) {
             Ok(()) => {
-                let following = follow(Arc::clone(&self.core), path.to_owned(), sender);
+                let path = path.to_owned();
+                let following = follow(Arc::clone(&self.core), Subject { path, life }, sender);
                 self.core.tasks.spawn(following);
             }
             Err(error) => sender.send_modify(|seen| seen.refused = Some(error)),

@@ -221,7 +221,8 @@ impl LeaseQueue {
         match &mut self.followed {
             Followed::One(followed, _, read) if *followed == name => *read = Instant::now(),
             _ => {
-                let one = self.zk.watch(&format!("{}/{name}", self.tree.leases()));
+                let path = format!("{}/{name}", self.tree.leases());
+                let one = self.zk.watch_until_gone(&path);
                 self.followed = Followed::One(name, one, Instant::now());
             }
         }

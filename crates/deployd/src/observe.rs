@@ -264,11 +264,15 @@ fn look_at_port(
         (None, Some(Listening::Nobody)) => Up::No,
         (None, None) => Up::Unknown,
     };
-    let runs = match (up, remembered.and_then(|record| record.started.as_ref())) {
+    let started = remembered.and_then(|record| record.started.as_ref());
+    let proven = remembered.is_some_and(|record| !record.unproven);
+    let runs = match (up, started) {
         (Up::Yes, _) => {
             let build = build.and_then(|name| BuildName::parse(&name).ok());
             runs(build.map(Runs::Build), identity.as_deref(), remembered)
         }
+        // It has answered since it was started, and is gone.
+        (Up::No, Some(_)) if proven => Runs::Nothing,
         // It was started, and may be slow: whether it works is what the probe asks.
         (Up::No | Up::Unknown, Some(started)) => Runs::Build(started.build.clone()),
         (Up::No | Up::Unknown, None) => Runs::Nothing,

@@ -24,6 +24,7 @@ use program::Programs;
 
 mod drain;
 pub(crate) mod hook;
+mod patience;
 mod probe;
 pub(crate) mod program;
 pub(crate) mod prune;

@@ -5,8 +5,6 @@
     reason = "each test binary compiles this module and uses a part of it"
 )]
 
-use std::io::{Read, Write};
-use std::net::TcpStream;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -16,9 +14,10 @@ use deploy_zk::link::Link;
 use deploy_zk::seen::{Seen, View};
 use deploy_zk::zk::Zk;
 use deploy_zk::znode::{Expect, Mode, Znode};
-use tests::eventually::{eventually, eventually_async, eventually_in};
-use tests::proxy::{Proxy, WireSession};
+use tests::eventually::{eventually_async, eventually_in};
+use tests::proxy::Proxy;
 use tests::zookeeper::Server;
+use tests::zookeeper::expire::expire;
 use tokio::sync::watch;
 
 /// The session timeout of every session under test.
@@ -191,6 +190,14 @@ impl Rig {
         }
     }
 
+    /// Ends its session behind its back, and returns the id that it had.
+    pub fn expire(&self, server: &Server) -> i64 {
+        let session = self.proxy.session();
+        let session = session.expect("the proxy has seen the handshake");
+        tokio::task::block_in_place(|| expire(server, session));
+        session.id
+    }
+
     /// Waits until the link is down, and returns how long that took.
     pub async fn down(&mut self) -> Duration {
         let start = Instant::now();
@@ -200,47 +207,4 @@ impl Rig {
         .await;
         start.elapsed()
     }
-}
-
-/// Ends a session behind the back of its client, as an administrator or a bug might.
-pub fn expire(server: &Server, session: WireSession) {
-    let mut bytes = Vec::new();
-    // Length, version, last transaction seen, timeout, session, password.
-    for field in [
-        &44_i32.to_be_bytes()[..],
-        &[0; 4],
-        &[0; 8],
-        &4000_i32.to_be_bytes(),
-    ] {
-        bytes.extend_from_slice(field);
-    }
-    bytes.extend_from_slice(&session.id.to_be_bytes());
-    bytes.extend_from_slice(&16_i32.to_be_bytes());
-    bytes.extend_from_slice(&session.password);
-    // In the same write, as the server closes one of two connections of a session: length, xid, close.
-    for field in [8_i32, 1, -11] {
-        bytes.extend_from_slice(&field.to_be_bytes());
-    }
-    eventually("the session is closed by its rival", HANG, || {
-        let mut stream = TcpStream::connect(server.address()).map_err(|error| error.to_string())?;
-        stream
-            .set_read_timeout(Some(Duration::from_secs(1)))
-            .map_err(|error| error.to_string())?;
-        stream
-            .write_all(&bytes)
-            .map_err(|error| error.to_string())?;
-        let mut answer = [0; 8];
-        stream
-            .read_exact(&mut answer)
-            .map_err(|error| error.to_string())
-    });
-    let id = format!("0x{:x}", session.id);
-    eventually("the server has forgotten the session", HANG, || {
-        let dump = server.ask("dump").unwrap_or_default();
-        if dump.contains(&id) {
-            Err(dump)
-        } else {
-            Ok(())
-        }
-    });
 }

@@ -47,6 +47,29 @@ fn at_its_target_there_is_nothing_to_do() {
 }
 
 #[test]
+fn a_release_in_service_that_was_deleted_comes_back() {
+    // What `post_extract` made is gone with it, and what had passed was another directory. Nobody
+    // is disturbed, so that no lease is needed; a hold or no ZooKeeper changes nothing.
+    for target in ["2", "2, held", "2, cut"] {
+        check(
+            target,
+            "on 1, prepared 2, current 2, at 2, verified 1 2, finished 2, runs 2,2",
+            "fetching: fetch 2, extract 2, post_extract 2",
+        );
+        check(
+            target,
+            "on 1 2, current 2, at 2, verified 1, finished 2, runs 2,2",
+            "preparing: post_extract 2, verify 2",
+        );
+    }
+    check(
+        "2 unregistered",
+        "on 1, current 2, at 2, verified 1 2, finished 2, runs 2,2",
+        "blocked (builds/2):",
+    );
+}
+
+#[test]
 fn a_host_in_service_gives_its_lease_back() {
     check(
         "2",

@@ -113,10 +113,12 @@ impl Record {
         }
     }
 
-    /// A release came from this archive; written before it is renamed into place.
+    /// A release came from this archive; written before it is renamed into place. Where there was
+    /// one of this name before, what had passed is gone with it.
     pub fn extract(&mut self, build: &BuildName, digest: &Digest) {
         self.digests.insert(build.clone(), digest.clone());
         self.prepared.retain(|prepared| prepared != build);
+        self.verified.retain(|verified| verified != build);
     }
 
     /// `post_extract` has passed; written after it.

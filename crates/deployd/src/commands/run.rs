@@ -12,7 +12,7 @@ use deploy_core::name::HostName;
 use deploy_zk::config::{self as zk_config, DigestAuth};
 use deploy_zk::zk::Zk;
 use sd_notify::NotifyState;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
@@ -57,6 +57,8 @@ pub(crate) async fn run(
     mut level: Level,
     arguments: &Arguments,
 ) -> anyhow::Result<Exit> {
+    // From the first moment: a stop that comes while we start is a stop like any other.
+    let signals = Signals::watch()?;
     let host = host(&config)?;
     state_dir(&config.state_dir)?;
     // Held until the end.
@@ -97,7 +99,7 @@ pub(crate) async fn run(
     let ends = attend(
         (&mut crew, &mut level, path),
         (&view, &levels),
-        &mut ordered,
+        (signals, &mut ordered),
     )
     .await?;
     drop((crew, faces));
@@ -136,16 +138,32 @@ async fn faces(config: &Config, view: &View) -> anyhow::Result<JoinSet<()>> {
     Ok(faces)
 }
 
+/// What tells us to stop, or to look at the configuration again.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    /// Those that come from now on are kept until they are asked for.
+    fn watch() -> anyhow::Result<Signals> {
+        let watch = |kind| signal(kind).context("failed to watch signals");
+        Ok(Signals {
+            terminate: watch(SignalKind::terminate())?,
+            interrupt: watch(SignalKind::interrupt())?,
+            hangup: watch(SignalKind::hangup())?,
+        })
+    }
+}
+
 /// Attends to signals, orders and systemd until all agents have ended.
 async fn attend(
     (crew, level, path): (&mut Crew, &mut Level, &Path),
     (view, levels): (&View, &watch::Sender<String>),
-    ordered: &mut mpsc::Receiver<Order>,
+    (mut signals, ordered): (Signals, &mut mpsc::Receiver<Order>),
 ) -> anyhow::Result<Vec<End>> {
     let mut ends = Vec::new();
-    let mut terminate = signal(SignalKind::terminate()).context("failed to watch signals")?;
-    let mut interrupt = signal(SignalKind::interrupt()).context("failed to watch signals")?;
-    let mut hangup = signal(SignalKind::hangup()).context("failed to watch signals")?;
     loop {
         // Cancel-safe: signals, orders and ends are kept until they are asked for, and a level that has
         // expired is still so the next time.
@@ -154,10 +172,10 @@ async fn attend(
                 Some(ended) => ends.extend(crew.note_end(ended.context("an agent died, which is a bug")?).await),
                 None => return Ok(ends),
             },
-            _ = terminate.recv() => begin_stop(crew),
-            _ = interrupt.recv() => begin_stop(crew),
+            _ = signals.terminate.recv() => begin_stop(crew),
+            _ = signals.interrupt.recv() => begin_stop(crew),
             // What came of it is in the log.
-            _ = hangup.recv() => drop(reload(path, crew, level).await),
+            _ = signals.hangup.recv() => drop(reload(path, crew, level).await),
             Some(order) = ordered.recv() => {
                 let outcome = match order.wish {
                     Wish::Reload => reload(path, crew, level).await,

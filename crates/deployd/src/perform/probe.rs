@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep};
 
+use super::patience::Patience;
 use super::restart::died;
 use super::{Performer, Progress, StepError, of_the_build};
 use crate::chain::Chain;
@@ -42,15 +43,13 @@ impl Performer {
         let Some(check) = &wanted.check else {
             return Ok(());
         };
-        let deadline = Instant::now() + wanted.timeout;
+        let mut patience = Patience::new(wanted.timeout);
         let mut in_a_row = 0;
         let mut last = String::new();
         loop {
             let began = Instant::now();
-            let limit = deadline
-                .saturating_duration_since(began)
-                .min(CHECK_TIME_MAX);
-            match self.ask(check, instance, limit).await {
+            let limit = patience.left().min(CHECK_TIME_MAX);
+            match patience.during(self.ask(check, instance, limit)).await {
                 Ok(()) => in_a_row += 1,
                 Err(why) => {
                     in_a_row = 0;
@@ -62,12 +61,12 @@ impl Performer {
             }
             // A check without time to answer would only hide what the last one said. Looked at again
             // after the sleep, which takes longer than asked for on a busy host.
-            let next = began + wanted.interval;
-            if next + CHECK_TIME_MIN >= deadline {
+            let pause = wanted.interval.saturating_sub(began.elapsed());
+            if pause + CHECK_TIME_MIN >= patience.left() {
                 break;
             }
-            sleep_until(next).await;
-            if Instant::now() + CHECK_TIME_MIN >= deadline {
+            patience.during(sleep(pause)).await;
+            if CHECK_TIME_MIN >= patience.left() {
                 break;
             }
         }
@@ -122,23 +121,29 @@ impl Performer {
     /// Watches all instances: none may die, be restarted, or fail its probe.
     pub(super) async fn burn_in(&mut self) -> Result<(), StepError> {
         let time = self.service.probe.burn_in;
-        let begin = Instant::now();
-        let first = self.look_at_all().await;
-        while begin.elapsed() < time {
-            let left = time.saturating_sub(begin.elapsed());
-            sleep(self.service.probe.interval.min(left)).await;
-            let (done, total) = (
-                begin.elapsed().as_secs().min(time.as_secs()),
-                time.as_secs(),
-            );
+        let mut patience = Patience::new(time);
+        let first = patience.during(self.look_at_all()).await;
+        while !patience.left().is_zero() {
+            let pause = self.service.probe.interval.min(patience.left());
+            patience.during(sleep(pause)).await;
             self.progress.send_replace(Progress {
-                done,
-                total,
+                done: time.saturating_sub(patience.left()).as_secs(),
+                total: time.as_secs(),
                 connections: None,
             });
-            let now = self.look_at_all().await;
+            let now = patience.during(self.look_at_all()).await;
             for ((instance, before), now) in self.service.instances.iter().zip(&first).zip(&now) {
-                self.still_works(instance, before, now).await?;
+                let gaps = patience.gaps();
+                let works = self.still_works(instance, before, now);
+                if let Err(error) = patience.during(works).await {
+                    // Who was asked by somebody who then stood still is asked again.
+                    if patience.gaps() == gaps {
+                        return Err(error);
+                    }
+                    patience
+                        .during(self.still_works(instance, before, now))
+                        .await?;
+                }
             }
         }
         Ok(())

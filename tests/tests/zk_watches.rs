@@ -1,0 +1,59 @@
+//! What is left in ZooKeeper of znodes that were followed and are gone.
+
+use std::time::Duration;
+
+use deploy_zk::config::Config;
+use deploy_zk::link::Link;
+use deploy_zk::zk::Zk;
+use deploy_zk::znode::{Expect, Mode};
+use tests::eventually::{eventually_async, eventually_in};
+use tests::zookeeper::Server;
+
+/// How long anything may take on a loaded machine before it counts as hung.
+const HANG: Duration = Duration::from_secs(30);
+/// Enough to tell them from chance.
+const ROUNDS: usize = 20;
+
+/// Each lease has a name of its own: with a watch for each that ever was, an agent would grow with
+/// the years, and ZooKeeper with it.
+#[tokio::test]
+async fn leases_that_are_gone_leave_no_watches() {
+    let Some(server) = Server::start() else {
+        return;
+    };
+    let zk = Zk::start(Config::new(&[&server.address()]));
+    eventually_in("up", HANG, &mut zk.link(), Link::is_up).await;
+    zk.create("/leases", b"", Mode::Persistent).await.unwrap();
+    for round in 0..ROUNDS {
+        let nonce = round.to_string();
+        let path = zk.create_sequential("/leases/h1-", nonce.as_bytes());
+        let path = path.await.unwrap();
+        let mut lease = zk.watch_until_gone(&path);
+        eventually_in("followed", HANG, &mut lease, |seen| {
+            seen.view.present().is_some()
+        })
+        .await;
+        // A change is not the end.
+        zk.set(&path, b"changed", Expect::Any).await.unwrap();
+        eventually_in("changed", HANG, &mut lease, |seen| {
+            seen.view
+                .present()
+                .is_some_and(|znode| znode.data == b"changed")
+        })
+        .await;
+        zk.delete(&path, Expect::Any).await.unwrap();
+        eventually_in("gone", HANG, &mut lease, |seen| {
+            matches!(seen.view, deploy_zk::seen::View::Absent)
+        })
+        .await;
+    }
+    eventually_async("no watch is left", HANG, || async {
+        let left = server.ask("wchs").unwrap_or_default();
+        if left.contains("Total watches:0") {
+            Ok(())
+        } else {
+            Err(left)
+        }
+    })
+    .await;
+}
