@@ -91,8 +91,8 @@ pub(crate) fn test(args: &[String]) -> Result<ExitCode> {
 }
 
 /// Like [`test()`], and those that need a fleet are not skipped.
-pub(crate) fn test_with_fleet(args: &[String]) -> Result<ExitCode> {
-    debian::install(debian::FOR_FLEET)?;
+pub(crate) fn test_with_fleet(own_program: &Path, args: &[String]) -> Result<ExitCode> {
+    fleet::prepare(own_program)?;
     run_tests(args, REQUIRED_WITH_FLEET)?;
     Ok(ExitCode::SUCCESS)
 }

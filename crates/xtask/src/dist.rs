@@ -20,9 +20,20 @@ pub(crate) struct Options {
     /// Package what `cargo build` has built for debugging: larger, and here at once
     #[arg(long)]
     debug: bool,
+    /// The version of the packages [default: that of the crates, -1]
+    #[arg(long, value_name = "VERSION")]
+    deb_version: Option<String>,
+    /// Where they go [default: target/dist]
+    #[arg(long, value_name = "DIR")]
+    into: Option<PathBuf>,
 }
 
-/// Makes the packages below `target/dist/`, and says what is there.
+/// Installs what makes packages.
+pub(crate) fn prepare() -> Result<PathBuf> {
+    tool::install("cargo-deb", CARGO_DEB)
+}
+
+/// Makes the packages, and says where they are.
 pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     let profile = match options.debug {
         true => Profile::Debug,
@@ -30,28 +41,36 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     };
     build_programs(profile)?;
     let dist = root().join("target/dist");
-    fs::create_dir_all(&dist).with_context(|| format!("failed to make {}", dist.display()))?;
+    let pages = dist.join("man1");
+    fs::create_dir_all(&pages).with_context(|| format!("failed to make {}", pages.display()))?;
     let programs = root().join("target").join(profile.dir());
     generate(&programs, &dist)?;
-    let deb = tool::install("cargo-deb", CARGO_DEB)?;
+    let deb = prepare()?;
+    let into = options.into.as_ref().unwrap_or(&dist);
+    fs::create_dir_all(into).with_context(|| format!("failed to make {}", into.display()))?;
     for package in ["deployd", "deployctl"] {
         let mut build = Command::new(&deb);
-        build.args(["deb", "--no-build", "--no-strip", "-p", package]);
-        build
-            .args(["--profile", profile.name(), "--output"])
-            .arg(&dist);
+        build.args(["--no-build", "--no-strip", "-q", "-p", package]);
+        build.args(["--profile", profile.name()]);
+        if options.debug {
+            // With symbols it is ten times as large, and nobody keeps it.
+            build.args(["--fast", "-Z", "gz", "--compress-system"]);
+        }
+        if let Some(version) = &options.deb_version {
+            build.args(["--deb-version", version]);
+        }
+        build.arg("--output").arg(into);
         succeed(build.current_dir(root()).stdin(Stdio::null()))?;
     }
     Ok(ExitCode::SUCCESS)
 }
 
 fn generate(programs: &Path, dist: &Path) -> Result<()> {
-    let pages: [(&str, &[&str], &str); 8] = [
+    let pages: [(&str, &[&str], &str); 7] = [
         ("deployd", &["pages", "man"], "deployd.8"),
         ("deployd", &["pages", "bash"], "deployd.bash"),
         ("deployd", &["pages", "zsh"], "_deployd"),
         ("deployd", &["pages", "fish"], "deployd.fish"),
-        ("deployctl", &["man"], "deployctl.1"),
         ("deployctl", &["completions", "bash"], "deployctl.bash"),
         ("deployctl", &["completions", "zsh"], "_deployctl"),
         ("deployctl", &["completions", "fish"], "deployctl.fish"),
@@ -62,5 +81,7 @@ fn generate(programs: &Path, dist: &Path) -> Result<()> {
         let path: PathBuf = dist.join(name);
         fs::write(&path, text).with_context(|| format!("failed to write {}", path.display()))?;
     }
-    Ok(())
+    let mut pages = Command::new(programs.join("deployctl"));
+    pages.args(["man", "--dir"]).arg(dist.join("man1"));
+    succeed(pages.stdin(Stdio::null()))
 }

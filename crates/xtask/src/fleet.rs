@@ -26,7 +26,7 @@ use anyhow::{Result, ensure};
 use clap::{Args, Subcommand, ValueEnum};
 use nix::unistd::Uid;
 
-use crate::debian;
+use crate::{debian, dist};
 use builds::Kind;
 use place::Place;
 use up::Size;
@@ -48,8 +48,8 @@ enum Command {
         /// How many
         #[arg(value_parser = clap::value_parser!(u8).range(1..=20))]
         hosts: u8,
-        /// How many instances of `hello` on each, at the ports 8001, 8002, …
-        #[arg(long, value_name = "K", default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=20))]
+        /// How many instances of `hello` on each, at the ports 8001, 8002, …; 0: nothing, not even deployd
+        #[arg(long, value_name = "K", default_value_t = 2, value_parser = clap::value_parser!(u8).range(0..=20))]
         instances: u8,
         /// The process that the fleet belongs to: when it is gone, any `down` removes the fleet
         #[arg(long)]
@@ -106,6 +106,8 @@ pub(crate) fn prepare(own_program: &Path) -> Result<()> {
     ensure!(Uid::effective().is_root(), "only root can boot hosts");
     cgroup::mounted_at()?;
     debian::install(debian::FOR_FLEET)?;
+    // Packages are installed on hosts.
+    dist::prepare()?;
     root_fs::make(&Place::new(own_program, "ci")?)
 }
 

@@ -77,7 +77,7 @@ fn run(task: Task) -> Result<ExitCode> {
         Task::Demo(options) => demo::run(&options, &own_program()?),
         Task::Fleet(fleet) => fleet::run(&fleet, &own_program()?),
         Task::Test { fleet: false, args } => ci::test(&args),
-        Task::Test { fleet: true, args } => ci::test_with_fleet(&args),
+        Task::Test { fleet: true, args } => ci::test_with_fleet(&own_program()?, &args),
         Task::Dist(options) => dist::run(&options),
         Task::Ci => ci::run(&own_program()?),
         Task::Tidy => tidy::run(),

@@ -48,8 +48,8 @@ impl Profile {
     }
 }
 
-/// Installs a program of this version below `target/tools`, where it is missing, and returns its path. It is built for
-/// debugging: that takes a minute less, and it has little to do.
+/// Installs a program of this version below `target/tools`, where it is missing, and returns its path. It is built with
+/// little optimisation: that takes a minute less, and it has little to do.
 pub(crate) fn install(name: &str, version: &str) -> Result<PathBuf> {
     let place = root().join("target/tools");
     let program = place.join("bin").join(name);
@@ -61,7 +61,10 @@ pub(crate) fn install(name: &str, version: &str) -> Result<PathBuf> {
     let mut install = cargo(["install", name, "--version", version]);
     install.args(["--locked", "--debug", "--no-default-features", "--root"]);
     install.arg(&place);
-    succeed(install.env("CARGO_TARGET_DIR", place.join("build")))?;
+    install.env("CARGO_TARGET_DIR", place.join("build"));
+    install.env("CARGO_PROFILE_DEV_OPT_LEVEL", "1");
+    install.env("CARGO_PROFILE_DEV_DEBUG", "0");
+    succeed(&mut install)?;
     Ok(program)
 }
 

@@ -92,7 +92,7 @@ const SECTIONS: &[Section] = &[
         &[
             (
                 "/etc/deployd/deployd.toml",
-                "The configuration; /usr/share/doc/deployd/examples/deployd.toml has every key.",
+                "The configuration; /etc/deployd/deployd.toml.example has every key.",
             ),
             (
                 "/var/lib/deployd/",

@@ -40,9 +40,13 @@ pub(crate) fn ports(instances: u8) -> Vec<u16> {
         .collect()
 }
 
-/// Makes the layer that lies over the shared file system of all hosts of a fleet.
+/// Makes the layer that lies over the shared file system of all hosts of a fleet. Without instances it is empty.
 pub(crate) fn install(place: &Place, instances: u8) -> Result<()> {
     let root = place.installed();
+    if instances == 0 {
+        return fs::create_dir_all(&root)
+            .with_context(|| format!("failed to make {}", root.display()));
+    }
     let units = root.join("etc/systemd/system");
     let wanted = units.join("multi-user.target.wants");
     for dir in [&root.join("usr/bin"), &root.join("etc/deployd"), &wanted] {

@@ -11,7 +11,7 @@ use crate::tool;
 
 const SUITE: &str = "bookworm";
 const PACKAGES: &str = "systemd,systemd-sysv,dbus,iptables,iproute2,ca-certificates,\
-                        python3-minimal,procps";
+                        python3,procps,curl";
 /// Who runs the service.
 pub(crate) const SERVICE_USER: &str = "hello";
 

@@ -23,7 +23,7 @@ const WATCHES_MIN: u32 = 1024;
 pub(crate) struct Size {
     /// How many hosts.
     pub(crate) hosts: u8,
-    /// How many instances of the service on each.
+    /// How many instances of the service on each; 0: deployd is not installed either.
     pub(crate) instances: u8,
 }
 
