@@ -233,6 +233,20 @@ async fn where_it_can_not_look_it_says_so() {
         .await
         .is(0)
         .prints(&["others nothing\n"]);
+}
+
+#[tokio::test]
+async fn what_agents_have_made_may_be_hidden_from_operators() {
+    let Some(rig) = Rig::start("doctor-hidden").await else {
+        return;
+    };
+    let operators = secret(&rig, "operators", "ops:one\n");
+    let agents = secret(&rig, "agents", "agents:two\n");
+    rig.ctl(&format!(
+        "init --acl --auth-file {operators} --agents {agents} --world none"
+    ))
+    .await
+    .is(0);
     // What agents make is theirs: operators need both identities to see it.
     let digest = "ab".repeat(32);
     rig.ctl(&format!(
