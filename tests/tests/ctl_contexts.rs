@@ -106,6 +106,8 @@ async fn a_context_is_used_and_named_on_every_change() {
         let ran = home.ctl(look).await.is(0);
         assert!(!ran.stderr.contains("on prod:"), "{ran}");
     }
+    let ran = home.ctl("status").await.is(0);
+    ran.says(&[&format!("prod  {}  ", rig.server.address()), "Z\n"]);
     home.ctl("status wbe")
         .await
         .is(6)

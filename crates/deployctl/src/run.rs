@@ -116,6 +116,7 @@ async fn perform(cli: Cli, out: &Out) -> Result<Exit, Problem> {
         zk,
         credentials,
         address: place.shown(),
+        name: place.name.clone(),
         servers: place.address.servers.clone(),
         origin: place.described(),
         root: place.address.root,
