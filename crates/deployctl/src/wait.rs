@@ -20,13 +20,13 @@ use crate::watches::{Look, Sight, Watches};
 
 mod block;
 pub(crate) mod end;
-mod event;
-mod jsonl;
+pub(crate) mod event;
+pub(crate) mod jsonl;
 pub(crate) mod lines;
 pub(crate) mod record;
 mod screen;
 mod successor;
-mod tell;
+pub(crate) mod tell;
 
 use self::block::Block;
 use self::end::{End, Ending};

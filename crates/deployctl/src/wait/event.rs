@@ -1,6 +1,8 @@
 //! What happens while something is waited for: the one stream that lines, JSON and the block on a
 //! terminal are made from.
 
+use std::collections::BTreeMap;
+
 use deploy_core::name::{BuildName, HostName};
 use deploy_core::rollout::judge::Judgement;
 use deploy_core::rollout::{Host, Standing};
@@ -115,11 +117,16 @@ impl HostEvent {
 impl Tally {
     /// Counts the hosts of a judgement.
     pub(crate) fn of(judgement: &Judgement) -> Tally {
+        Tally::of_standings(&judgement.hosts)
+    }
+
+    /// Counts hosts.
+    pub(crate) fn of_standings(standings: &BTreeMap<HostName, Standing>) -> Tally {
         let mut tally = Tally {
-            total: judgement.hosts.len(),
+            total: standings.len(),
             ..Tally::default()
         };
-        for (name, standing) in &judgement.hosts {
+        for (name, standing) in standings {
             match standing {
                 Standing::Done | Standing::Staged => tally.there += 1,
                 Standing::Working | Standing::Unseen => tally.working += 1,
