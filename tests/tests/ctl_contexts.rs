@@ -106,6 +106,8 @@ async fn a_context_is_used_and_named_on_every_change() {
         let ran = home.ctl(look).await.is(0);
         assert!(!ran.stderr.contains("on prod:"), "{ran}");
     }
+    let ran = home.ctl("status").await.is(0);
+    ran.says(&[&format!("prod  {}  ", rig.server.address()), "Z\n"]);
     home.ctl("status wbe")
         .await
         .is(6)
@@ -145,6 +147,15 @@ async fn what_is_wrong_with_contexts_is_told_before_anybody_is_asked() {
     .await
     .is(2)
     .says(&["DEPLOYCTL_ZK and DEPLOYCTL_CONTEXT both say where"]);
+    home.ctl_with("status", &[("DEPLOYCTL_ZK", "zk1:x")])
+        .await
+        .is(2)
+        .says(&["error: DEPLOYCTL_ZK is `zk1:x`: \"zk1:x\" is not host:port"]);
+    // Set to nothing is not set.
+    home.ctl_with("status", &[("DEPLOYCTL_ZK", ""), ("DEPLOYCTL_CONTEXT", "")])
+        .await
+        .is(2)
+        .says(&["error: which ZooKeeper is not said"]);
     let broken = Home::with("[context.prod]\nzkk = \"zk1\"\n");
     broken.ctl("status").await.is(2).says(&[
         &format!("error: {} is not valid", broken.file()),

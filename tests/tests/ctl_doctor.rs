@@ -4,7 +4,7 @@ mod ctl_rig;
 
 use std::os::unix::fs::PermissionsExt;
 
-use ctl_rig::{Agent, Rig, build};
+use ctl_rig::{Agent, Rig, bare_command, build, run};
 use deploy_core::wire::report::{Phase, Report};
 use deploy_core::wire::role::Role;
 use deploy_core::wire::time;
@@ -15,6 +15,7 @@ use deploy_zk::znode::{Expect, Mode};
 use jiff::Timestamp;
 use serde_json::Value;
 use tests::ports;
+use tests::zookeeper::Ensemble;
 
 /// Writes a file that others can't read.
 fn secret(rig: &Rig, name: &str, lines: &str) -> String {
@@ -232,6 +233,20 @@ async fn where_it_can_not_look_it_says_so() {
         .await
         .is(0)
         .prints(&["others nothing\n"]);
+}
+
+#[tokio::test]
+async fn what_agents_have_made_may_be_hidden_from_operators() {
+    let Some(rig) = Rig::start("doctor-hidden").await else {
+        return;
+    };
+    let operators = secret(&rig, "operators", "ops:one\n");
+    let agents = secret(&rig, "agents", "agents:two\n");
+    rig.ctl(&format!(
+        "init --acl --auth-file {operators} --agents {agents} --world none"
+    ))
+    .await
+    .is(0);
     // What agents make is theirs: operators need both identities to see it.
     let digest = "ab".repeat(32);
     rig.ctl(&format!(
@@ -313,4 +328,31 @@ async fn a_large_fleet_is_looked_at_in_seconds() {
             ran.prints(&[&format!("{hosts} of {hosts} hosts live\n")]);
         }
     }
+}
+
+#[tokio::test]
+async fn each_server_of_an_ensemble_is_asked() {
+    let Some(mut ensemble) = Ensemble::start() else {
+        return;
+    };
+    let all = ensemble.addresses();
+    let at = format!("{}/deploy", all.join(","));
+    let line = format!("init --zk {at}");
+    run(bare_command(&line), &line).await.is(0);
+    let line = format!("doctor --zk {at}");
+    let ran = run(bare_command(&line), &line).await.is(0);
+    ran.prints(&[
+        "ok    zookeeper  3 of 3 answer, 3.",
+        ", 127.0.0.1:",
+        " leads\n",
+    ]);
+    // Not the leader: without one there is no session until another is elected.
+    let gone = (ensemble.leader() + 1) % 3;
+    ensemble.servers[gone].kill();
+    let ran = run(bare_command(&line), &line).await.is(0);
+    ran.prints(&[
+        "warn  zookeeper  2 of 3 answer, 3.",
+        &format!("        {}: connection refused\n", all[gone]),
+        "tip: without most of them nothing can be changed",
+    ]);
 }

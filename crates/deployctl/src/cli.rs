@@ -74,26 +74,14 @@ pub(crate) struct Cli {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Global options")]
 pub(crate) struct Globals {
-    /// ZooKeeper servers and the root: zk1,zk2:2182/deploy [default port 2181, root /deploy]
-    #[arg(long, global = true, env = "DEPLOYCTL_ZK", hide_env_values = true, value_name = "HOSTS[/ROOT]", value_parser = Address::parse)]
+    /// ZooKeeper servers and the root: zk1,zk2:2182/deploy [default port 2181, root /deploy] [env: DEPLOYCTL_ZK]
+    #[arg(long, global = true, value_name = "HOSTS[/ROOT]", value_parser = Address::parse)]
     pub(crate) zk: Option<Address>,
-    /// A context of ~/.config/deployctl/config.toml: a name for a ZooKeeper
-    #[arg(
-        long,
-        global = true,
-        env = "DEPLOYCTL_CONTEXT",
-        hide_env_values = true,
-        value_name = "CONTEXT"
-    )]
+    /// A context of ~/.config/deployctl/config.toml: a name for a ZooKeeper [env: DEPLOYCTL_CONTEXT]
+    #[arg(long, global = true, value_name = "CONTEXT")]
     pub(crate) context: Option<String>,
-    /// File with user:password, for ZooKeeper's digest authentication; a line for each that we are
-    #[arg(
-        long,
-        global = true,
-        env = "DEPLOYCTL_AUTH_FILE",
-        hide_env_values = true,
-        value_name = "FILE"
-    )]
+    /// File with user:password, for ZooKeeper's digest authentication; a line for each that we are [env: DEPLOYCTL_AUTH_FILE]
+    #[arg(long, global = true, value_name = "FILE")]
     pub(crate) auth_file: Option<PathBuf>,
     /// Form of the data on stdout: text, json, or jsonl
     #[arg(

@@ -110,7 +110,7 @@ fn names_of(wanted: Wanted) -> Vec<String> {
 }
 
 async fn ask(words: &[String], wanted: Wanted) -> Option<Vec<String>> {
-    let place = choose(said(words)).ok()?;
+    let place = choose(said(words)?).ok()?;
     let credentials = match &place.auth_file {
         Some(file) => read_credentials(file).ok()?,
         None => Vec::new(),
@@ -123,7 +123,7 @@ async fn ask(words: &[String], wanted: Wanted) -> Option<Vec<String>> {
 }
 
 /// What the words on the line and the environment say about where.
-fn said(words: &[String]) -> Said {
+fn said(words: &[String]) -> Option<Said> {
     let flag = |name: &str| {
         let value_of = |(index, word): (usize, &String)| match word.strip_prefix(name) {
             Some("") => words.get(index + 1).cloned(),
@@ -132,17 +132,13 @@ fn said(words: &[String]) -> Said {
         };
         words.iter().enumerate().find_map(value_of)
     };
-    let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
-    let address = |text: Option<String>| Address::parse(&text?).ok();
-    Said {
-        zk_flag: address(flag("--zk")),
+    let flags = Said {
+        zk_flag: flag("--zk").and_then(|text| Address::parse(&text).ok()),
         context_flag: flag("--context"),
-        zk_variable: address(variable("DEPLOYCTL_ZK")),
-        context_variable: variable("DEPLOYCTL_CONTEXT"),
-        auth_file: flag("--auth-file")
-            .or_else(|| variable("DEPLOYCTL_AUTH_FILE"))
-            .map(Into::into),
-    }
+        auth_file: flag("--auth-file").map(Into::into),
+        ..Said::default()
+    };
+    flags.with_environment().ok()
 }
 
 async fn read(

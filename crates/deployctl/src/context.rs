@@ -25,6 +25,8 @@ pub(crate) struct Context {
     pub(crate) address: String,
     /// The servers, each `host:port`.
     pub(crate) servers: Vec<String>,
+    /// The name of the context, where it has one.
+    pub(crate) name: Option<String>,
     /// Where that comes from, for people.
     pub(crate) origin: String,
     /// Who we are to ZooKeeper; nobody, where there is no `--auth-file`.

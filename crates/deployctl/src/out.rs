@@ -77,6 +77,8 @@ pub(crate) struct Out {
     /// How much is said.
     pub(crate) volume: Volume,
     colored: bool,
+    /// Whether a terminal shows stdout and stderr, and can be drawn on.
+    pub(crate) on_terminal: bool,
     sink: Sink,
 }
 
@@ -94,19 +96,18 @@ impl Out {
     /// may go to either, and a pipe gets none.
     pub(crate) fn new(format: Format, volume: Volume, color: Color) -> Out {
         let set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+        let is_dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+        let on_terminal = !is_dumb && io::stdout().is_terminal() && io::stderr().is_terminal();
         let colored = match color {
             Color::Always => true,
             Color::Never => false,
-            Color::Auto => {
-                let is_dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
-                let is_terminal = io::stdout().is_terminal() && io::stderr().is_terminal();
-                !set("NO_COLOR") && !is_dumb && is_terminal
-            }
+            Color::Auto => !set("NO_COLOR") && on_terminal,
         };
         Out {
             format,
             volume,
             colored,
+            on_terminal: on_terminal && set("TERM"),
             sink: Sink::Standard,
         }
     }
@@ -118,6 +119,7 @@ impl Out {
             format: Format::Text,
             volume: Volume::Normal,
             colored: false,
+            on_terminal: false,
             sink: Sink::Told(listener),
         }
     }

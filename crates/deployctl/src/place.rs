@@ -2,9 +2,6 @@
 
 use std::path::{Path, PathBuf};
 
-use clap::ArgMatches;
-use clap::parser::ValueSource;
-
 use crate::cli::Globals;
 use crate::config::{self, Config};
 use crate::connect::Address;
@@ -40,22 +37,37 @@ pub(crate) struct Said {
 }
 
 impl Said {
-    /// Takes apart what clap has put together.
-    pub(crate) fn of(globals: &Globals, matches: &ArgMatches) -> Said {
-        let is_variable = |name| matches.value_source(name) == Some(ValueSource::EnvVariable);
-        let mut said = Said {
+    /// Returns what the flags say, and the environment beside them.
+    ///
+    /// # Errors
+    /// `Usage` where a variable says what is no address.
+    pub(crate) fn of(globals: &Globals) -> Result<Said, Problem> {
+        let flags = Said {
+            zk_flag: globals.zk.clone(),
+            context_flag: globals.context.clone(),
             auth_file: globals.auth_file.clone(),
             ..Said::default()
         };
-        match is_variable("zk") {
-            true => said.zk_variable.clone_from(&globals.zk),
-            false => said.zk_flag.clone_from(&globals.zk),
-        }
-        match is_variable("context") {
-            true => said.context_variable.clone_from(&globals.context),
-            false => said.context_flag.clone_from(&globals.context),
-        }
-        said
+        flags.with_environment()
+    }
+
+    /// Adds what the environment says. A variable that is empty says nothing.
+    ///
+    /// # Errors
+    /// `Usage` where a variable says what is no address.
+    pub(crate) fn with_environment(self) -> Result<Said, Problem> {
+        let variable = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
+        let address = |text: String| {
+            Address::parse(&text)
+                .map_err(|why| Problem::usage(format!("DEPLOYCTL_ZK is `{}`: {why}", clean(&text))))
+        };
+        let auth_file = || variable("DEPLOYCTL_AUTH_FILE").map(PathBuf::from);
+        Ok(Said {
+            zk_variable: variable("DEPLOYCTL_ZK").map(address).transpose()?,
+            context_variable: variable("DEPLOYCTL_CONTEXT"),
+            auth_file: self.auth_file.or_else(auth_file),
+            ..self
+        })
     }
 }
 

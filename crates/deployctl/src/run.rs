@@ -1,7 +1,7 @@
 //! From the arguments to the exit code.
 
+use clap::FromArgMatches;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::{ArgMatches, FromArgMatches};
 use deploy_core::name::{BuildName, ServiceName};
 
 use crate::cli::{self, Cli, Verb};
@@ -64,9 +64,8 @@ pub(crate) fn run() -> Exit {
     }));
     complete::answer(cli::command);
     let matches = cli::command().try_get_matches();
-    let cli = matches.and_then(|matches| Ok((Cli::from_arg_matches(&matches)?, matches)));
-    let (cli, matches) = match cli {
-        Ok(parsed) => parsed,
+    let cli = match matches.and_then(|matches| Cli::from_arg_matches(&matches)) {
+        Ok(cli) => cli,
         Err(error) => return misused(&error),
     };
     let globals = &cli.globals;
@@ -80,7 +79,7 @@ pub(crate) fn run() -> Exit {
         .enable_all()
         .build();
     let ended = match runtime {
-        Ok(runtime) => runtime.block_on(perform(cli, &matches, &out)),
+        Ok(runtime) => runtime.block_on(perform(cli, &out)),
         Err(error) => Err(Problem::new(Exit::Bug, format!("failed to start: {error}"))),
     };
     ended.unwrap_or_else(|problem| {
@@ -89,7 +88,7 @@ pub(crate) fn run() -> Exit {
     })
 }
 
-async fn perform(cli: Cli, matches: &ArgMatches, out: &Out) -> Result<Exit, Problem> {
+async fn perform(cli: Cli, out: &Out) -> Result<Exit, Problem> {
     match &cli.verb {
         Verb::Completions(args) => return verb::completions::run(args, out),
         Verb::Man(args) => return verb::man::run(args, out),
@@ -97,7 +96,7 @@ async fn perform(cli: Cli, matches: &ArgMatches, out: &Out) -> Result<Exit, Prob
     }
     // What is wrong with the arguments is said without asking anybody.
     verb::check(&cli.verb)?;
-    let place = choose(Said::of(&cli.globals, matches))?;
+    let place = choose(Said::of(&cli.globals)?)?;
     let credentials = match &place.auth_file {
         Some(path) => read_credentials(path)?,
         None => Vec::new(),
@@ -117,6 +116,7 @@ async fn perform(cli: Cli, matches: &ArgMatches, out: &Out) -> Result<Exit, Prob
         zk,
         credentials,
         address: place.shown(),
+        name: place.name.clone(),
         servers: place.address.servers.clone(),
         origin: place.described(),
         root: place.address.root,

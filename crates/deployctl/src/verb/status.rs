@@ -56,6 +56,11 @@ pub(crate) async fn run(args: &StatusArgs, context: &Context) -> Result<Exit, Pr
                 .tip("deployctl build add web r1 --url URL --file PATH");
         }
         Format::Text => {
+            if let Some(name) = &context.name {
+                let (name, now) = (text::clean(name), text::clock(now));
+                let servers = context.servers.join(",");
+                context.out.say(&format!("{name}  {servers}  {now}"));
+            }
             context.out.data(&services_text(&fleets, now));
             for fleet in fleets.iter().filter(|_| args.hosts) {
                 context

@@ -3,7 +3,7 @@
 //! Nothing is switched on that would have to be switched off again: whatever ends the process, the
 //! terminal is as it was, with the last frame in its scrollback.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 use std::time::Duration;
 
 use terminal_size::{Height, Width, terminal_size_of};
@@ -37,11 +37,9 @@ pub(crate) struct Screen {
 impl Screen {
     /// Returns the terminal, if there is one and somebody looks at it.
     pub(crate) fn open(to: Lines, out: &Out) -> Option<Screen> {
-        let is_dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb" || term.is_empty());
         // What every step is wanted of, is a log.
         let is_wanted = out.format == Format::Text && out.volume == Volume::Normal;
-        let is_terminal = io::stdout().is_terminal() && io::stderr().is_terminal();
-        (is_wanted && is_terminal && !is_dumb).then_some(Screen {
+        (is_wanted && out.on_terminal).then_some(Screen {
             to,
             drawn: 0,
             at: None,
