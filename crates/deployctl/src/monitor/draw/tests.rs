@@ -10,7 +10,7 @@ use ratatui::backend::TestBackend;
 use ratatui::style::{Color, Modifier};
 
 use super::draw;
-use crate::monitor::fixture::{api, failed, fleet, host, model, service, story, web};
+use crate::monitor::fixture::{api, blank, failed, fleet, host, model, service, story, web};
 use crate::monitor::model::{Glyphs, Model, Over, Page, Pane, Rights, Show};
 use crate::monitor::source::LinkSeen;
 use crate::monitor::wish::{Confirm, Wish};
@@ -179,6 +179,7 @@ fn many_services_fold_and_what_failed_is_on_top() {
 
 #[test]
 fn nothing_there_yet() {
+    check("reading-80x24", &blank(80, 24));
     check("empty-80x24", &model((80, 24), Vec::new()));
     check("idle-80x24", &model((80, 24), vec![fleet("web")]));
 }
