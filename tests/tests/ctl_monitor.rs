@@ -177,7 +177,7 @@ async fn hold_and_unhold(rig: &Rig, pty: &mut Pty) {
     pty.sees(&["HELD by"], HANG);
     assert_eq!(rig.json(&tree.hold()).await["why"], "look first");
     pty.press("h");
-    pty.sees(&["END THE HOLD OF web", "look first"], HANG);
+    pty.sees(&["END THE HOLD OF web", "it was held", "[enter] end"], HANG);
     pty.press("\r");
     eventually_async("the hold is over", HANG, || async {
         if rig.exists(&tree.hold()).await {
