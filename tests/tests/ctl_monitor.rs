@@ -56,6 +56,24 @@ fn closed(pty: &Pty, part: &str) {
     });
 }
 
+/// Presses a key until its question is there: the change before may be under way still.
+#[track_caller]
+fn ask(pty: &mut Pty, key: &str, parts: &[&str]) {
+    pty.press(key);
+    tests::eventually::eventually("the question is there", HANG, || {
+        let screen = pty.screen();
+        if parts.iter().all(|part| screen.contains(part)) {
+            return Ok(());
+        }
+        if screen.contains("one at a time") {
+            pty.press("\u{1b}");
+            closed(pty, "one at a time");
+            pty.press(key);
+        }
+        Err(screen)
+    });
+}
+
 #[track_caller]
 fn turn_pages(pty: &mut Pty) {
     // The hosts, the failed one by name, and back.
@@ -170,14 +188,16 @@ async fn wants(rig: &Rig, path: &str, build: Option<&str>) {
 
 async fn hold_and_unhold(rig: &Rig, pty: &mut Pty) {
     let tree = rig.tree("web");
-    pty.press("h");
-    pty.sees(&["HOLD web", "reason (needed)"], HANG);
+    ask(pty, "h", &["HOLD web", "reason (needed)"]);
     // Not without a reason.
     pty.press("\rlook first\r");
     pty.sees(&["HELD by"], HANG);
     assert_eq!(rig.json(&tree.hold()).await["why"], "look first");
-    pty.press("h");
-    pty.sees(&["END THE HOLD OF web", "it was held", "[enter] end"], HANG);
+    ask(
+        pty,
+        "h",
+        &["END THE HOLD OF web", "it was held", "[enter] end"],
+    );
     pty.press("\r");
     eventually_async("the hold is over", HANG, || async {
         if rig.exists(&tree.hold()).await {
@@ -226,8 +246,12 @@ async fn changes_are_made_behind_a_question() {
 
     agents[1].fails(3).await;
     pty.sees(&["FAILED 1"], HANG);
-    pty.press("\tR");
-    pty.sees(&["TRY AGAIN web ON web-02", "r2 (#3) once more"], HANG);
+    pty.press("\t");
+    ask(
+        &mut pty,
+        "R",
+        &["TRY AGAIN web ON web-02", "r2 (#3) once more"],
+    );
     pty.press("\r");
     let retry = tree.retry(&agents[1].host);
     eventually_async("the wish is written", HANG, || async {
@@ -239,8 +263,11 @@ async fn changes_are_made_behind_a_question() {
     })
     .await;
 
-    pty.press("r");
-    pty.sees(&["ROLL BACK web", "r2 -> r1", "r2 is marked bad"], HANG);
+    ask(
+        &mut pty,
+        "r",
+        &["ROLL BACK web", "r2 -> r1", "r2 is marked bad"],
+    );
     pty.press("no PAYMENTS_URL\r");
     wants(&rig, &tree.enabled(), Some("r1")).await;
     assert_eq!(rig.json(&tree.enabled()).await["why"], "no PAYMENTS_URL");
