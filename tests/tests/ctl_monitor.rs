@@ -7,6 +7,7 @@ use std::time::Duration;
 use ctl_rig::{Agent, HANG, Rig};
 use deploy_core::wire::report::{Phase, StepReport};
 use deploy_core::wire::role::Role;
+use deploy_core::wire::target::Target;
 use nix::sys::signal::Signal;
 use tests::eventually::eventually_async;
 use tests::proxy::{Cut, Mode, Proxy};
@@ -173,10 +174,9 @@ async fn a_rollout_goes_by_on_the_screen() {
 /// Reads the target of the fleet, or of the canary, until it is of this build; `None`: until it is gone.
 async fn wants(rig: &Rig, path: &str, build: Option<&str>) {
     eventually_async(&format!("{path} wants {build:?}"), HANG, || async {
-        let found = match rig.exists(path).await {
-            true => rig.json(path).await["build"].as_str().map(str::to_owned),
-            false => None,
-        };
+        let znode = rig.zk.get(path).await.expect("ZooKeeper is healthy");
+        let target = znode.and_then(|znode| Target::read(&znode.data).ok().flatten());
+        let found = target.map(|target| target.build.to_string());
         if found.as_deref() == build {
             Ok(())
         } else {
@@ -205,6 +205,16 @@ async fn hold_and_unhold(rig: &Rig, pty: &mut Pty) {
         } else {
             Ok(())
         }
+    })
+    .await;
+}
+
+/// Waits until the history says how a rollout ended.
+async fn recorded(rig: &Rig, wanted: u64) {
+    eventually_async("the outcome is in the history", HANG, || async {
+        let history = rig.history("web").await;
+        let entry = history.into_iter().find(|(number, _)| *number == wanted);
+        entry.and_then(|(_, entry)| entry.outcome).ok_or(())
     })
     .await;
 }
@@ -278,14 +288,7 @@ async fn changes_are_made_behind_a_question() {
     for agent in &agents {
         agent.serves(4).await;
     }
-    eventually_async("the outcome is in the history", HANG, || async {
-        let history = rig.history("web").await;
-        let entry = history.into_iter().find(|(number, _)| *number == 4);
-        entry
-            .and_then(|(_, entry)| entry.outcome)
-            .ok_or_else(|| pty.screen())
-    })
-    .await;
+    recorded(&rig, 4).await;
     pty.press("\u{3}");
     assert_eq!(pty.ended(HANG).code(), Some(0));
     given_back(&pty);
