@@ -7,6 +7,7 @@ use std::time::Duration;
 use ctl_rig::{Agent, HANG, Rig};
 use deploy_core::wire::report::{Phase, StepReport};
 use deploy_core::wire::role::Role;
+use deploy_core::wire::target::Target;
 use nix::sys::signal::Signal;
 use tests::eventually::eventually_async;
 use tests::proxy::{Cut, Mode, Proxy};
@@ -53,6 +54,24 @@ fn closed(pty: &Pty, part: &str) {
         } else {
             Ok(())
         }
+    });
+}
+
+/// Presses a key until its question is there: the change before may be under way still.
+#[track_caller]
+fn ask(pty: &mut Pty, key: &str, parts: &[&str]) {
+    pty.press(key);
+    tests::eventually::eventually("the question is there", HANG, || {
+        let screen = pty.screen();
+        if parts.iter().all(|part| screen.contains(part)) {
+            return Ok(());
+        }
+        if screen.contains("one at a time") {
+            pty.press("\u{1b}");
+            closed(pty, "one at a time");
+            pty.press(key);
+        }
+        Err(screen)
     });
 }
 
@@ -155,10 +174,9 @@ async fn a_rollout_goes_by_on_the_screen() {
 /// Reads the target of the fleet, or of the canary, until it is of this build; `None`: until it is gone.
 async fn wants(rig: &Rig, path: &str, build: Option<&str>) {
     eventually_async(&format!("{path} wants {build:?}"), HANG, || async {
-        let found = match rig.exists(path).await {
-            true => rig.json(path).await["build"].as_str().map(str::to_owned),
-            false => None,
-        };
+        let znode = rig.zk.get(path).await.expect("ZooKeeper is healthy");
+        let target = znode.and_then(|znode| Target::read(&znode.data).ok().flatten());
+        let found = target.map(|target| target.build.to_string());
         if found.as_deref() == build {
             Ok(())
         } else {
@@ -170,14 +188,16 @@ async fn wants(rig: &Rig, path: &str, build: Option<&str>) {
 
 async fn hold_and_unhold(rig: &Rig, pty: &mut Pty) {
     let tree = rig.tree("web");
-    pty.press("h");
-    pty.sees(&["HOLD web", "reason (needed)"], HANG);
+    ask(pty, "h", &["HOLD web", "reason (needed)"]);
     // Not without a reason.
     pty.press("\rlook first\r");
     pty.sees(&["HELD by"], HANG);
     assert_eq!(rig.json(&tree.hold()).await["why"], "look first");
-    pty.press("h");
-    pty.sees(&["END THE HOLD OF web", "look first"], HANG);
+    ask(
+        pty,
+        "h",
+        &["END THE HOLD OF web", "it was held", "[enter] end"],
+    );
     pty.press("\r");
     eventually_async("the hold is over", HANG, || async {
         if rig.exists(&tree.hold()).await {
@@ -185,6 +205,16 @@ async fn hold_and_unhold(rig: &Rig, pty: &mut Pty) {
         } else {
             Ok(())
         }
+    })
+    .await;
+}
+
+/// Waits until the history says how a rollout ended.
+async fn recorded(rig: &Rig, wanted: u64) {
+    eventually_async("the outcome is in the history", HANG, || async {
+        let history = rig.history("web").await;
+        let entry = history.into_iter().find(|(number, _)| *number == wanted);
+        entry.and_then(|(_, entry)| entry.outcome).ok_or(())
     })
     .await;
 }
@@ -226,8 +256,12 @@ async fn changes_are_made_behind_a_question() {
 
     agents[1].fails(3).await;
     pty.sees(&["FAILED 1"], HANG);
-    pty.press("\tR");
-    pty.sees(&["TRY AGAIN web ON web-02", "r2 (#3) once more"], HANG);
+    pty.press("\t");
+    ask(
+        &mut pty,
+        "R",
+        &["TRY AGAIN web ON web-02", "r2 (#3) once more"],
+    );
     pty.press("\r");
     let retry = tree.retry(&agents[1].host);
     eventually_async("the wish is written", HANG, || async {
@@ -239,8 +273,11 @@ async fn changes_are_made_behind_a_question() {
     })
     .await;
 
-    pty.press("r");
-    pty.sees(&["ROLL BACK web", "r2 -> r1", "r2 is marked bad"], HANG);
+    ask(
+        &mut pty,
+        "r",
+        &["ROLL BACK web", "r2 -> r1", "r2 is marked bad"],
+    );
     pty.press("no PAYMENTS_URL\r");
     wants(&rig, &tree.enabled(), Some("r1")).await;
     assert_eq!(rig.json(&tree.enabled()).await["why"], "no PAYMENTS_URL");
@@ -251,14 +288,7 @@ async fn changes_are_made_behind_a_question() {
     for agent in &agents {
         agent.serves(4).await;
     }
-    eventually_async("the outcome is in the history", HANG, || async {
-        let history = rig.history("web").await;
-        let entry = history.into_iter().find(|(number, _)| *number == 4);
-        entry
-            .and_then(|(_, entry)| entry.outcome)
-            .ok_or_else(|| pty.screen())
-    })
-    .await;
+    recorded(&rig, 4).await;
     pty.press("\u{3}");
     assert_eq!(pty.ended(HANG).code(), Some(0));
     given_back(&pty);

@@ -53,6 +53,7 @@ pub(super) fn blank(columns: u16, rows: u16) -> Model {
         show: Show::Folded,
         filter: String::new(),
         over: Over::Nothing,
+        acting: None,
         note: None,
     }
 }

@@ -59,6 +59,8 @@ pub(crate) struct Model {
     pub(crate) filter: String,
     /// What lies over the screen, and takes the keys.
     pub(crate) over: Over,
+    /// The change that is being made.
+    pub(crate) acting: Option<Wish>,
     /// The last line that a change told, and when.
     pub(crate) note: Option<(Timestamp, String)>,
 }

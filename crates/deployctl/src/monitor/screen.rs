@@ -7,6 +7,7 @@ use std::time::Duration;
 use crossterm::event::{Event as Input, EventStream, KeyEventKind};
 use futures_util::StreamExt;
 use futures_util::future::OptionFuture;
+use futures_util::stream::FuturesUnordered;
 use jiff::Timestamp;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc::{Receiver, channel};
@@ -36,6 +37,8 @@ const TICK: Duration = Duration::from_secs(1);
 const PULSE_PAUSE: Duration = Duration::from_secs(2);
 /// After this long without an answer what is shown counts as old.
 const PULSE_MAX: Duration = Duration::from_secs(2);
+/// How long a change that is being made may hold up the end.
+const FINISH_MAX: Duration = Duration::from_secs(5);
 /// Lines of a change that wait to be shown.
 const TOLD_MAX: usize = 100;
 /// Failed hosts that stay in the scrollback with their output.
@@ -49,7 +52,8 @@ struct Works<'a> {
     pulse: Doing<'a, Pulse>,
     preparing: Option<Doing<'a, Result<Confirm, Problem>>>,
     acting: Option<Doing<'a, (Wish, Result<(), Problem>)>>,
-    recording: Option<Doing<'a, ()>>,
+    /// More than one service may end at a time.
+    recording: FuturesUnordered<Doing<'a, ()>>,
     told: Receiver<String>,
     inputs: EventStream,
     tick: Interval,
@@ -91,7 +95,7 @@ pub(super) async fn run(
     let ended = follow(&mut model, &mut screen, (source, signals), context).await;
     drop(screen);
     leave_behind(model, context);
-    Ok(ended)
+    ended
 }
 
 fn new_model(rights: Rights, context: &Context, size: (u16, u16)) -> Model {
@@ -119,6 +123,7 @@ fn new_model(rights: Rights, context: &Context, size: (u16, u16)) -> Model {
         show: Show::Folded,
         filter: String::new(),
         over: Over::Nothing,
+        acting: None,
         note: None,
     }
 }
@@ -145,7 +150,7 @@ async fn follow(
     screen: &mut Screen,
     (source, signals): (Source, Signals),
     context: &Context,
-) -> Exit {
+) -> Result<Exit, Problem> {
     let (listener, told) = channel(TOLD_MAX);
     let acting_context = Context {
         out: Out::told_to(listener),
@@ -160,14 +165,14 @@ async fn follow(
         if !is_drawn && Instant::now() >= next_frame {
             if screen.show(model).is_err() {
                 // The terminal is gone, and with it who looked.
-                return Exit::Interrupted;
+                return Ok(Exit::Interrupted);
             }
             is_drawn = true;
             next_frame = Instant::now() + FRAME_PAUSE;
         }
         let events = match works.next((!is_drawn).then_some(next_frame), context).await {
             Woken::Frame => continue,
-            Woken::Ended | Woken::Input(None | Some(Err(_))) => return Exit::Interrupted,
+            Woken::Ended | Woken::Input(None | Some(Err(_))) => return Ok(Exit::Interrupted),
             Woken::Events(events) => events,
             Woken::Input(Some(Ok(input))) => event_of(input).into_iter().collect(),
         };
@@ -176,13 +181,15 @@ async fn follow(
         for event in events {
             for effect in update(model, event) {
                 match effect {
-                    Effect::Quit => return Exit::Done,
+                    Effect::Quit => {
+                        return works.finish().await.map(|()| Exit::Done);
+                    }
                     Effect::Suspend => match screen.suspend() {
                         // It may have another size by now.
                         Ok((columns, rows)) => {
                             update(model, Event::Resize(columns, rows));
                         }
-                        Err(_) => return Exit::Interrupted,
+                        Err(_) => return Ok(Exit::Interrupted),
                     },
                     other => works.start(other, (context, &acting_context)),
                 }
@@ -213,7 +220,7 @@ impl<'a> Works<'a> {
             pulse: Box::pin(pulse(context)),
             preparing: None,
             acting: None,
-            recording: None,
+            recording: FuturesUnordered::new(),
             told,
             inputs: EventStream::new(),
             tick,
@@ -239,10 +246,7 @@ impl<'a> Works<'a> {
                 self.acting = None;
                 Woken::Events(vec![Event::Acted(wish, acted)])
             }
-            Some(()) = OptionFuture::from(self.recording.as_mut()) => {
-                self.recording = None;
-                Woken::Events(Vec::new())
-            }
+            Some(()) = self.recording.next() => Woken::Events(Vec::new()),
             (source, news) = self.news.as_mut() => {
                 self.news = Box::pin(source.next());
                 Woken::Events(news.into_iter().map(Event::News).collect())
@@ -255,13 +259,27 @@ impl<'a> Works<'a> {
         }
     }
 
+    /// Waits for the change that was confirmed: it was asked for before the end was.
+    async fn finish(&mut self) -> Result<(), Problem> {
+        let Some(acting) = self.acting.as_mut() else {
+            return Ok(());
+        };
+        match timeout(FINISH_MAX, acting).await {
+            Ok((_, acted)) => acted,
+            Err(_) => Err(Problem::unreachable(
+                "ended before the change was made: it may have been done or not",
+            )
+            .tip("look first: deployctl history")),
+        }
+    }
+
     fn start(&mut self, effect: Effect, (context, acting): (&'a Context, &'a Context)) {
         match effect {
             Effect::Prepare(wish) => self.preparing = Some(Box::pin(prepare(wish, context))),
             Effect::Act(confirm) => self.acting = Some(Box::pin(perform::act(confirm, acting))),
             Effect::Record(service, number, outcome) => {
                 let recording = perform::record((service, number), outcome, context);
-                self.recording = Some(Box::pin(recording));
+                self.recording.push(Box::pin(recording));
             }
             Effect::Quit | Effect::Suspend => {}
         }

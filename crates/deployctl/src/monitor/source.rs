@@ -55,7 +55,7 @@ pub(crate) enum News {
 pub(crate) enum LinkSeen {
     /// Everything that was read is what there is.
     Current,
-    /// The link is up, and not everything was read since.
+    /// The link is up, and not everything was read over it yet.
     Reading,
     /// There is no link.
     Down,
@@ -71,6 +71,9 @@ pub(crate) struct Source {
     names: Receiver<Seen<Vec<String>>>,
     services: BTreeMap<ServiceName, Followed>,
     told: Option<LinkSeen>,
+    /// The link over which everything was read once. A host or a rollout that is new then is news, and
+    /// makes nothing else old.
+    read_over: Option<u64>,
     next_look: Instant,
 }
 
@@ -97,6 +100,7 @@ impl Source {
             names: context.zk.watch_children(context.root.path()),
             services: BTreeMap::new(),
             told: None,
+            read_over: None,
             next_look: Instant::now(),
         }
     }
@@ -118,7 +122,7 @@ impl Source {
 
     fn look(&mut self) -> Vec<News> {
         let mut news = self.follow_services();
-        let is_up = self.link.borrow_and_update().is_up();
+
         for followed in self.services.values_mut() {
             if followed.has_news() || !followed.is_current {
                 news.extend(followed.look());
@@ -129,10 +133,18 @@ impl Source {
             Wanted::Named(_) => true,
         };
         let all_read = has_names && self.services.values().all(|followed| followed.is_current);
-        let link = match (is_up, all_read) {
-            (false, _) => LinkSeen::Down,
-            (true, false) => LinkSeen::Reading,
-            (true, true) => LinkSeen::Current,
+        let link = match &*self.link.borrow_and_update() {
+            Link::Up { epoch, .. } => {
+                if all_read {
+                    self.read_over = Some(*epoch);
+                }
+                if self.read_over == Some(*epoch) {
+                    LinkSeen::Current
+                } else {
+                    LinkSeen::Reading
+                }
+            }
+            Link::Down { .. } | Link::Closed => LinkSeen::Down,
         };
         if self.told.replace(link) != Some(link) {
             news.push(News::Link(link));

@@ -79,11 +79,15 @@ pub(crate) fn update(model: &mut Model, event: Event) -> Vec<Effect> {
         Event::Told(line) if line.starts_with("tip:") => {}
         Event::Told(line) => model.note = Some((model.now, line)),
         Event::Acted(wish, Ok(())) => {
+            model.acting = None;
             let done = format!("{}: done", wish.title());
             // What the change itself told says more.
             model.note.get_or_insert((model.now, done));
         }
-        Event::Acted(_, Err(problem)) => model.over = Over::Message(lines_of(&problem)),
+        Event::Acted(_, Err(problem)) => {
+            model.acting = None;
+            model.over = Over::Message(lines_of(&problem));
+        }
     }
     Vec::new()
 }

@@ -49,7 +49,7 @@ pub(super) fn draw(model: &Model, buffer: &mut Buffer) {
         Over::Help => ("KEYS AND MARKS".to_owned(), Ink::Head, help(model)),
         Over::Preparing(wish) => {
             let line = Row::new(model.style)
-                .text("reading what it would do… (esc: never mind)", Ink::Plain);
+                .text("reading what it would do... (esc: never mind)", Ink::Plain);
             (wish.title(), Ink::Head, vec![line])
         }
         Over::Confirm(confirm) => (confirm.wish.title(), Ink::Warn, question(model, confirm)),

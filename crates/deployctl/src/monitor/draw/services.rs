@@ -8,6 +8,7 @@ use ratatui::text::Line;
 use super::paint::{Ink, Row};
 use crate::monitor::model::{Model, Pane, ServiceView};
 use crate::monitor::order;
+use crate::monitor::source::LinkSeen;
 use crate::text;
 use crate::text::clean;
 
@@ -54,7 +55,12 @@ pub(super) fn lines(model: &Model, rows: usize) -> Vec<Line<'static>> {
     let rows = rows.saturating_sub(1);
     let names = order::services(model, rows);
     if names.is_empty() {
-        let none = " no service yet: deployctl build add SERVICE BUILD --url URL --file PATH";
+        let none = match model.link {
+            LinkSeen::Current => {
+                " no service yet: deployctl build add SERVICE BUILD --url URL --file PATH"
+            }
+            LinkSeen::Reading | LinkSeen::Down => " reading...",
+        };
         lines.push(Row::new(model.style).text(none, Ink::Faint).line());
         return lines;
     }

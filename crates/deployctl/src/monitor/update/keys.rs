@@ -106,6 +106,7 @@ fn answer(model: &mut Model, confirm: Box<Confirm>, key: KeyCode) -> Vec<Effect>
         KeyCode::Esc => Vec::new(),
         KeyCode::Enter if confirm.is_complete() => {
             model.note = None;
+            model.acting = Some(confirm.wish.clone());
             vec![Effect::Act(*confirm)]
         }
         key => {
@@ -259,6 +260,10 @@ fn prepare(model: &mut Model, wish: Wish) -> Vec<Effect> {
             model,
             "ZooKeeper is not there: what is shown may be out of date, and nothing can be changed",
         );
+    }
+    if let Some(acting) = &model.acting {
+        let line = format!("one at a time: {} is under way", acting.title());
+        return say(model, line);
     }
     model.over = Over::Preparing(wish.clone());
     vec![Effect::Prepare(wish)]

@@ -230,6 +230,20 @@ fn a_confirmed_wish_is_the_verb_that_would_have_been_typed() {
 }
 
 #[test]
+fn changes_are_made_one_at_a_time() {
+    let mut model = story((80, 24), 12);
+    let wish = Wish::Promote(service("web"));
+    prepared(&mut model, wish.clone());
+    press(&mut model, "<enter>");
+    assert_eq!(press(&mut model, "r"), []);
+    let line = "one at a time: PROMOTE THE CANARY OF web is under way";
+    assert_eq!(model.over, Over::Message(vec![line.to_owned()]));
+    update(&mut model, Event::Acted(wish, Ok(())));
+    press(&mut model, "<esc>");
+    assert_eq!(press(&mut model, "r").len(), 1);
+}
+
+#[test]
 fn who_pressed_esc_meanwhile_is_not_asked() {
     let mut model = story((80, 24), 12);
     press(&mut model, "r<esc>");
