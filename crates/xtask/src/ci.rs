@@ -13,7 +13,7 @@ use crate::{debian, fleet, tidy};
 const DEMO_LIMIT: Duration = Duration::from_secs(120);
 
 /// What may not be missing where hosts are booted.
-const REQUIRED_WITH_FLEET: &str = "zookeeper,minisign,netns,fleet";
+const REQUIRED_WITH_FLEET: &str = "zookeeper,minisign,netns,fleet,seccomp,mount,loop";
 
 /// In tenths, as `systemd-analyze security` counts them: 10.0 is a root that may do everything.
 const EXPOSURE_MAX: u32 = 30;
