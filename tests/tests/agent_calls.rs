@@ -14,7 +14,8 @@ use std::time::{Duration, Instant};
 use deploy_core::wire;
 use deploy_core::wire::report::{Phase, Report};
 use tests::agent::{Agent, LIMIT, ServiceSettings, zookeeper};
-use tests::builds::Health;
+use tests::archives::{Tar, gzip};
+use tests::builds::{Health, contents};
 use tests::calls::{self, Answer, Call, Calls};
 use tests::invariants::{Files, check_order};
 use tests::sample::{self, Dice};
@@ -252,4 +253,35 @@ fn a_good_build_comes_through_a_kill_at_every_call() {
 #[test]
 fn a_bad_build_is_undone_through_a_kill_at_every_call() {
     kill_everywhere(Health::Sick);
+}
+
+/// What durability costs: one sync of the file system for all files of a release, however many,
+/// and some of single files for the journal and for names.
+#[test]
+fn a_release_of_many_files_is_synced_once() {
+    const FILES: usize = 6_000;
+    let Some(server) = zookeeper().filter(|_| calls::available()) else {
+        return;
+    };
+    let agent = Agent::prepare(server, |_| {});
+    let (web, calls) = (agent.web(), agent.calls());
+    agent.run_watched(&calls);
+    web.deploy("r1", 1);
+    web.serves("r1");
+    let small = contents("r2", Health::Ok).into_iter();
+    let tar = small.fold(Tar::new(), |tar, (name, bytes)| tar.file(name, &bytes));
+    let tar = (0..FILES - 3).fold(tar, |tar, number| {
+        tar.file(&format!("lib/{}/{number}.py", number % 100), b"import this")
+    });
+    let artifact = agent.builds.add_archive("r2", gzip(&tar.end()));
+    calls.let_go();
+    web.enable(&web.target("r2", 2, &artifact));
+    web.serves("r2");
+    let counts = calls.counts();
+    let count = |name: &str| counts.get(name).copied().unwrap_or(0);
+    let (all, one) = (count("syncfs"), count("fsync") + count("fdatasync"));
+    println!("syncs of a deployment of {FILES} files: {all} syncfs, {one} fsync; {counts:?}");
+    assert_eq!(all, 1, "{counts:?}");
+    assert!(one < 60, "{counts:?}");
+    assert!(count("openat") >= FILES as u64, "{counts:?}");
 }

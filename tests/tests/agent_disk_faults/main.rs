@@ -20,6 +20,9 @@ use tests::sample::{self, Dice};
 use tests::service::Service;
 use tests::witness::{Promise, Witness};
 
+mod real;
+mod symptoms;
+
 /// What a disk, or a kernel, answers when something is wrong.
 const ERRNOS: [Errno; 6] = [
     Errno::ENOSPC,
