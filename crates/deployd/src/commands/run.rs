@@ -20,7 +20,7 @@ use sd_notify::NotifyState;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use super::Exit;
 use crate::agent::{self, Agent, End, Run};
@@ -66,7 +66,7 @@ pub(crate) async fn run(config: Config, arguments: &Arguments) -> anyhow::Result
     };
     tidy_up(&config);
     let zk = Zk::start(zookeeper(&config)?);
-    let (stop, stopping) = watch::channel(false);
+    let (stop, stopping) = watch::channel(None);
     let mode = if arguments.once { Run::Once } else { Run::On };
     let mut crew = crew(&config, (&host, &zk), (mode, stopping)).await?;
     tracing::info!(%host, services = config.services.len(), "deployd started");
@@ -104,7 +104,7 @@ type Reported = watch::Receiver<Option<Report>>;
 async fn crew(
     config: &Config,
     (host, zk): (&HostName, &Zk),
-    (mode, stopping): (Run, watch::Receiver<bool>),
+    (mode, stopping): (Run, watch::Receiver<Option<Instant>>),
 ) -> anyhow::Result<Crew> {
     let drains = Drains::start();
     let found = found_rules(config).await;
@@ -176,7 +176,11 @@ impl Crew {
     }
 
     /// Attends to signals and to systemd until all agents have ended.
-    async fn attend(&mut self, zk: &Zk, stop: &watch::Sender<bool>) -> anyhow::Result<Vec<End>> {
+    async fn attend(
+        &mut self,
+        zk: &Zk,
+        stop: &watch::Sender<Option<Instant>>,
+    ) -> anyhow::Result<Vec<End>> {
         let mut ends = Vec::new();
         let mut terminate = signal(SignalKind::terminate()).context("failed to watch signals")?;
         let mut interrupt = signal(SignalKind::interrupt()).context("failed to watch signals")?;
@@ -195,10 +199,15 @@ impl Crew {
     }
 }
 
-fn begin_stop(stop: &watch::Sender<bool>) {
+fn begin_stop(stop: &watch::Sender<Option<Instant>>) {
     tracing::info!("deployd is told to stop");
     let _ = sd_notify::notify(&[NotifyState::Stopping]);
-    stop.send_replace(true);
+    // Told again, it has no more time.
+    stop.send_if_modified(|at| {
+        let is_first = at.is_none();
+        at.get_or_insert_with(Instant::now);
+        is_first
+    });
 }
 
 /// Says, about once a second, in `systemctl status` what goes on, and that we are alive.
