@@ -338,6 +338,7 @@ fn in_a_restart_that_never_ends() {
     assert_eq!(agent.wait(), Some(0));
     agent.supervisor.let_go();
     agent.run();
-    web.serves("r2");
+    // It was begun three times, and hung each time: that is a failure.
+    web.failed("r2", "r1");
     nobody_is_drained(&web);
 }

@@ -50,8 +50,8 @@ pub(crate) struct Agent {
     pub(crate) link: watch::Receiver<Link>,
     /// Where reports go.
     pub(crate) reports: watch::Sender<Option<Report>>,
-    /// Becomes true when deployd is to end.
-    pub(crate) stop: watch::Receiver<bool>,
+    /// When deployd was told to end.
+    pub(crate) stop: watch::Receiver<Option<Instant>>,
     /// `signed` or `zookeeper`: what vouches for the builds.
     pub(crate) trust: &'static str,
 }
@@ -158,7 +158,6 @@ impl Agent {
     /// Runs until it is stopped. A host that is out of service comes back first, in bounded time.
     pub(crate) async fn run(mut self, run: Run) -> End {
         let mut memory = Memory::default();
-        let mut stopped_at: Option<Instant> = None;
         let mut ignored = None;
         let begun = Instant::now();
         loop {
@@ -168,12 +167,12 @@ impl Agent {
                 tracing::warn!(service = %self.performer.service.name, znode = %problem.object, error = %problem.message, "a znode can't be read, and is ignored");
             }
             ignored.clone_from(&round.wanted.ignored);
-            if *self.stop.borrow() {
-                let since = *stopped_at.get_or_insert_with(Instant::now);
-                if !round.sight.observed.half_restarted() || since.elapsed() > STOP_TIME {
-                    self.report(&round, None);
-                    return End::Stopped;
-                }
+            let stopped_at = *self.stop.borrow();
+            if let Some(since) = stopped_at
+                && (!round.sight.observed.half_restarted() || since.elapsed() > STOP_TIME)
+            {
+                self.report(&round, None);
+                return End::Stopped;
             }
             if !wants_hook(&round.plan) {
                 self.performer.programs.end_left().await;
@@ -356,7 +355,7 @@ pub(crate) fn stuck(why: String, place: (&HostName, &Service, &str)) -> Report {
 
 /// What runs for such a service: nothing, until deployd is stopped. Its report stands meanwhile.
 pub(crate) async fn stay(
-    (run, mut stop): (Run, watch::Receiver<bool>),
+    (run, mut stop): (Run, watch::Receiver<Option<Instant>>),
     report: watch::Sender<Option<Report>>,
 ) -> End {
     if run == Run::On {

@@ -17,6 +17,7 @@ use deploy_zk::zk::Zk;
 use jiff::Timestamp;
 use tokio::sync::watch;
 use tokio::task::{JoinError, JoinSet};
+use tokio::time::Instant;
 
 use crate::agent::{self, Agent, End, Run};
 use crate::commands::run::{found_rules, performer};
@@ -52,7 +53,7 @@ pub(crate) struct Crew {
     /// A configuration that takes the place of the other when those whom it ends have ended.
     next: Option<Config>,
     stopping: bool,
-    stops: BTreeMap<ServiceName, watch::Sender<bool>>,
+    stops: BTreeMap<ServiceName, watch::Sender<Option<Instant>>>,
     running: JoinSet<(ServiceName, End)>,
     alive: BTreeMap<ServiceName, Ephemeral>,
     reports: watch::Sender<Reports>,
@@ -119,9 +120,7 @@ impl Crew {
     /// Tells all to end; a host that is out of service comes back first.
     pub(crate) fn stop(&mut self) {
         self.stopping = true;
-        for stop in self.stops.values() {
-            stop.send_replace(true);
-        }
+        self.stops.values().for_each(tell_to_stop);
     }
 
     /// Follows another configuration from now on. What is changed is taken up when the agents whom
@@ -139,9 +138,7 @@ impl Crew {
         }
         let changes = changes(&self.config, &config);
         for name in changes.changed.iter().chain(&changes.removed) {
-            if let Some(stop) = self.stops.get(name) {
-                stop.send_replace(true);
-            }
+            self.stops.get(name).into_iter().for_each(tell_to_stop);
         }
         self.next = Some(config);
         self.settle().await;
@@ -194,7 +191,7 @@ impl Crew {
     }
 
     async fn start_one(&mut self, service: &Service, found: &[Found]) {
-        let (stop, stopping) = watch::channel(false);
+        let (stop, stopping) = watch::channel(None);
         let (report, publishing) = self.publish_for(service);
         let (name, mode) = (service.name.clone(), self.ground.mode);
         match self.agent(service, (stopping.clone(), report.clone())) {
@@ -224,7 +221,10 @@ impl Crew {
     fn agent(
         &self,
         service: &Service,
-        (stop, reports): (watch::Receiver<bool>, watch::Sender<Option<Report>>),
+        (stop, reports): (
+            watch::Receiver<Option<Instant>>,
+            watch::Sender<Option<Report>>,
+        ),
     ) -> anyhow::Result<Agent> {
         let Ground {
             host,
@@ -283,6 +283,11 @@ impl Crew {
         });
         (report, publishing)
     }
+}
+
+/// From when it is told the time counts that it may take: who is told again has no more.
+fn tell_to_stop(stop: &watch::Sender<Option<Instant>>) {
+    stop.send_modify(|since| _ = since.get_or_insert_with(Instant::now));
 }
 
 fn places(config: &Config, service: &Service, host: &HostName) -> Places {

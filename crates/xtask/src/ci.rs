@@ -17,8 +17,7 @@ use crate::{debian, fleet, tidy};
 const DEMO_LIMIT: Duration = Duration::from_secs(120);
 
 /// What may not be missing where hosts are booted.
-const REQUIRED_WITH_FLEET: &str =
-    "zookeeper,minisign,faketime,netns,seccomp,mount,loop,fleet";
+const REQUIRED_WITH_FLEET: &str = "zookeeper,minisign,faketime,netns,seccomp,mount,loop,fleet";
 /// The same without hosts.
 const REQUIRED_BESIDE_FLEET: &str = "zookeeper,minisign,faketime,netns,seccomp,mount,loop";
 

@@ -9,10 +9,10 @@ use deploy_core::step::{Interruption, Step};
 use deploy_zk::link::Link;
 use jiff::Timestamp;
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use super::wait::told;
-use super::{Agent, Round, order, read_wanted, shape};
+use super::{Agent, Round, STOP_TIME, order, read_wanted, shape};
 use crate::inputs::Inputs;
 use crate::metrics::Outcome;
 use crate::perform::{Progress, StepError};
@@ -124,12 +124,15 @@ impl Agent {
 }
 
 /// Completes when a step is to be dropped because deployd is to end: a harmless one at once, the
-/// others when they have had their time. Repeating them is safe.
-async fn stop_patience(stop: &mut watch::Receiver<bool>, interruption: Interruption) {
-    told(stop).await;
+/// others when they, or all of them together, have had their time. Repeating them is safe.
+async fn stop_patience(stop: &mut watch::Receiver<Option<Instant>>, interruption: Interruption) {
+    let at = told(stop).await;
     match interruption {
         Interruption::Harmless => {}
-        Interruption::FinishFirst => sleep(STEP_STOP_TIME).await,
+        Interruption::FinishFirst => {
+            let step_ends = Instant::now() + STEP_STOP_TIME;
+            sleep_until(step_ends.min(at + STOP_TIME)).await;
+        }
     }
 }
 

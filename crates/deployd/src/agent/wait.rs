@@ -18,7 +18,7 @@ impl Agent {
         let until = until.map_or(look, |until| until.min(look));
         // Cancel-safe: they only wait for a version of a watch, or for a time.
         tokio::select! {
-            () = told(&mut self.stop) => {
+            _ = told(&mut self.stop) => {
                 // Once it is told, this is always ready: a pause, so that nothing spins.
                 sleep(Duration::from_millis(50)).await;
                 Woken::ToStop
@@ -45,10 +45,12 @@ impl Agent {
     }
 }
 
-/// Completes when deployd is to end. Cancel-safe.
-pub(super) async fn told(stop: &mut watch::Receiver<bool>) {
-    if stop.wait_for(|stop| *stop).await.is_err() {
-        std::future::pending().await
+/// Completes when deployd is to end, with when it was told. Cancel-safe.
+pub(super) async fn told(stop: &mut watch::Receiver<Option<Instant>>) -> Instant {
+    let at = stop.wait_for(Option::is_some).await.map(|at| *at);
+    match at {
+        Ok(Some(at)) => at,
+        Ok(None) | Err(_) => std::future::pending().await,
     }
 }
 
