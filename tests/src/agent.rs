@@ -372,11 +372,6 @@ impl Agent {
         }
     }
 
-    /// Returns its process.
-    pub fn pid(&self) -> Option<u32> {
-        self.child().as_ref().map(Child::id)
-    }
-
     /// Tells whether it runs.
     pub fn is_running(&self) -> bool {
         let mut child = self.child();
