@@ -62,7 +62,7 @@ fn make(packages: &Path, version: &str) -> PathBuf {
 /// Copies a file into the home of a host's root.
 fn put(fleet: &Fleet, host: &str, file: &Path) {
     let name = file.file_name().expect("a file").to_string_lossy();
-    let write = format!("cat > /root/{name}");
+    let write = format!("cat > /opt/{name}");
     let mut copy = fleet.command(&["exec", host, "sh", "-c", &write]);
     copy.stdin(File::open(file).expect("it was made"));
     let status = copy.status().expect("xtask can be started");
@@ -121,7 +121,7 @@ fn follow(fleet: &Fleet, blocks: &[Block]) {
             other => panic!("who is `{other}`?"),
         };
         for host in hosts {
-            let script = format!("cd /root\n{exports}set -e\n{}", block.commands);
+            let script = format!("cd /opt\n{exports}set -e\n{}", block.commands);
             let said = fleet.on(host, &script).well();
             check(block, &said);
         }
@@ -181,7 +181,7 @@ fn starts(fleet: &Fleet) -> usize {
 }
 
 fn upgrade_in_the_middle(fleet: &Fleet) {
-    let desk = |line: &str| fleet.on(DESK, &format!("cd /root; export DEPLOYCTL_ZK=zk1; {line}"));
+    let desk = |line: &str| fleet.on(DESK, &format!("cd /opt; export DEPLOYCTL_ZK=zk1; {line}"));
     let before = starts(fleet);
     let build = "echo three > web/index.html && tar -czf web-r3.tar.gz -C web . && \
                  cp web-r3.tar.gz /srv/builds && deployctl build add web r3 \
@@ -198,7 +198,7 @@ fn upgrade_in_the_middle(fleet: &Fleet) {
         if middle { Ok(()) } else { Err(said.stdout) }
     });
     fleet
-        .on("h1", "dpkg -i /root/deployd_0.1.0-2_amd64.deb")
+        .on("h1", "dpkg -i /opt/deployd_0.1.0-2_amd64.deb")
         .well();
     let version = fleet
         .on("h1", "dpkg-query -W -f='${Version}' deployd")
