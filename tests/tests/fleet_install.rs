@@ -28,10 +28,32 @@ fn a_fresh_host_takes_its_first_builds() {
         fleet.deploy(build).well();
         runs(&fleet, build);
     }
+    reloads(&fleet);
     let status = fleet.on("h1", "deployd status").well();
     assert!(status.stdout.contains("v2"), "{status}");
     journal_has_fields(&fleet);
     assert_eq!(fleet.leases(), Vec::<String>::new());
+}
+
+/// systemd tells the verdict; inside the sandbox, too, the agent finds its file.
+fn reloads(fleet: &Fleet) {
+    fleet.configure(&[("settle_s = 1", "setle_s = 1")]);
+    let said = fleet.on("h1", "systemctl reload deployd").is(1);
+    assert!(said.stderr.contains("failed"), "{said}");
+    let journal = fleet.on("h1", "journalctl -u deployd -n 20 -o cat").well();
+    assert!(
+        journal.stdout.contains("did you mean `settle_s`?"),
+        "{journal}"
+    );
+    fleet.configure(&[("setle_s = 1", "settle_s = 0")]);
+    fleet.on("h1", "systemctl reload deployd").well();
+    let changed = "the configuration is reloaded: changed hello";
+    eventually("the reload is in the journal", SOON, || {
+        let said = fleet.on("h1", "journalctl -u deployd -n 50 -o cat");
+        let told = said.stdout.contains(changed);
+        if told { Ok(()) } else { Err(said.stdout) }
+    });
+    fleet.on("h1", "deployd log-level debug --for 1s").well();
 }
 
 /// What the report says is what the processes are: their directory is the release's.

@@ -81,9 +81,13 @@ pub(crate) fn run(options: &Options, own_program: &Path) -> Result<ExitCode> {
     })?;
 
     // Before this process leaves the network of the machine, and before it has threads.
-    let doors = options.keep.then(doors).transpose()?;
+    let [to_zookeeper, to_instance] = [Door::make()?, Door::make()?];
     let ground = Ground::find(options, own_program)?;
-    let doors = doors.filter(|_| ground.is_private());
+    let zookeeper = match ground.is_private() {
+        true => to_zookeeper.open(ground.zookeeper)?,
+        false => ground.zookeeper,
+    };
+    let to_instance = ground.is_private().then_some(to_instance);
 
     let sandbox = Sandbox::open(own_program)?;
     let screen = Arc::new(Screen::start());
@@ -96,6 +100,7 @@ pub(crate) fn run(options: &Options, own_program: &Path) -> Result<ExitCode> {
         sandbox: &sandbox,
         screen: &screen,
         programs: &programs,
+        zookeeper,
     };
     let farm = Farm::start(&start, ground)?;
     let tally = match story::tell(&farm) {
@@ -117,13 +122,8 @@ pub(crate) fn run(options: &Options, own_program: &Path) -> Result<ExitCode> {
         screen.seconds()
     ));
     if options.keep {
-        farm.invite(doors)?;
+        farm.invite(to_instance)?;
         sandbox.stay();
     }
     Ok(ExitCode::SUCCESS)
-}
-
-/// Returns the doors to ZooKeeper and to an instance.
-fn doors() -> Result<[Door; 2]> {
-    Ok([Door::make()?, Door::make()?])
 }

@@ -40,6 +40,8 @@ pub(crate) struct Start<'a> {
     pub(crate) screen: &'a Arc<Screen>,
     /// Where deployd and deployctl are.
     pub(crate) programs: &'a Path,
+    /// Where somebody at another terminal finds ZooKeeper.
+    pub(crate) zookeeper: SocketAddr,
 }
 
 impl Farm {
@@ -79,10 +81,17 @@ impl Farm {
             names.join(", ")
         );
         screen.started("hosts", &text);
+        let deployctl = start.programs.join("deployctl");
+        let text = format!(
+            "in another terminal: {} --zk {} monitor",
+            deployctl.display(),
+            start.zookeeper
+        );
+        screen.started("watch", &text);
         let terminal = Terminal {
             processes: Arc::clone(processes),
             screen: Arc::clone(screen),
-            deployctl: start.programs.join("deployctl"),
+            deployctl,
             dir: builds.dir.clone(),
             zookeeper: zookeeper.to_string(),
         };
@@ -92,7 +101,7 @@ impl Farm {
             terminal,
             screen: Arc::clone(screen),
             draining: ground.draining,
-            zookeeper,
+            zookeeper: start.zookeeper,
             agents,
             programs: start.programs.to_owned(),
         })
@@ -103,13 +112,11 @@ impl Farm {
         self.hosts.iter().flat_map(|host| host.site.instances())
     }
 
-    /// Prints what to type to play on; the doors lead into a private network.
-    pub(crate) fn invite(&self, doors: Option<[Door; 2]>) -> Result<()> {
+    /// Prints what to type to play on; the door leads into a private network.
+    pub(crate) fn invite(&self, to_instance: Option<Door>) -> Result<()> {
         let mut instance = self.instances().next().context("there is no instance")?;
-        let mut zookeeper = self.zookeeper;
         let mut look = String::new();
-        if let Some([to_zookeeper, to_instance]) = doors {
-            zookeeper = to_zookeeper.open(zookeeper)?;
+        if let Some(to_instance) = to_instance {
             instance = to_instance.open(instance)?;
             if let Draining::Iptables = self.draining {
                 look = self.look_at_rules();
@@ -118,13 +125,15 @@ impl Farm {
         let last = builds::archive_name(builds::V5);
         self.screen.line(&format!(
             "\nstill running. in another terminal:\n\n  \
-             export PATH={}:$PATH DEPLOYCTL_ZK={zookeeper}\n  \
+             export PATH={}:$PATH DEPLOYCTL_ZK={}\n  \
+             deployctl monitor\n  \
              deployctl status --hosts\n  \
              deployctl build add hello v5 --url {}{last} --file {}\n  \
              deployctl canary hello v5\n  \
              curl http://{instance}/\n{look}\n\
              ctrl-c stops everything and removes its directory",
             self.programs.display(),
+            self.zookeeper,
             self.builds.url,
             self.builds.dir.join(&last).display(),
         ));
