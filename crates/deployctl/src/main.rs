@@ -20,6 +20,8 @@ mod out;
 mod place;
 mod problem;
 mod run;
+#[cfg(test)]
+mod snapshot;
 mod table;
 mod text;
 mod tree;

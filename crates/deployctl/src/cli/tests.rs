@@ -1,6 +1,7 @@
 //! The help, and the definitions behind it.
 
 use super::{TOP_HELP, command};
+use crate::snapshot::same;
 
 #[test]
 fn the_command_line_makes_sense_to_clap() {
@@ -43,4 +44,24 @@ fn every_verb_leads_with_examples() {
         }
     }
     check(&command(), "deployctl");
+}
+
+#[test]
+fn every_help_is_as_it_was_read_last() {
+    fn collect(command: &mut clap::Command, path: &str, into: &mut String) {
+        let help = command.render_help();
+        into.push_str(&format!("==== {path} -h\n{help}\n"));
+        for verb in command.get_subcommands_mut() {
+            if verb.get_name() != "help" {
+                collect(verb, &format!("{path} {}", verb.get_name()), into);
+            }
+        }
+    }
+    let mut command = command().term_width(100);
+    command = command.mut_args(|argument| argument.hide_env_values(true));
+    command.build();
+    let mut all = String::new();
+    collect(&mut command, "deployctl", &mut all);
+    let plain: Vec<&str> = all.lines().map(str::trim_end).collect();
+    same("cli/help.txt", &format!("{}\n", plain.join("\n")));
 }

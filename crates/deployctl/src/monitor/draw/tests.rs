@@ -1,8 +1,4 @@
 //! What is on the screen, against the files in `screens`.
-//!
-//! `DEPLOYCTL_SCREENS=write` writes them anew: look at the difference before you commit it.
-
-use std::path::Path;
 
 use jiff::SignedDuration;
 use ratatui::Terminal;
@@ -14,6 +10,7 @@ use crate::monitor::fixture::{api, blank, failed, fleet, host, model, service, s
 use crate::monitor::model::{Glyphs, Model, Over, Page, Pane, Rights, Show};
 use crate::monitor::source::LinkSeen;
 use crate::monitor::wish::{Confirm, Wish};
+use crate::snapshot::same;
 
 fn terminal(model: &Model) -> Terminal<TestBackend> {
     let (columns, rows) = model.size;
@@ -36,36 +33,7 @@ fn screen(model: &Model) -> String {
 /// Compares a screen with the file of that name.
 #[track_caller]
 fn check(name: &str, model: &Model) {
-    let path =
-        Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("src/monitor/draw/screens/{name}.txt"));
-    let seen = screen(model);
-    if std::env::var_os("DEPLOYCTL_SCREENS").is_some_and(|how| how == "write") {
-        std::fs::write(&path, &seen).unwrap();
-    }
-    let expected = std::fs::read_to_string(&path).unwrap_or_default();
-    if seen == expected {
-        return;
-    }
-    let mut shown = String::new();
-    let rows = seen.lines().count().max(expected.lines().count());
-    for row in 0..rows {
-        match (expected.lines().nth(row), seen.lines().nth(row)) {
-            (Some(expected), Some(seen)) if expected == seen => {
-                shown.push_str(&format!("  {seen}\n"))
-            }
-            (expected, seen) => {
-                for (mark, line) in [("-", expected), ("+", seen)] {
-                    shown.push_str(
-                        &line.map_or_else(String::new, |line| format!("{mark} {line}\n")),
-                    );
-                }
-            }
-        }
-    }
-    panic!(
-        "{name} is not what {} has (- expected, + seen):\n{shown}",
-        path.display()
-    );
+    same(&format!("monitor/draw/screens/{name}.txt"), &screen(model));
 }
 
 #[test]
