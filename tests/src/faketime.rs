@@ -49,6 +49,23 @@ impl FakeClock {
     }
 }
 
+impl Drop for FakeClock {
+    /// The library leaves a file in memory for each process that was killed.
+    fn drop(&mut self) {
+        for entry in fs::read_dir("/dev/shm").into_iter().flatten().flatten() {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let owner = ["faketime_shm_", "sem.faketime_sem_"]
+                .iter()
+                .find_map(|kind| name.strip_prefix(kind));
+            let is_left = |owner: &str| !Path::new("/proc").join(owner).exists();
+            if owner.is_some_and(is_left) {
+                // Another test may have been faster.
+                let _ = fs::remove_file(entry.path());
+            }
+        }
+    }
+}
+
 /// Debian has it in a directory named by the machine.
 fn library() -> Option<PathBuf> {
     let dirs = fs::read_dir("/usr/lib").ok()?.flatten();

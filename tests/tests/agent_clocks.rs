@@ -26,7 +26,8 @@ const PROBE_S: f64 = 2.0;
 const BURN_IN_S: f64 = 1.5;
 
 /// Starts an agent with a clock of its own that serves `r1`.
-fn serving() -> Option<(Agent, FakeClock)> {
+/// The clock comes first, so that it goes last.
+fn serving() -> Option<(FakeClock, Agent)> {
     let agent = Agent::prepare(zookeeper()?, |settings| {
         let service = &mut settings.services[0];
         service.drain = Drain::Command;
@@ -41,7 +42,7 @@ fn serving() -> Option<(Agent, FakeClock)> {
     agent.adopt(command);
     agent.web().deploy("r1", 1);
     agent.web().serves("r1");
-    Some((agent, clock))
+    Some((clock, agent))
 }
 
 fn all_jumps(check: impl Fn(&str) + Sync) {
@@ -161,7 +162,7 @@ fn while_it_restarts((web, clock): (&Service<'_>, &FakeClock), jump: &str) {
 #[test]
 fn in_each_step() {
     all_jumps(|jump| {
-        let Some((agent, clock)) = serving() else {
+        let Some((clock, agent)) = serving() else {
             return;
         };
         let web = agent.web();
@@ -187,7 +188,7 @@ fn in_each_step() {
 #[test]
 fn under_a_hold_that_ends() {
     all_jumps(|jump| {
-        let Some((agent, clock)) = serving() else {
+        let Some((clock, agent)) = serving() else {
             return;
         };
         let web = agent.web();

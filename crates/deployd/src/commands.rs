@@ -2,6 +2,12 @@
 
 use std::process::ExitCode;
 
+use serde_json::Value;
+
+use crate::chain::Chain;
+use crate::config::Config;
+use crate::face::ask::{self, AskError};
+
 pub(crate) mod check;
 pub(crate) mod fetch;
 pub(crate) mod log_level;
@@ -37,5 +43,23 @@ impl From<Exit> for ExitCode {
             Exit::Refused => 5,
             Exit::ZooKeeper => 7,
         })
+    }
+}
+
+/// Asks the agent that runs here to change something, and prints what has changed, or why nothing has.
+async fn order(config: &Config, wish: (&str, Value)) -> Exit {
+    match ask::post(&config.state_dir, wish).await {
+        Ok(text) => {
+            print!("{text}");
+            Exit::Done
+        }
+        Err(AskError::Refused(text)) => {
+            eprintln!("error: {text}");
+            Exit::Usage
+        }
+        Err(error) => {
+            eprintln!("error: {}\n  tip: systemctl start deployd", Chain(&error));
+            Exit::Refused
+        }
     }
 }

@@ -4,10 +4,8 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::Exit;
-use crate::chain::Chain;
+use super::{Exit, order};
 use crate::config::Config;
-use crate::face::ask::{self, AskError};
 use crate::log;
 
 /// Change what the running deployd logs, for a while; then it is as configured again
@@ -33,20 +31,7 @@ pub(crate) async fn run(config: &Config, arguments: &Arguments) -> anyhow::Resul
         return Ok(Exit::Usage);
     }
     let wish = json!({ "level": arguments.level, "for_s": arguments.time.as_secs() });
-    match ask::post(&config.state_dir, ("/v1/log-level", wish)).await {
-        Ok(text) => {
-            print!("{text}");
-            Ok(Exit::Done)
-        }
-        Err(AskError::Refused(text)) => {
-            eprintln!("error: {text}");
-            Ok(Exit::Usage)
-        }
-        Err(error) => {
-            eprintln!("error: {}\n  tip: systemctl start deployd", Chain(&error));
-            Ok(Exit::Refused)
-        }
-    }
+    Ok(order(config, ("/v1/log-level", wish)).await)
 }
 
 fn time(text: &str) -> Result<Duration, String> {

@@ -4,10 +4,9 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::Exit;
+use super::{Exit, order};
 use crate::chain::Chain;
 use crate::config;
-use crate::face::ask::{self, AskError};
 
 /// Have the running deployd follow its configuration as it is now; a wrong one changes nothing
 #[derive(Debug, clap::Args)]
@@ -27,18 +26,5 @@ pub(crate) async fn run(path: &Path) -> anyhow::Result<Exit> {
             return Ok(Exit::Usage);
         }
     };
-    match ask::post(&config.state_dir, ("/v1/reload", Value::Null)).await {
-        Ok(text) => {
-            print!("{text}");
-            Ok(Exit::Done)
-        }
-        Err(AskError::Refused(text)) => {
-            eprintln!("error: {text}");
-            Ok(Exit::Usage)
-        }
-        Err(error) => {
-            eprintln!("error: {}\n  tip: systemctl start deployd", Chain(&error));
-            Ok(Exit::Refused)
-        }
-    }
+    Ok(order(&config, ("/v1/reload", Value::Null)).await)
 }
