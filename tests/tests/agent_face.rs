@@ -157,6 +157,11 @@ fn an_address_that_is_taken_is_told_at_start() {
     assert_eq!(code, Some(1));
     let expected = format!("failed to serve metrics at {address}: Address already in use");
     assert!(stderr.contains(&expected), "{stderr}");
+    // Nothing was begun by then: systemd tries this again and again, and a begin counts.
+    let web = agent.web();
+    web.deploy("r1", 1);
+    ask(&agent, &["run"]);
+    assert_eq!(agent.builds.downloads("r1"), 0);
 }
 
 #[test]
@@ -228,6 +233,24 @@ fn the_log_level_changes_for_a_while() {
         assert_eq!(code, Some(2));
         assert!(stderr.contains(expected), "{stderr}");
     }
+    for level in ["", "zookeeper_async::io=trace"] {
+        let (code, _, _) = ask(&agent, &["log-level", level]);
+        assert_eq!(
+            code,
+            Some(2),
+            "{level}: it would log the session's password"
+        );
+    }
+    let body = r#"{"level":"debug","for_s":18446744073709551615}"#;
+    let length = body.len();
+    let post = format!(
+        "POST /v1/log-level HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{body}"
+    );
+    let mut raw = UnixStream::connect(agent.path("state/agent.sock")).expect("it listens");
+    raw.write_all(post.as_bytes()).expect("it reads");
+    let mut answer = String::new();
+    raw.read_to_string(&mut answer).expect("it answers");
+    assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
     agent.stop();
     let (code, _, stderr) = ask(&agent, &["log-level", "info"]);
     assert_eq!(code, Some(5));
@@ -360,6 +383,10 @@ fn a_stop_in_a_reload_is_a_stop() {
     agent.terminate();
     std::thread::sleep(Duration::from_millis(100));
     assert!(agent.is_running(), "the restart is waited for");
+    // Nobody is started any more.
+    let (code, _, stderr) = ask(&agent, &["reload"]);
+    assert_eq!(code, Some(2));
+    assert!(stderr.contains("deployd is about to end"), "{stderr}");
     agent.supervisor.let_go();
     assert_eq!(agent.wait(), Some(0));
     agent.run();

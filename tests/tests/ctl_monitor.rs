@@ -230,7 +230,10 @@ async fn changes_are_made_behind_a_question() {
     pty.sees(&["zk ok", "ROLLING"], HANG);
     // What would be refused is refused before it is asked.
     pty.press("p");
-    pty.sees(&["NOT DONE", "is not there yet", "nothing was changed"], HANG);
+    pty.sees(
+        &["NOT DONE", "is not there yet", "nothing was changed"],
+        HANG,
+    );
     pty.press("x");
     agents[0].serves(2).await;
     pty.sees(&["canary ready"], HANG);

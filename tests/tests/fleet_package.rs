@@ -121,7 +121,8 @@ fn follow(fleet: &Fleet, blocks: &[Block]) {
             other => panic!("who is `{other}`?"),
         };
         for host in hosts {
-            let script = format!("cd /opt\n{exports}set -e\n{}", block.commands);
+            // A reader sees both streams.
+            let script = format!("exec 2>&1\ncd /opt\n{exports}set -e\n{}", block.commands);
             let said = fleet.on(host, &script).well();
             check(block, &said);
         }
@@ -180,6 +181,12 @@ fn starts(fleet: &Fleet) -> usize {
     said.stdout.trim().parse().expect("a number")
 }
 
+/// What an instance on `h1` serves.
+fn page_of(fleet: &Fleet, port: u16) -> String {
+    let said = fleet.on(DESK, &format!("curl -sS http://h1:{port}/"));
+    said.well().stdout
+}
+
 fn upgrade_in_the_middle(fleet: &Fleet) {
     let desk = |line: &str| fleet.on(DESK, &format!("cd /opt; export DEPLOYCTL_ZK=zk1; {line}"));
     let before = starts(fleet);
@@ -205,10 +212,7 @@ fn upgrade_in_the_middle(fleet: &Fleet) {
         .well();
     assert_eq!(version.stdout, "0.1.0-2");
     desk("deployctl watch web --timeout 60s").well();
-    assert_eq!(
-        fleet.get("hub", ("h1", 8001), "/"),
-        Ok("three\n".to_owned())
-    );
+    assert_eq!(page_of(fleet, 8001), "three\n");
     assert_eq!(
         starts(fleet),
         before + 1,
@@ -219,10 +223,7 @@ fn upgrade_in_the_middle(fleet: &Fleet) {
 fn purge(fleet: &Fleet) {
     fleet.on("h1", "dpkg --purge deployd").well();
     for port in [8001, 8002] {
-        assert_eq!(
-            fleet.get("hub", ("h1", port), "/"),
-            Ok("three\n".to_owned())
-        );
+        assert_eq!(page_of(fleet, port), "three\n");
     }
     let left = "ls -d /var/lib/deployd /usr/bin/deployd /run/systemd/system/deployd* \
                 /etc/systemd/system/multi-user.target.wants/deployd.service 2>/dev/null; \

@@ -169,7 +169,9 @@ impl Agent {
             ignored.clone_from(&round.wanted.ignored);
             let stopped_at = *self.stop.borrow();
             if let Some(since) = stopped_at
-                && (!round.sight.observed.half_restarted() || since.elapsed() > STOP_TIME)
+                && (!round.sight.observed.half_restarted()
+                    || round.plan.steps.is_empty()
+                    || since.elapsed() > STOP_TIME)
             {
                 self.report(&round, None);
                 return End::Stopped;

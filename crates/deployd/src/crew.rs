@@ -3,9 +3,10 @@
 //! A new configuration ends the agents of the services that it changes, at a point where nothing is
 //! half done, and then starts theirs anew; the others don't notice.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use deploy_core::name::{HostName, ServiceName};
 use deploy_core::wire::alive::Alive;
@@ -20,6 +21,7 @@ use tokio::task::{JoinError, JoinSet};
 use tokio::time::Instant;
 
 use crate::agent::{self, Agent, End, Run};
+use crate::chain::Chain;
 use crate::commands::run::{found_rules, performer};
 use crate::config::{Config, Service};
 use crate::drains::Drains;
@@ -28,6 +30,10 @@ use crate::inputs::Inputs;
 use crate::metrics::Metrics;
 use crate::perform::Performer;
 use crate::publish::{Places, publish};
+
+/// After this a step that a reload waits for has as long as one that a stop waits for: it has a limit of its own,
+/// which is less.
+const RELOAD_TIME: Duration = Duration::from_secs(3600);
 
 /// What is said of each service, newest.
 pub(crate) type Reports = BTreeMap<ServiceName, watch::Receiver<Option<Report>>>;
@@ -57,6 +63,10 @@ pub(crate) struct Crew {
     running: JoinSet<(ServiceName, End)>,
     alive: BTreeMap<ServiceName, Ephemeral>,
     reports: watch::Sender<Reports>,
+    /// What the trusted keys were when the agents were started.
+    keys: Vec<Option<Vec<u8>>>,
+    /// Services that could not be started.
+    stuck: BTreeSet<ServiceName>,
 }
 
 /// What a new configuration changes.
@@ -96,9 +106,9 @@ impl fmt::Display for Changes {
 }
 
 impl Crew {
-    /// Starts all that a configuration names.
-    pub(crate) async fn start(config: Config, ground: Ground) -> Crew {
-        let mut crew = Crew {
+    /// Nobody runs yet.
+    pub(crate) fn new(config: Config, ground: Ground) -> Crew {
+        Crew {
             ground,
             config,
             next: None,
@@ -107,9 +117,15 @@ impl Crew {
             running: JoinSet::new(),
             alive: BTreeMap::new(),
             reports: watch::channel(Reports::new()).0,
-        };
-        crew.start_missing().await;
-        crew
+            keys: Vec::new(),
+            stuck: BTreeSet::new(),
+        }
+    }
+
+    /// Starts all that the configuration names.
+    pub(crate) async fn begin(&mut self) {
+        self.keys = contents(&self.config);
+        self.start_missing().await;
     }
 
     /// Who is told of, and what is said.
@@ -120,7 +136,8 @@ impl Crew {
     /// Tells all to end; a host that is out of service comes back first.
     pub(crate) fn stop(&mut self) {
         self.stopping = true;
-        self.stops.values().for_each(tell_to_stop);
+        let now = Instant::now();
+        self.stops.values().for_each(|stop| tell_to_stop(stop, now));
     }
 
     /// Follows another configuration from now on. What is changed is taken up when the agents whom
@@ -129,6 +146,9 @@ impl Crew {
     /// # Errors
     /// The keys that can't be changed while deployd runs; nothing is changed then.
     pub(crate) async fn follow(&mut self, config: Config) -> Result<Changes, String> {
+        if self.stopping {
+            return Err("deployd is about to end".to_owned());
+        }
         let fixed = fixed_keys(&self.config, &config);
         if !fixed.is_empty() {
             return Err(format!(
@@ -136,9 +156,11 @@ impl Crew {
                 fixed.join(", ")
             ));
         }
-        let changes = changes(&self.config, &config);
+        let changes = self.changes(&config);
+        let far = Instant::now() + RELOAD_TIME;
         for name in changes.changed.iter().chain(&changes.removed) {
-            self.stops.get(name).into_iter().for_each(tell_to_stop);
+            let stop = self.stops.get(name).into_iter();
+            stop.for_each(|stop| tell_to_stop(stop, far));
         }
         self.next = Some(config);
         self.settle().await;
@@ -163,17 +185,22 @@ impl Crew {
     /// Takes up the configuration that waits, if nobody runs by the old one any more, and starts who is missing.
     async fn settle(&mut self) {
         if let Some(next) = &self.next {
-            let changes = changes(&self.config, next);
+            let changes = self.changes(next);
             let mut ending = changes.changed.iter().chain(&changes.removed);
             if ending.any(|name| self.stops.contains_key(name)) {
                 return;
             }
             for name in &changes.removed {
                 self.alive.remove(name);
+                // Nobody is left who would open them.
+                if let Err(error) = self.ground.drains.set(name, Vec::new()).await {
+                    tracing::warn!(service = %name, error = %Chain(&error), "its ports can't be opened");
+                }
                 self.reports
                     .send_modify(|reports| drop(reports.remove(name)));
             }
             self.config = next.clone();
+            self.keys = contents(next);
             self.next = None;
         }
         self.start_missing().await;
@@ -200,6 +227,7 @@ impl Crew {
                     tracing::warn!(service = %name, error = %error.message, "drained ports of an earlier run can't be taken over");
                 }
                 drop(report);
+                self.stuck.remove(&name);
                 let work = agent.run(mode);
                 self.running
                     .spawn(async { (name, tokio::join!(work, publishing).0) });
@@ -210,12 +238,29 @@ impl Crew {
                 tracing::error!(service = %name, %error, "the service is left alone");
                 let place = (&self.ground.host, service, self.trust());
                 report.send_replace(Some(agent::stuck(error, place)));
+                self.stuck.insert(name.clone());
                 let work = agent::stay((mode, stopping), report);
                 self.running
                     .spawn(async { (name, tokio::join!(work, publishing).0) });
             }
         }
         self.stops.insert(service.name.clone(), stop);
+    }
+
+    /// What another configuration changes: also where it says the same, and could not be followed, or names keys that
+    /// are others now.
+    fn changes(&self, next: &Config) -> Changes {
+        let mut changes = changes(&self.config, next);
+        let other_keys = self.keys != contents(next);
+        for service in &self.config.services {
+            let name = &service.name;
+            let is_named = next.services.iter().any(|next| next.name == *name);
+            let anew = is_named && (other_keys || self.stuck.contains(name));
+            if anew && !changes.changed.contains(name) {
+                changes.changed.push(name.clone());
+            }
+        }
+        changes
     }
 
     fn agent(
@@ -285,9 +330,15 @@ impl Crew {
     }
 }
 
-/// From when it is told the time counts that it may take: who is told again has no more.
-fn tell_to_stop(stop: &watch::Sender<Option<Instant>>) {
-    stop.send_modify(|since| _ = since.get_or_insert_with(Instant::now));
+/// From `at` on the time counts that it may take; who is told again has no more.
+fn tell_to_stop(stop: &watch::Sender<Option<Instant>>, at: Instant) {
+    stop.send_modify(|since| *since = Some(since.map_or(at, |since| since.min(at))));
+}
+
+/// What the files of the trusted keys hold: a key may change where its path stays.
+fn contents(config: &Config) -> Vec<Option<Vec<u8>>> {
+    let keys = config.builds.trusted_keys.iter();
+    keys.map(|path| std::fs::read(path).ok()).collect()
 }
 
 fn places(config: &Config, service: &Service, host: &HostName) -> Places {

@@ -23,6 +23,10 @@ const QUEUE: usize = 64;
 const DRIFT_MAX: Duration = Duration::from_secs(5);
 /// How often it is looked whether the rules are still there.
 const LOOK_TIME: Duration = Duration::from_secs(1);
+/// A rule that ends so soon is given more time: its end is for when nobody is left who could.
+const NEAR: SignedDuration = SignedDuration::from_secs(60);
+/// How much more.
+const MORE: SignedDuration = SignedDuration::from_mins(5);
 
 /// A handle on the task that owns the chain.
 #[derive(Debug, Clone)]
@@ -114,6 +118,14 @@ fn follow(clock: &mut WallClock, services: &mut BTreeMap<ServiceName, Vec<Rule>>
     moved.count() > 0
 }
 
+/// Moves the ends that are near; tells whether any has moved.
+fn renew(now: Timestamp, services: &mut BTreeMap<ServiceName, Vec<Rule>>) -> bool {
+    let near = |rule: &&mut Rule| rule.until.duration_since(now) < NEAR;
+    let ending = services.values_mut().flatten().filter(near);
+    let moved = ending.map(|rule| rule.until = now.saturating_add(MORE).unwrap_or(rule.until));
+    moved.count() > 0
+}
+
 async fn own(mut changes: mpsc::Receiver<Change>, mut clock: WallClock) {
     let mut services: BTreeMap<ServiceName, Vec<Rule>> = BTreeMap::new();
     let mut troubled = false;
@@ -127,14 +139,17 @@ async fn own(mut changes: mpsc::Receiver<Change>, mut clock: WallClock) {
                 Some(change) => {
                     // What it brings was made by the clock as it is now.
                     moved |= follow(&mut clock, &mut services);
-                    make(change, &mut services).await;
+                    make(change, &mut services, (clock.time_of_day)()).await;
                 }
                 None => return,
             },
             () = sleep(LOOK_TIME), if !all.is_empty() => {
-                moved |= follow(&mut clock, &mut services);
-                let kept = if moved {
+                if follow(&mut clock, &mut services) {
                     tracing::warn!("the clock of this host was set; the ends of our rules in the packet filter move with it");
+                    moved = true;
+                }
+                moved |= renew((clock.time_of_day)(), &mut services);
+                let kept = if moved {
                     firewall::apply(&rules(&services)).await
                 } else {
                     keep(&all).await
@@ -154,8 +169,10 @@ fn rules(services: &BTreeMap<ServiceName, Vec<Rule>>) -> Vec<Rule> {
 }
 
 /// Makes a change, whole or not at all.
-async fn make(change: Change, services: &mut BTreeMap<ServiceName, Vec<Rule>>) {
+async fn make(change: Change, services: &mut BTreeMap<ServiceName, Vec<Rule>>, now: Timestamp) {
     let before = services.insert(change.service.clone(), change.rules);
+    // Who keeps a rule of before tells the end that it had then.
+    renew(now, services);
     let result = firewall::apply(&rules(services)).await;
     if result.is_err() {
         services.insert(change.service, before.unwrap_or_default());

@@ -68,6 +68,9 @@ pub(crate) fn levels(text: &str) -> Result<Targets, LevelError> {
     let wrong = || LevelError(text.to_owned());
     // A word that is no level would be taken for a module.
     let is_directive = |part: &str| {
+        if part.trim().is_empty() || part.trim().starts_with("zookeeper_async") {
+            return false;
+        }
         let level = part.rsplit_once('=').map_or(part, |(_, level)| level);
         level.trim().parse::<LevelFilter>().is_ok()
     };

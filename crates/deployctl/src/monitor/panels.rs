@@ -4,7 +4,7 @@ use super::draw::failures;
 use super::model::{Model, ServiceView};
 
 /// Below these there is only a line for each service.
-const SMALL: (u16, u16) = (60, 16);
+pub(crate) const SMALL: (u16, u16) = (60, 16);
 /// Title, rule and keys.
 const FRAME_ROWS: usize = 3;
 /// The rows of history that are worth a panel on a large screen.

@@ -126,12 +126,21 @@ impl Agent {
 /// Completes when a step is to be dropped because deployd is to end: a harmless one at once, the
 /// others when they, or all of them together, have had their time. Repeating them is safe.
 async fn stop_patience(stop: &mut watch::Receiver<Option<Instant>>, interruption: Interruption) {
-    let at = told(stop).await;
-    match interruption {
-        Interruption::Harmless => {}
-        Interruption::FinishFirst => {
-            let step_ends = Instant::now() + STEP_STOP_TIME;
-            sleep_until(step_ends.min(at + STOP_TIME)).await;
+    let mut at = told(stop).await;
+    let told_at = Instant::now();
+    if interruption == Interruption::Harmless {
+        return;
+    }
+    loop {
+        let step_ends = told_at.max(at) + STEP_STOP_TIME;
+        // Cancel-safe: they only wait for a time, or for a version of a watch.
+        tokio::select! {
+            () = sleep_until(step_ends.min(at + STOP_TIME)) => return,
+            // A stop may come while a reload is waited for.
+            changed = stop.changed() => match (changed, *stop.borrow_and_update()) {
+                (Ok(()), Some(earlier)) => at = earlier,
+                _ => return,
+            },
         }
     }
 }

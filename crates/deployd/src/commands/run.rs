@@ -71,7 +71,14 @@ pub(crate) async fn run(
         Err(error) => return Err(error.into()),
     };
     tidy_up(&config);
-    let zk = Zk::start(zookeeper(&config)?);
+    let reach = match zookeeper(&config) {
+        Ok(reach) => reach,
+        Err(error) => {
+            eprintln!("error: {error:#}\n  tip: deployd check");
+            return Ok(Exit::Usage);
+        }
+    };
+    let zk = Zk::start(reach);
     let ground = Ground {
         host: host.clone(),
         zk: zk.clone(),
@@ -83,7 +90,7 @@ pub(crate) async fn run(
         },
     };
     let metrics = ground.metrics.clone();
-    let mut crew = Crew::start(config.clone(), ground).await;
+    let mut crew = Crew::new(config.clone(), ground);
     let (orders, mut ordered) = mpsc::channel(1);
     let (levels, level_now) = watch::channel(level.now().to_owned());
     let view = View {
@@ -93,7 +100,9 @@ pub(crate) async fn run(
         level: level_now,
         orders,
     };
+    // Before anybody begins anything: what can fail, fails while nothing is half done.
     let faces = faces(&config, &view).await?;
+    crew.begin().await;
     tracing::info!(%host, services = config.services.len(), "deployd started");
     let _ = sd_notify::notify(&[NotifyState::Ready]);
     let ends = attend(
@@ -211,7 +220,13 @@ async fn reload(path: &Path, crew: &mut Crew, level: &mut Level) -> Result<Strin
         Ok((changes, log)) => {
             level.configure(&log);
             tracing::info!(%changes, "the configuration is reloaded: {changes}");
-            Ok(format!("{}: {changes}\n", path.display()))
+            let left = match changes.removed.is_empty() {
+                true => "",
+                false => {
+                    "what a removed service has in ZooKeeper, as a lease, goes with: deployctl host forget HOST SERVICE --yes\n"
+                }
+            };
+            Ok(format!("{}: {changes}\n{left}", path.display()))
         }
         Err(error) => {
             tracing::error!(%error, "the configuration is not reloaded, the one before stays in force: {error}");

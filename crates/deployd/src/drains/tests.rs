@@ -92,3 +92,19 @@ fn assert_refused(ports: &[u16]) {
         assert_eq!(connects(*port).unwrap_err(), ErrorKind::ConnectionRefused);
     }
 }
+
+#[tokio::test]
+async fn no_rule_ends_while_somebody_is_there_who_can_end_it() {
+    if !own_network().await {
+        return;
+    }
+    let _listener = TcpListener::bind(("0.0.0.0", 8001)).unwrap();
+    let web = ServiceName::parse("web").unwrap();
+    let drains = Drains::start();
+    let mut soon = rule(8001);
+    soon.until = Timestamp::now() + SignedDuration::from_secs(1);
+    drains.set(&web, vec![soon]).await.unwrap();
+    // Past that end, and past a look.
+    sleep(Duration::from_millis(2500)).await;
+    assert_refused(&[8001]);
+}

@@ -1,6 +1,6 @@
 //! The network of a fleet: a bridge in a namespace of its own, and a cable to each host.
 
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use anyhow::Result;
 
@@ -44,6 +44,12 @@ pub(crate) fn remove(place: &Place, host: &str) -> Result<()> {
     if !place.netns_file(host).exists() {
         return Ok(());
     }
+    // The kernel takes a namespace away in its own time, and the next boot lays a cable of the same name. There is
+    // none where the hub is gone already.
+    let hub = place.netns(HUB);
+    let mut cut = Command::new("ip");
+    cut.args(["-n", &hub, "link", "delete", host]);
+    let _ = cut.stderr(Stdio::null()).status();
     ip(&["netns", "delete", &place.netns(host)])
 }
 

@@ -6,6 +6,7 @@ use super::paint::{Ink, Row};
 use super::services;
 use crate::monitor::model::Model;
 use crate::monitor::order;
+use crate::monitor::panels::SMALL;
 use crate::text;
 
 /// Returns all lines.
@@ -35,6 +36,12 @@ pub(super) fn lines(model: &Model) -> Vec<Line<'static>> {
                 .line(),
         );
     }
-    lines.truncate(rows);
+    // What is asked could not be shown: nothing is.
+    lines.truncate(rows.saturating_sub(1));
+    let more = format!(
+        "{}x{} or more shows more and can change things; q quit",
+        SMALL.0, SMALL.1
+    );
+    lines.push(Row::new(model.style).text(more, Ink::Faint).line());
     lines
 }

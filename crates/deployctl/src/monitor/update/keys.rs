@@ -7,7 +7,7 @@ use deploy_core::rollout::Standing;
 use super::Effect;
 use crate::monitor::model::{Model, Over, Page, Pane, Rights, Show};
 use crate::monitor::order;
-use crate::monitor::panels::Panels;
+use crate::monitor::panels::{Panels, is_small};
 use crate::monitor::wish::{Confirm, Wish};
 use crate::text::clean;
 
@@ -104,7 +104,9 @@ fn filter(model: &mut Model, before: String, key: KeyCode) {
 fn answer(model: &mut Model, confirm: Box<Confirm>, key: KeyCode) -> Vec<Effect> {
     match key {
         KeyCode::Esc => Vec::new(),
-        KeyCode::Enter if confirm.is_complete() => {
+        // Who is used to being asked yes or no has answered.
+        KeyCode::Enter if is_no(&confirm.why) => say(model, "you said no: nothing was done"),
+        KeyCode::Enter if confirm.is_complete() && !is_small(model.size) => {
             model.note = None;
             model.acting = Some(confirm.wish.clone());
             vec![Effect::Act(*confirm)]
@@ -115,6 +117,10 @@ fn answer(model: &mut Model, confirm: Box<Confirm>, key: KeyCode) -> Vec<Effect>
             Vec::new()
         }
     }
+}
+
+fn is_no(why: &str) -> bool {
+    ["n", "no"].contains(&why.trim().to_lowercase().as_str())
 }
 
 fn command(model: &mut Model, key: KeyCode) -> Vec<Effect> {
@@ -249,6 +255,10 @@ fn retry(model: &mut Model) -> Vec<Effect> {
 }
 
 fn prepare(model: &mut Model, wish: Wish) -> Vec<Effect> {
+    if is_small(model.size) {
+        // Nobody would see the question; the screen says so.
+        return Vec::new();
+    }
     if model.rights == Rights::Look {
         return say(
             model,

@@ -244,6 +244,30 @@ fn changes_are_made_one_at_a_time() {
 }
 
 #[test]
+fn who_answers_no_has_said_no() {
+    let mut model = story((80, 24), 12);
+    prepared(&mut model, Wish::Rollback(service("web")));
+    assert_eq!(press(&mut model, "n<enter>"), []);
+    assert!(matches!(model.over, Over::Message(_)), "{:?}", model.over);
+}
+
+#[test]
+fn what_can_not_be_shown_is_not_asked() {
+    let mut model = story((80, 12), 12);
+    for keys in ["p", "r", "h", "<tab>R"] {
+        assert_eq!(press(&mut model, keys), []);
+        assert_eq!(model.over, Over::Nothing);
+    }
+    // The screen may shrink while the question is there.
+    let mut model = story((80, 24), 12);
+    prepared(&mut model, Wish::Rollback(service("web")));
+    update(&mut model, Event::Resize(80, 10));
+    assert_eq!(press(&mut model, "<enter>"), []);
+    update(&mut model, Event::Resize(80, 24));
+    assert_eq!(press(&mut model, "<enter>").len(), 1);
+}
+
+#[test]
 fn who_pressed_esc_meanwhile_is_not_asked() {
     let mut model = story((80, 24), 12);
     press(&mut model, "r<esc>");
