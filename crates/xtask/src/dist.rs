@@ -42,6 +42,8 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     build_programs(profile)?;
     let dist = root().join("target/dist");
     let pages = dist.join("man1");
+    // A verb may have another name by now, and all that is there is packaged.
+    let _ = fs::remove_dir_all(&pages);
     fs::create_dir_all(&pages).with_context(|| format!("failed to make {}", pages.display()))?;
     let programs = root().join("target").join(profile.dir());
     generate(&programs, &dist)?;

@@ -140,6 +140,17 @@ impl View {
         })
     }
 
+    /// Services of which nothing was reported yet. Whoever holds these locks asks for no others.
+    fn unseen(&self) -> Vec<String> {
+        let reports = self.reports.borrow();
+        let unseen = reports
+            .iter()
+            .filter(|(_, report)| report.borrow().is_none());
+        unseen
+            .map(|(name, _)| format!("{name}: not looked at yet\n"))
+            .collect()
+    }
+
     /// Ready is who follows its targets: connected, and nothing left to do.
     fn ready(&self) -> Answer {
         let link = self.zk.link();
@@ -147,6 +158,7 @@ impl View {
         if !link.borrow().is_up() {
             why.push(format!("zookeeper: {}\n", *link.borrow()));
         }
+        why.extend(self.unseen());
         let behind = self
             .reported()
             .into_iter()

@@ -1,5 +1,6 @@
 //! The fault matrix of docs/reliability.md: each row names a test that is there.
 
+use super::PAGE;
 use super::rust_text::numbered;
 use super::tree::{Tree, Violation};
 
@@ -10,6 +11,10 @@ const COLUMN: &str = "tests |";
 pub(crate) fn matrix_is_tested(tree: &Tree) -> Vec<Violation> {
     let mut violations = Vec::new();
     let mut in_matrix = false;
+    let is_checked = tree.text(PAGE).is_some();
+    if is_checked && !tree.text(MATRIX).is_some_and(|page| page.contains(COLUMN)) {
+        violations.push(Violation::new(PAGE, 1, format!("{MATRIX} has no matrix")));
+    }
     for (at, line) in numbered(tree.text(MATRIX).unwrap_or_default()) {
         if !line.starts_with('|') {
             in_matrix = false;
