@@ -290,3 +290,31 @@ async fn a_rollout_that_is_over_took_what_it_took() {
         .is(0)
         .says(&["r1 is served by 1 of 1 host after 12m34s"]);
 }
+
+#[tokio::test]
+async fn a_rollout_that_nobody_watched_is_still_done_when_the_next_one_comes() {
+    let Some((rig, agents)) = Rig::with_agents("looks-unwatched", &HOSTS[1..2]).await else {
+        return;
+    };
+    rig.ctl("deploy web r1 --detach").await.is(0);
+    agents[0].serves(1).await;
+    rig.ctl("deploy web r2 --detach").await.is(0);
+    // #2 was under way when it was replaced.
+    rig.ctl("deploy web r1 --detach").await.is(0);
+    let outcome = |number: u64| {
+        let path = rig.tree("web").rollout(number);
+        let rig = &rig;
+        async move { rig.json(&path).await["outcome"].clone() }
+    };
+    let done = outcome(1).await;
+    assert_eq!(
+        (&done["result"], &done["hosts"]),
+        (&"done".into(), &1.into())
+    );
+    assert!(done["seconds"].is_null(), "nobody saw when: {done}");
+    assert!(outcome(2).await.is_null());
+    rig.ctl("history web")
+        .await
+        .is(0)
+        .prints(&["superseded", "done", "1/1"]);
+}

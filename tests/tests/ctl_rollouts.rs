@@ -199,7 +199,8 @@ async fn a_newer_rollout_supersedes_and_a_rollback_is_a_failure() {
     assert_eq!(
         outcomes,
         [
-            None,
+            // Nobody had watched it; #2 found it over.
+            Some("done".into()),
             Some("superseded".into()),
             Some("rolled back".into()),
             None

@@ -30,7 +30,7 @@ pub fn course(
             result: outcome.result.clone(),
             there: Some(outcome.hosts),
             total: outcome.total,
-            seconds: Some(outcome.seconds),
+            seconds: outcome.seconds,
         });
     }
     if matches!(entry.kind.as_str(), "hold" | "unhold") {

@@ -36,8 +36,8 @@ pub struct Outcome {
     pub hosts: u64,
     /// Hosts that it was about; entries of older versions don't tell.
     pub total: Option<u64>,
-    /// Seconds from the change to the end.
-    pub seconds: u64,
+    /// Seconds from the change to the end; unknown where nobody saw it.
+    pub seconds: Option<u64>,
 }
 
 impl Stored for Entry {

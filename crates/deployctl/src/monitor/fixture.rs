@@ -138,7 +138,7 @@ pub(super) fn entry(kind: &str, builds: (&str, &str), seconds: i64, ended: Optio
             result: result.to_owned(),
             hosts: 12,
             total: Some(12),
-            seconds: 372,
+            seconds: Some(372),
         }),
     }
 }

@@ -219,15 +219,18 @@ fn ended(view: &ServiceView, was: Option<(u64, Verdict)>, model: &Model) -> Opti
         .iter()
         .find(|(found, _)| *found == number);
     let is_open = entry.is_some_and(|(_, entry)| entry.outcome.is_none());
+    // Those that it is about: a canary is not about the others.
+    let judgement = judge(&view.fleet.state, &view.rollout.as_ref()?.goal);
+    let there = judgement.hosts.values().filter(|host| host.is_there());
     (is_fresh && is_open).then(|| {
         Effect::Record(
             view.fleet.service.clone(),
             number,
             Outcome {
                 result: result.to_owned(),
-                hosts: view.tally.there as u64,
-                total: Some(view.tally.total as u64),
-                seconds: model.age_s(begun),
+                hosts: there.count() as u64,
+                total: Some(judgement.hosts.len() as u64),
+                seconds: Some(model.age_s(begun)),
             },
         )
     })

@@ -13,7 +13,7 @@ use crate::exit::Exit;
 use crate::fleet::Fleet;
 use crate::problem::Problem;
 use crate::text;
-use crate::wait::{Lines, outcome};
+use crate::wait::{Lines, outcome, record};
 
 /// Put a build on the canary hosts
 #[derive(Debug, Args)]
@@ -70,6 +70,7 @@ pub(crate) async fn run(args: &CanaryArgs, context: &Context) -> Result<Exit, Pr
         ..Target::of_build(name.clone())
     };
     let numbered = write_target(context, &fleet, Place::Canary, (&intent, &target)).await?;
+    record::note_ended(context, &fleet).await;
     let rollout = gate::begun(context, &fleet, (&intent, &numbered), name);
     outcome(context, &rollout, args.waits.patience(), Lines::Stderr).await
 }

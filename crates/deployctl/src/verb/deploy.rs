@@ -12,7 +12,7 @@ use crate::context::Context;
 use crate::exit::Exit;
 use crate::fleet::Fleet;
 use crate::problem::Problem;
-use crate::wait::{Lines, Patience, outcome};
+use crate::wait::{Lines, Patience, outcome, record};
 
 /// Put a build on the fleet, or on a share of it
 #[derive(Debug, Args)]
@@ -111,6 +111,7 @@ pub(crate) async fn deploy(context: &Context, wish: &Deployment<'_>) -> Result<E
         ..Target::of_build(name.clone())
     };
     let numbered = write_target(context, &fleet, Place::Enabled, (&intent, &target)).await?;
+    record::note_ended(context, &fleet).await;
     let rollout = gate::begun(context, &fleet, (&intent, &numbered), name);
     outcome(context, &rollout, wish.patience, Lines::Stderr).await
 }

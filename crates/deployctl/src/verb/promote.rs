@@ -22,7 +22,7 @@ use crate::fleet::Fleet;
 use crate::problem::Problem;
 use crate::text;
 use crate::wait::end::failure_lines;
-use crate::wait::{Lines, outcome};
+use crate::wait::{Lines, outcome, record};
 
 /// Make the canary build the fleet build
 #[derive(Debug, Args)]
@@ -67,6 +67,7 @@ pub(crate) async fn run(args: &PromoteArgs, context: &Context) -> Result<Exit, P
         ..Target::of_build(build.clone())
     };
     let numbered = write_target(context, &fleet, Place::Enabled, (&intent, &target)).await?;
+    record::note_ended(context, &fleet).await;
     remove_canary(context, &fleet, &numbered).await?;
     let rollout = gate::begun(context, &fleet, (&intent, &numbered), build);
     outcome(context, &rollout, args.waits.patience(), Lines::Stderr).await

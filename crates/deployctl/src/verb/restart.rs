@@ -10,7 +10,7 @@ use crate::context::Context;
 use crate::exit::Exit;
 use crate::fleet::Fleet;
 use crate::problem::Problem;
-use crate::wait::{Lines, outcome};
+use crate::wait::{Lines, outcome, record};
 
 /// Restart every instance, one after the other
 #[derive(Debug, Args)]
@@ -59,6 +59,7 @@ pub(crate) async fn run(args: &RestartArgs, context: &Context) -> Result<Exit, P
         (&again(enabled), &numbered),
     )
     .await?;
+    record::note_ended(context, &fleet).await;
     // The canary hosts as well; they follow another target under the same number.
     if let Some(canary) = fleet.state.targets.canary.clone()
         && let Swapped::Lost(_) = put(context, &fleet, Place::Canary, &again(canary)).await?

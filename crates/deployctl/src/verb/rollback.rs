@@ -400,7 +400,7 @@ async fn note_left(context: &Context, fleet: &Fleet, target: Option<&Target>) {
         result: "rolled back".to_owned(),
         hosts: there.count() as u64,
         total: Some(concerned as u64),
-        seconds,
+        seconds: Some(seconds),
     };
     note(context, (&fleet.tree, number), outcome).await;
 }

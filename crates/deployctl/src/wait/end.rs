@@ -104,7 +104,7 @@ impl End {
         if let (Some(result), Some(outcome)) = (self.outcome(), recorded(context, rollout).await)
             && outcome.result == result.result
         {
-            self.seconds = outcome.seconds;
+            self.seconds = outcome.seconds.unwrap_or(self.seconds);
         }
     }
 
@@ -122,7 +122,7 @@ impl End {
             result: result.to_owned(),
             hosts,
             total: Some(self.tally.total as u64),
-            seconds: self.seconds,
+            seconds: Some(self.seconds),
         })
     }
 

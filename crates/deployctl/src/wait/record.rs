@@ -1,5 +1,6 @@
 //! The outcome in the history: written by the first deployctl that sees the end.
 
+use deploy_core::rollout::course::course;
 use deploy_core::wire::history::{Entry, Outcome};
 use deploy_core::wire::{self};
 use deploy_core::znode::ServiceTree;
@@ -8,6 +9,7 @@ use deploy_zk::znode::Change;
 use super::Rollout;
 use super::end::End;
 use crate::context::Context;
+use crate::fleet::Fleet;
 
 /// Records how a rollout ended, if it did and nobody has recorded it yet.
 ///
@@ -15,6 +17,26 @@ use crate::context::Context;
 pub(crate) async fn record(context: &Context, rollout: &Rollout, end: &End) {
     if let (Some(number), Some(outcome)) = (rollout.number, end.outcome()) {
         note(context, (&rollout.tree, number), outcome).await;
+    }
+}
+
+/// Records what was at an end before a change took its place: nobody may have watched, and later it can't be
+/// seen any more.
+pub(crate) async fn note_ended(context: &Context, before: &Fleet) {
+    let newest = before.last_change().map(|(number, _)| *number);
+    let open = before.history.iter();
+    let open = open.filter(|(_, entry)| entry.outcome.is_none());
+    for (number, entry) in open {
+        let course = course(&before.state, newest, (*number, entry));
+        let ended = course.filter(|course| ["done", "failed"].contains(&course.result.as_str()));
+        let Some(course) = ended else { continue };
+        let outcome = Outcome {
+            result: course.result,
+            hosts: course.there.unwrap_or(0),
+            total: course.total,
+            seconds: None,
+        };
+        note(context, (&before.tree, *number), outcome).await;
     }
 }
 

@@ -113,7 +113,7 @@ fn entry(text: &str) -> Entry {
             total: None,
             result,
             hosts: 0,
-            seconds: 0,
+            seconds: Some(0),
         }),
     }
 }

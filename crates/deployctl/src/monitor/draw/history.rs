@@ -97,8 +97,9 @@ fn builds(entry: &Entry, columns: usize) -> String {
 fn result(entry: &Entry, phase: Option<ServicePhase>) -> String {
     match &entry.outcome {
         Some(outcome) => {
-            let took = text::seconds(outcome.seconds);
-            format!("{}, {} in {took}", clean(&outcome.result), outcome.hosts)
+            let took = outcome.seconds.map(text::seconds);
+            let took = took.map(|took| format!(" in {took}")).unwrap_or_default();
+            format!("{}, {}{took}", clean(&outcome.result), outcome.hosts)
         }
         None if matches!(entry.kind.as_str(), "hold" | "unhold") => String::new(),
         None => match phase.filter(|phase| *phase != ServicePhase::Done) {

@@ -484,7 +484,7 @@ fn the_end_of_a_rollout_that_was_seen_under_way_is_recorded_once() {
         result: "done".to_owned(),
         hosts: 2,
         total: Some(2),
-        seconds: 245,
+        seconds: Some(245),
     };
     assert_eq!(ended, [Effect::Record(service("web"), 142, outcome)]);
     assert_eq!(update(&mut model, Event::News(rollout(Phase::Serving))), []);
