@@ -158,3 +158,31 @@ fn a_key_that_is_none_leaves_the_service_alone_and_says_so() {
     let said = String::from_utf8_lossy(&check.stderr).into_owned();
     assert!(said.contains("no.pub") && check.status.success(), "{said}");
 }
+
+#[test]
+fn a_key_that_changes_at_its_path_is_taken_up_by_a_reload() {
+    let (Some(old), Some(new)) = (Key::make(), Key::make()) else {
+        return;
+    };
+    let dir = tempfile::tempdir().expect("a temporary directory can be made");
+    let path = dir.path().join("ci.pub");
+    let trusted = format!("trusted_keys = [{path:?}]\n");
+    let agent = Agent::start_with(|settings| settings.builds = trusted);
+    let Some(agent) = agent else { return };
+    let web = agent.web();
+    web.blocked(&["trusted_keys", "ci.pub"]);
+    let reload = |key: &Key| {
+        std::fs::copy(key.public(), &path).expect("space");
+        let output = agent.output(&["reload"]);
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(said.ends_with("deployd.toml: changed web\n"), "{said}");
+    };
+    reload(&old);
+    deploy_signed(&agent, ("r1", 1), &old);
+    web.serves("r1");
+    reload(&new);
+    deploy_signed(&agent, ("r2", 2), &old);
+    web.blocked(&["trusted_keys"]);
+    deploy_signed(&agent, ("r3", 3), &new);
+    web.serves("r3");
+}

@@ -56,8 +56,10 @@ pub(crate) struct Ground {
 pub(crate) struct Crew {
     ground: Ground,
     config: Config,
-    /// A configuration that takes the place of the other when those whom it ends have ended.
-    next: Option<Config>,
+    /// A configuration that takes the place of the other when those who are to end have ended; with its keys.
+    next: Option<(Config, Vec<Option<Vec<u8>>>)>,
+    /// Who was told to end, by this or by one before it.
+    ending: BTreeSet<ServiceName>,
     stopping: bool,
     stops: BTreeMap<ServiceName, watch::Sender<Option<Instant>>>,
     running: JoinSet<(ServiceName, End)>,
@@ -112,6 +114,7 @@ impl Crew {
             ground,
             config,
             next: None,
+            ending: BTreeSet::new(),
             stopping: false,
             stops: BTreeMap::new(),
             running: JoinSet::new(),
@@ -156,13 +159,15 @@ impl Crew {
                 fixed.join(", ")
             ));
         }
-        let changes = self.changes(&config);
+        let keys = contents(&config);
+        let changes = self.changes(&config, &keys);
         let far = Instant::now() + RELOAD_TIME;
         for name in changes.changed.iter().chain(&changes.removed) {
             let stop = self.stops.get(name).into_iter();
             stop.for_each(|stop| tell_to_stop(stop, far));
+            self.ending.insert(name.clone());
         }
-        self.next = Some(config);
+        self.next = Some((config, keys));
         self.settle().await;
         Ok(changes)
     }
@@ -184,13 +189,12 @@ impl Crew {
 
     /// Takes up the configuration that waits, if nobody runs by the old one any more, and starts who is missing.
     async fn settle(&mut self) {
-        if let Some(next) = &self.next {
-            let changes = self.changes(next);
-            let mut ending = changes.changed.iter().chain(&changes.removed);
-            if ending.any(|name| self.stops.contains_key(name)) {
-                return;
-            }
-            for name in &changes.removed {
+        if self.ending.iter().any(|name| self.stops.contains_key(name)) {
+            return;
+        }
+        self.ending.clear();
+        if let Some((next, keys)) = self.next.take() {
+            for name in &changes(&self.config, &next).removed {
                 self.alive.remove(name);
                 // Nobody is left who would open them.
                 if let Err(error) = self.ground.drains.set(name, Vec::new()).await {
@@ -199,9 +203,8 @@ impl Crew {
                 self.reports
                     .send_modify(|reports| drop(reports.remove(name)));
             }
-            self.config = next.clone();
-            self.keys = contents(next);
-            self.next = None;
+            self.config = next;
+            self.keys = keys;
         }
         self.start_missing().await;
     }
@@ -249,9 +252,9 @@ impl Crew {
 
     /// What another configuration changes: also where it says the same, and could not be followed, or names keys that
     /// are others now.
-    fn changes(&self, next: &Config) -> Changes {
+    fn changes(&self, next: &Config, keys: &[Option<Vec<u8>>]) -> Changes {
         let mut changes = changes(&self.config, next);
-        let other_keys = self.keys != contents(next);
+        let other_keys = self.keys != keys;
         for service in &self.config.services {
             let name = &service.name;
             let is_named = next.services.iter().any(|next| next.name == *name);
