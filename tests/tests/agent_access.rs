@@ -57,10 +57,6 @@ fn an_agent_deploys_with_no_more_rights_than_it_needs() {
 fn what_may_not_be_read_is_told_and_starts_nothing() {
     let Some(agent) = Agent::start() else { return };
     let web = agent.web();
-    web.deploy("r1", 1);
-    web.serves("r1");
-    let witness = Witness::start(&web, Promise::AllServe);
-    let pids = web.pids();
     let build = web.znodes.build(named("r2").as_ref().expect("a name"));
     let cases = [
         (
@@ -77,11 +73,19 @@ fn what_may_not_be_read_is_told_and_starts_nothing() {
         ("builds/r2", build, "{}"),
         ("enabled", web.znodes.enabled(), ""),
     ];
-    for (rollout, (object, path, data)) in (2..).zip(&cases) {
+    for (_, path, data) in &cases[..3] {
         web.put(path, data);
+    }
+    web.deploy("r1", 1);
+    web.serves("r1");
+    let witness = Witness::start(&web, Promise::AllServe);
+    let pids = web.pids();
+    for (rollout, (object, path, _)) in (2..).zip(&cases) {
         agent.znodes.forbid_reading(path);
-        // Nobody is told of a list that has changed; of data, everybody.
-        web.put(path, data);
+        // Nobody is told of a list that has changed, nor of what they may not read: it is seen at the next
+        // connection, or within a minute.
+        agent.stop();
+        agent.run();
         if *object == "builds/r2" {
             web.put(&web.znodes.enabled(), "r2");
         } else {
