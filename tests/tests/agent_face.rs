@@ -64,13 +64,20 @@ fn rewrite(agent: &Agent, change: (&str, &str)) {
     fs::write(agent.config(), changed).expect("space");
 }
 
+/// An agent that serves metrics there, and doesn't run yet.
+fn listening(address: &str) -> Option<Agent> {
+    let agent = Agent::prepare(zookeeper()?, |_| {});
+    let with = format!("[metrics]\nlisten = \"{address}\"\n[log]");
+    rewrite(&agent, ("[log]", &with));
+    Some(agent)
+}
+
 #[test]
 fn metrics_say_what_is_and_count_what_was() {
-    let Some(server) = zookeeper() else { return };
     let port = ports::free();
-    let agent = Agent::prepare(server, |_| {});
-    let with = format!("[metrics]\nlisten = \"127.0.0.1:{port}\"\n[log]");
-    rewrite(&agent, ("[log]", &with));
+    let Some(agent) = listening(&format!("127.0.0.1:{port}")) else {
+        return;
+    };
     agent.run();
     let web = agent.web();
     web.until("it is idle", |report| report.target.is_none());
@@ -119,11 +126,10 @@ fn metrics_say_what_is_and_count_what_was() {
 
 #[test]
 fn who_connects_and_says_nothing_is_no_burden() {
-    let Some(server) = zookeeper() else { return };
     let port = ports::free();
-    let agent = Agent::prepare(server, |_| {});
-    let with = format!("[metrics]\nlisten = \"127.0.0.1:{port}\"\n[log]");
-    rewrite(&agent, ("[log]", &with));
+    let Some(agent) = listening(&format!("127.0.0.1:{port}")) else {
+        return;
+    };
     agent.run();
     agent.web().until("it runs", |_| true);
     let silent: Vec<_> = (0..20)
@@ -142,17 +148,11 @@ fn who_connects_and_says_nothing_is_no_burden() {
 
 #[test]
 fn an_address_that_is_taken_is_told_at_start() {
-    let Some(server) = zookeeper() else { return };
     let taken = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
     let address = taken.local_addr().expect("it has one");
-    let agent = Agent::prepare(server, |_| {});
-    rewrite(
-        &agent,
-        (
-            "[log]",
-            &format!("[metrics]\nlisten = \"{address}\"\n[log]"),
-        ),
-    );
+    let Some(agent) = listening(&address.to_string()) else {
+        return;
+    };
     let (code, _, stderr) = ask(&agent, &["run"]);
     assert_eq!(code, Some(1));
     let expected = format!("failed to serve metrics at {address}: Address already in use");
