@@ -1,8 +1,9 @@
-//! The developer's commands: `cargo xtask demo | fleet | test | dist | ci | tidy`.
+//! The developer's commands: `cargo xtask demo | fleet | test | bench | dist | ci | tidy`.
 //!
 //! Nothing here is needed to run `deployd` or `deployctl`. What the demo starts, this program
 //! also is: the hidden subcommands are the processes of the demo.
 
+mod bench;
 mod ci;
 mod debian;
 mod demo;
@@ -43,6 +44,8 @@ enum Task {
     },
     /// Everything that must be green before a push: fmt, clippy, doc, tidy, deny, unit, test, demo
     Ci,
+    /// Measure what deployd costs beside named peers and limits, see docs/performance.md: some minutes
+    Bench(bench::Options),
     /// Make the Debian packages, below target/dist
     Dist(dist::Options),
     /// Check the rules of docs/architecture.md
@@ -78,6 +81,7 @@ fn run(task: Task) -> Result<ExitCode> {
         Task::Fleet(fleet) => fleet::run(&fleet, &own_program()?),
         Task::Test { fleet: false, args } => ci::test(&args),
         Task::Test { fleet: true, args } => ci::test_with_fleet(&own_program()?, &args),
+        Task::Bench(options) => bench::run(&options),
         Task::Dist(options) => dist::run(&options),
         Task::Ci => ci::run(&own_program()?),
         Task::Tidy => tidy::run(),

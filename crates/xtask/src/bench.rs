@@ -1,0 +1,93 @@
+//! `cargo xtask bench`: what deployd costs, beside named peers and limits, measured in turn in one run.
+//!
+//! Times of one machine mean nothing on another; ratios do. So each part measures ours and the others in
+//! the same rounds, and prints medians. No test depends on a time.
+//!
+//! A part is a module with `run(&Ground) -> Result<Vec<Table>>`; nothing else is needed to add one.
+
+mod deployctl;
+mod ground;
+mod idle;
+mod page;
+mod rounds;
+mod table;
+
+use std::env;
+use std::os::unix::process::CommandExt as _;
+use std::process::{Command, ExitCode};
+
+use anyhow::{Context, Result};
+use clap::ValueEnum;
+
+use self::ground::Ground;
+use self::table::Table;
+use crate::tool::{Profile, build_programs, root};
+
+/// What is measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Part {
+    /// What an agent with nothing to do costs
+    Idle,
+    /// What somebody waits for at the command line
+    Deployctl,
+}
+
+/// The arguments of `cargo xtask bench`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Options {
+    /// What is measured [default: everything]
+    #[arg(value_enum)]
+    parts: Vec<Part>,
+    /// How often each contender is measured, in turn; the median counts
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
+    rounds: u32,
+    /// Put the tables into docs/performance.md, in the place of those of an earlier run
+    #[arg(long)]
+    write: bool,
+}
+
+/// Measures, prints the tables, and writes them down where that is wished.
+pub(crate) fn run(options: &Options) -> Result<ExitCode> {
+    if cfg!(debug_assertions) {
+        return Err(run_optimised());
+    }
+    let ground = Ground::new(options.rounds)?;
+    let parts = match options.parts.as_slice() {
+        [] => Part::value_variants(),
+        named => named,
+    };
+    println!("{}\n", ground.machine());
+    for part in parts {
+        let tables = measure(*part, &ground)?;
+        tables.iter().for_each(|table| println!("{table}"));
+        if options.write {
+            page::write(&name(*part), &ground.machine(), &tables)?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn measure(part: Part, ground: &Ground) -> Result<Vec<Table>> {
+    eprintln!("measuring: {}", name(part));
+    match part {
+        Part::Idle => idle::run(ground),
+        Part::Deployctl => deployctl::run(ground),
+    }
+    .with_context(|| format!("failed to measure {}", name(part)))
+}
+
+fn name(part: Part) -> String {
+    let value = part.to_possible_value();
+    value.map_or_else(String::new, |value| value.get_name().to_owned())
+}
+
+/// Builds all programs as they are shipped, and becomes the optimised one of these: what measures must not be what is slow.
+/// Returns only where that fails.
+fn run_optimised() -> anyhow::Error {
+    if let Err(error) = build_programs(Profile::Release) {
+        return error;
+    }
+    let program = root().join("target/release/xtask");
+    let error = Command::new(&program).args(env::args_os().skip(1)).exec();
+    anyhow::Error::new(error).context(format!("failed to start {}", program.display()))
+}
