@@ -68,7 +68,7 @@ pub struct WireSession {
 struct Shared {
     mode: watch::Sender<Mode>,
     delay: watch::Sender<Duration>,
-    target: watch::Sender<SocketAddr>,
+    target: SocketAddr,
     cut: watch::Sender<Cut>,
     cut_after: Mutex<Option<usize>>,
     session: Mutex<Option<WireSession>>,
@@ -87,7 +87,7 @@ impl Proxy {
         let shared = Arc::new(Shared {
             mode: watch::channel(Mode::Forward).0,
             delay: watch::channel(Duration::ZERO).0,
-            target: watch::channel(SocketAddr::from((Ipv4Addr::LOCALHOST, target))).0,
+            target: SocketAddr::from((Ipv4Addr::LOCALHOST, target)),
             cut: watch::channel(Cut::Fin).0,
             cut_after: Mutex::new(None),
             session: Mutex::new(None),
@@ -130,13 +130,6 @@ impl Proxy {
     /// Holds back everything for this long, in each direction.
     pub fn set_delay(&self, delay: Duration) {
         self.shared.delay.send_replace(delay);
-    }
-
-    /// Sends new connections to another port.
-    pub fn set_target(&self, port: u16) {
-        self.shared
-            .target
-            .send_replace(SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
     }
 
     /// Cuts all connections.
@@ -298,11 +291,9 @@ async fn accept(listener: Option<&TcpListener>) -> TcpStream {
 
 async fn carry(mut client: TcpStream, mut cut: watch::Receiver<Cut>, shared: Arc<Shared>) {
     let budget = lock(&shared.cut_after).take();
-    let mut target = *shared.target.borrow();
-    target.set_ip(Ipv4Addr::LOCALHOST.into());
     let connecting = async {
         pass(&shared, Mode::HoldToServer).await;
-        TcpStream::connect(target).await
+        TcpStream::connect(shared.target).await
     };
     let connected = tokio::select! {
         connected = connecting => connected.ok(),

@@ -90,6 +90,18 @@ async fn words_that_are_none_of_ours_01_18_24() {
         ),
     )
     .await;
+    for (line, said) in [
+        (
+            "rollback web r1",
+            "error: unexpected argument 'r1' found\n  tip: without a build it goes back to the last good one; to this: deployctl rollback web --to r1",
+        ),
+        (
+            "status --json",
+            "error: unexpected argument '--json' found\n  tip: the form of the data: --output json",
+        ),
+    ] {
+        typed(line, (2, said)).await;
+    }
     let back = "to stop a rollout and go back: deployctl rollback web";
     let freeze = "to freeze it where it is: deployctl hold web -m \"why\"";
     let hold = "to let nothing new start: deployctl hold web -m \"why\"";

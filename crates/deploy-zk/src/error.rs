@@ -107,14 +107,6 @@ impl Error {
             | Error::Closed(call) => call,
         }
     }
-
-    /// Tells whether it is about the link to ZooKeeper, not about the znode.
-    pub fn is_link(&self) -> bool {
-        matches!(
-            self,
-            Error::Unavailable(_) | Error::Unknown(_) | Error::Closed(_)
-        )
-    }
 }
 
 impl fmt::Display for Call {

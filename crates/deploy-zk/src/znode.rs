@@ -1,7 +1,5 @@
 //! A znode as it is read, and the words to write one with.
 
-use std::time::Duration;
-
 /// The most data that is sent to a server, in bytes.
 ///
 /// Servers take a little less than 1 MiB, whole request included, and cut the connection above it.
@@ -88,12 +86,5 @@ impl Expect {
             Expect::Any => None,
             Expect::Version(version) => Some(version),
         }
-    }
-}
-
-impl Stat {
-    /// Returns the age of the data at `now`, both by the wall clock; zero if it is in the future.
-    pub fn data_age(&self, now_ms: i64) -> Duration {
-        Duration::from_millis(now_ms.saturating_sub(self.mtime_ms).max(0).unsigned_abs())
     }
 }

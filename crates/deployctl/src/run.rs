@@ -1,8 +1,6 @@
 //! From the arguments to the exit code.
 
 use clap::FromArgMatches;
-use clap::error::{ContextKind, ContextValue, ErrorKind};
-use deploy_core::name::{BuildName, ServiceName};
 
 use crate::cli::{self, Cli, Verb};
 use crate::complete;
@@ -15,43 +13,10 @@ use crate::problem::Problem;
 use crate::text::clean;
 use crate::verb;
 
+mod misused;
+
 /// How long it may take to say goodbye to ZooKeeper.
 const CLOSE_MAX: std::time::Duration = std::time::Duration::from_millis(500);
-
-/// The words of other tools, and what they are here. They are never accepted: it would be a guess.
-const FOREIGN_WORDS: [(&[&str], &[&str]); 7] = [
-    (
-        &["abort", "cancel", "revert", "undo", "undo-rollout"],
-        &[
-            "to stop a rollout and go back: deployctl rollback SERVICE",
-            "to freeze it where it is: deployctl hold SERVICE -m \"why\"",
-        ],
-    ),
-    (
-        &["pause", "lock", "suspend", "stop", "freeze"],
-        &["to let nothing new start: deployctl hold SERVICE -m \"why\""],
-    ),
-    (
-        &["resume", "continue", "unlock", "start"],
-        &["to end a hold: deployctl unhold SERVICE"],
-    ),
-    (
-        &["nodes", "hosts", "list", "ls"],
-        &["deployctl host list", "deployctl status"],
-    ),
-    (
-        &["run", "push", "release", "apply", "install"],
-        &[
-            "to test a build: deployctl canary SERVICE BUILD",
-            "to put it on every host: deployctl deploy SERVICE BUILD",
-        ],
-    ),
-    (
-        &["tail", "logs", "log"],
-        &["the last lines of a failed host: deployctl host show HOST"],
-    ),
-    (&["builds", "versions"], &["deployctl build list SERVICE"]),
-];
 
 /// Runs deployctl with the arguments of this process.
 pub(crate) fn run() -> Exit {
@@ -66,7 +31,7 @@ pub(crate) fn run() -> Exit {
     let matches = cli::command().try_get_matches();
     let cli = match matches.and_then(|matches| Cli::from_arg_matches(&matches)) {
         Ok(cli) => cli,
-        Err(error) => return misused(&error),
+        Err(error) => return misused::tell(&error),
     };
     let globals = &cli.globals;
     let volume = match (globals.quiet, globals.verbose) {
@@ -131,48 +96,3 @@ async fn perform(cli: Cli, out: &Out) -> Result<Exit, Problem> {
     context.zk.close(CLOSE_MAX).await;
     ended
 }
-
-/// Prints what clap says, and what the word is called here.
-fn misused(error: &clap::Error) -> Exit {
-    if error.kind() == ErrorKind::InvalidSubcommand
-        && let Some(ContextValue::String(word)) = error.get(ContextKind::InvalidSubcommand)
-    {
-        let typed: Vec<String> = std::env::args().skip_while(|typed| typed != word).collect();
-        let tips = tips_for(word, &typed);
-        if !tips.is_empty() {
-            // What is spelled alike may mean the opposite: `undo` is not `unhold`.
-            eprintln!("error: unrecognized subcommand '{}'", clean(word));
-            tips.iter().for_each(|tip| eprintln!("  tip: {tip}"));
-            return Exit::Usage;
-        }
-    }
-    let printed = error.print();
-    if matches!(
-        error.kind(),
-        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion
-    ) {
-        return Exit::Done;
-    }
-    // Nobody is left to be told that stderr is gone.
-    let _ = printed;
-    Exit::Usage
-}
-
-/// Returns what the word is called here, with the service and the build that were typed after it.
-fn tips_for(word: &str, typed: &[String]) -> Vec<String> {
-    let tips = FOREIGN_WORDS
-        .iter()
-        .find(|(words, _)| words.contains(&word));
-    let tips = tips.map_or(&[][..], |(_, tips)| *tips);
-    let service = typed.get(1).filter(|word| ServiceName::parse(word).is_ok());
-    let build = typed.get(2).filter(|word| BuildName::parse(word).is_ok());
-    let filled = |tip: &&str| match (service, build) {
-        (Some(service), Some(build)) => tip.replace("SERVICE", service).replace("BUILD", build),
-        (Some(service), None) => tip.replace("SERVICE", service),
-        (None, _) => (*tip).to_owned(),
-    };
-    tips.iter().map(filled).collect()
-}
-
-#[cfg(test)]
-mod tests;

@@ -28,8 +28,14 @@ pub(crate) struct HistoryArgs {
     #[arg(value_name = "SERVICE", value_parser = ServiceName::parse)]
     service: Option<ServiceName>,
     /// How many to show
-    #[arg(short = 'n', long, value_name = "N", default_value = "20")]
-    number: usize,
+    #[arg(
+        short = 'n',
+        long,
+        value_name = "N",
+        default_value = "20",
+        value_parser = clap::value_parser!(u32).range(1..)
+    )]
+    number: u32,
 }
 
 struct Row {
@@ -46,15 +52,16 @@ pub(crate) async fn run(args: &HistoryArgs, context: &Context) -> Result<Exit, P
         None => context.services().await?,
     };
     let mut rows = Vec::new();
+    let number = usize::try_from(args.number).unwrap_or(usize::MAX);
     for service in services {
         let fleet = Fleet::read(context, &service).await?;
-        rows.extend(rows_of(&fleet, read(context, &fleet, args.number).await?));
+        rows.extend(rows_of(&fleet, read(context, &fleet, number).await?));
     }
     let moment = |row: &Row| row.entry.at.as_deref().and_then(time::parse);
     if args.service.is_none() {
         rows.sort_by_key(|row| std::cmp::Reverse((moment(row), row.number)));
     }
-    rows.truncate(args.number);
+    rows.truncate(number);
     match context.out.format {
         Format::Text if rows.is_empty() => context.out.say("nothing was changed yet"),
         Format::Text => context.out.data(&text_of(&rows, args.service.as_ref())),
