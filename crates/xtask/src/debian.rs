@@ -72,6 +72,20 @@ const FAKETIME: Package = Package {
     shown_by: Sign::Program("faketime"),
 };
 
+/// Not openssh-server: that package would start a daemon that listens to the network.
+const SSH: Package = Package {
+    name: "openssh-client",
+    shown_by: Sign::Program("ssh"),
+};
+const PDSH: Package = Package {
+    name: "pdsh",
+    shown_by: Sign::Program("pdsh"),
+};
+const CURL: Package = Package {
+    name: "curl",
+    shown_by: Sign::Program("curl"),
+};
+
 /// Rates the unit.
 const SYSTEMD: Package = Package {
     name: "systemd",
@@ -82,6 +96,8 @@ const SYSTEMD: Package = Package {
 pub(crate) const FOR_UNIT: &[Package] = &[SYSTEMD];
 /// What `cargo demo` needs.
 pub(crate) const FOR_DEMO: &[Package] = &[JAVA, ZOOKEEPER];
+/// What pushing needs, which deploying is measured beside.
+pub(crate) const FOR_PUSHING: &[Package] = &[SSH, PDSH, CURL];
 /// What it needs to drain; it goes without where they can't be had.
 pub(crate) const FOR_DRAINING: &[Package] = &[IPTABLES, IPROUTE];
 /// What `cargo xtask fleet` needs.

@@ -51,7 +51,7 @@ impl Farm {
         let dir = start.sandbox.dir();
         screen.started("network", &ground.describe());
         let zookeeper = ground.zookeeper;
-        let version = zookeeper::start(processes, &dir.join("zookeeper"), zookeeper)?;
+        let version = zookeeper::start(processes, &dir.join("zookeeper"), zookeeper)?.version;
         screen.started("zookeeper", &format!("{version} at {zookeeper}"));
 
         let builds = BuildServer::start(&dir.join("builds"), ground.builds)?;

@@ -5,6 +5,7 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -21,8 +22,15 @@ const READY_LIMIT: Duration = Duration::from_secs(30);
 const ANSWER_LIMIT: Duration = Duration::from_millis(200);
 const POLL: Duration = Duration::from_millis(20);
 
-/// Starts the server, waits until it serves, and returns its version.
-pub(crate) fn start(processes: &Processes, dir: &Path, address: SocketAddr) -> Result<String> {
+/// A server that serves.
+#[derive(Debug)]
+pub(crate) struct Server {
+    pub(crate) process: Arc<Process>,
+    pub(crate) version: String,
+}
+
+/// Starts the server, and waits until it serves.
+pub(crate) fn start(processes: &Processes, dir: &Path, address: SocketAddr) -> Result<Server> {
     fs::create_dir(dir).with_context(|| format!("failed to make {}", dir.display()))?;
     let config = dir.join("zoo.cfg");
     fs::write(&config, config_text(dir, address))
@@ -46,12 +54,13 @@ pub(crate) fn start(processes: &Processes, dir: &Path, address: SocketAddr) -> R
             .stdout(Stdio::null())
             .stderr(log_file);
     })?;
-    wait_until_ready(&process, address).with_context(|| {
+    let version = wait_until_ready(&process, address).with_context(|| {
         format!(
             "ZooKeeper did not start: {}",
             fs::read_to_string(&log).unwrap_or_default()
         )
-    })
+    })?;
+    Ok(Server { process, version })
 }
 
 fn config_text(dir: &Path, address: SocketAddr) -> String {
