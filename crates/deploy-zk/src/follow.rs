@@ -81,15 +81,11 @@ impl Watched for Vec<String> {
         loop {
             // The two kinds of watch are for a znode that is there and for one that isn't. It may
             // come and go in between, each time at the cost of somebody's write.
-            if up
-                .session
-                .exists(up.session.slot().await, path)
-                .await?
-                .is_some()
+            let stat = up.session.exists(up.session.slot().await, path).await?;
+            if stat.is_some()
+                && let Some((names, armed)) = Self::arm_present(up, path).await?
             {
-                if let Some((names, armed)) = Self::arm_present(up, path).await? {
-                    return Ok((Some(names), armed));
-                }
+                return Ok((Some(names), armed));
             }
             let (stat, armed) = up
                 .session
