@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use deploy_core::name::HostName;
 use deploy_core::wire::report::{Phase, Report};
 use tests::agent::{Agent, LIMIT, zookeeper};
 use tests::eventually::eventually;
@@ -129,6 +130,33 @@ fn a_policy_that_changes_lets_the_next_hosts_go() {
     web.until("waiting for its turn", waits);
     policy("3");
     web.serves("r2");
+}
+
+/// Else a large fleet that restarts would be read whole by each of its hosts.
+#[test]
+fn of_those_alive_no_more_are_counted_than_let_a_host_in() {
+    const ALIVE: usize = 40;
+    let Some(server) = zookeeper() else { return };
+    let proxy = Proxy::start(server.port());
+    let agent = Agent::prepare(server, |settings| {
+        settings.zookeeper = proxy.address();
+    });
+    let web = agent.web();
+    web.put(
+        &web.znodes.policy(),
+        r#"{"v":1,"restart_concurrency":"50%"}"#,
+    );
+    for number in 0..ALIVE {
+        let host = HostName::parse(&format!("a{number}")).expect("it is a name");
+        web.put(&web.znodes.alive(&host), "{}");
+    }
+    claim(&agent, "first", 0);
+    agent.run();
+    web.deploy("r1", 1);
+    web.serves("r1");
+    // With one lease before it, it has its turn where four are alive.
+    let asked = proxy.requests(&format!("{}/a", web.znodes.hosts()));
+    assert_eq!(asked, 4, "of {ALIVE} that are alive");
 }
 
 /// Puts a lease into the queue, as a host has it that is not there.

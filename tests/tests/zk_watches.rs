@@ -7,6 +7,7 @@ use deploy_zk::link::Link;
 use deploy_zk::zk::Zk;
 use deploy_zk::znode::{Expect, Mode};
 use tests::eventually::{eventually_async, eventually_in};
+use tests::proxy::Proxy;
 use tests::zookeeper::Server;
 
 /// How long anything may take on a loaded machine before it counts as hung.
@@ -56,4 +57,46 @@ async fn leases_that_are_gone_leave_no_watches() {
         }
     })
     .await;
+}
+
+/// A target that changes is read by every host at the same moment: ZooKeeper bears each request as often as there are hosts.
+#[tokio::test]
+async fn a_change_of_a_followed_znode_costs_one_request() {
+    let Some(server) = Server::start() else {
+        return;
+    };
+    let proxy = Proxy::start(server.port());
+    let writer = Zk::start(Config::new(&[&server.address()]));
+    writer.create("/w", b"0", Mode::Persistent).await.unwrap();
+    let zk = Zk::start(Config::new(&[&proxy.address()]));
+    let mut data = zk.watch("/w");
+    let mut children = zk.watch_children("/w");
+    for round in 0..ROUNDS {
+        let text = round.to_string();
+        let before = proxy.requests("/w");
+        let path = format!("/w/{round}");
+        writer
+            .set("/w", text.as_bytes(), Expect::Any)
+            .await
+            .unwrap();
+        writer.create(&path, b"", Mode::Persistent).await.unwrap();
+        eventually_in("the new data", HANG, &mut data, |seen| {
+            let now = seen.view.present();
+            now.is_some_and(|now| now.data == text.as_bytes())
+        })
+        .await;
+        eventually_in("the new child", HANG, &mut children, |seen| {
+            let now = seen.view.present();
+            now.is_some_and(|now| now.len() == round + 1)
+        })
+        .await;
+        // What is there for the first time is looked for and then read.
+        if round > 0 {
+            assert_eq!(
+                proxy.requests("/w") - before,
+                2,
+                "one each, in round {round}"
+            );
+        }
+    }
 }

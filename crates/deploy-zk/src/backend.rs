@@ -245,7 +245,39 @@ impl Session {
         Ok((found.map(Stat::from), armed))
     }
 
-    /// Reads a znode. H14: never with a watch, since one on a missing znode stays in the client.
+    /// Like [`Session::get`], with a watch that fires when the znode is changed or deleted.
+    ///
+    /// Only for a znode that was there a moment ago: on a missing one there would be no watch, and the client would keep
+    /// its half of one until a znode of this path comes and goes (H14).
+    pub(crate) async fn get_watched(
+        self: &Arc<Self>,
+        slot: Slot,
+        path: &str,
+    ) -> Result<Option<(Znode, Armed)>, Fault> {
+        let number = self.connection().number;
+        if let Some(armed) = self.armed.find(number, Kind::Data, path) {
+            let found = self.get(slot, path).await?;
+            return Ok(found.map(|znode| (znode, armed)));
+        }
+        let (trigger, armed) = arm();
+        let (session, path, kept) = (Arc::clone(self), path.to_owned(), armed.clone());
+        let found = self
+            .send(slot, async move {
+                let zookeeper = &session.zookeeper;
+                let found = zookeeper
+                    .get_data_w(&path, move |_event| trigger.fire())
+                    .await;
+                // Here, since the caller may be gone by now: the watch is armed all the same.
+                if found.is_ok() {
+                    session.keep_armed(number, (Kind::Data, path), kept);
+                }
+                found
+            })
+            .await;
+        Ok(present(found.map(znode))?.map(|znode| (znode, armed)))
+    }
+
+    /// Reads a znode. H14: not with a watch, since one on a missing znode stays in the client.
     pub(crate) async fn get(
         self: &Arc<Self>,
         slot: Slot,
@@ -257,10 +289,7 @@ impl Session {
                 session.zookeeper.get_data(&path, false).await
             })
             .await;
-        present(found.map(|(data, stat)| Znode {
-            data,
-            stat: stat.into(),
-        }))
+        present(found.map(znode))
     }
 
     pub(crate) async fn children(
@@ -515,6 +544,11 @@ fn present<T>(found: Result<T, Fault>) -> Result<Option<T>, Fault> {
         Err(Fault::NoNode) => Ok(None),
         Err(fault) => Err(fault),
     }
+}
+
+fn znode((data, stat): (Vec<u8>, za::Stat)) -> Znode {
+    let stat = stat.into();
+    Znode { data, stat }
 }
 
 fn sorted(mut names: Vec<String>) -> Vec<String> {

@@ -27,11 +27,17 @@ pub(crate) trait Watched: Sized + Send + Sync + 'static {
     /// How an error names the reading of it.
     const OP: Op;
 
-    /// Arms a watch, then reads: in this order a change in between fires it.
+    /// Arms a watch on a znode that may be missing, then reads: in this order a change in between fires it.
     fn arm(
         up: &Up,
         path: &str,
     ) -> impl Future<Output = Result<(Option<Self>, Armed), Fault>> + Send;
+
+    /// Arms a watch and reads in one request; `None` without a watch if the znode is missing.
+    fn arm_present(
+        up: &Up,
+        path: &str,
+    ) -> impl Future<Output = Result<Option<(Self, Armed)>, Fault>> + Send;
 
     /// Only reads.
     fn read(up: &Up, path: &str) -> impl Future<Output = Result<Option<Self>, Fault>> + Send;
@@ -54,6 +60,10 @@ impl Watched for Znode {
         }
     }
 
+    async fn arm_present(up: &Up, path: &str) -> Result<Option<(Znode, Armed)>, Fault> {
+        up.session.get_watched(up.session.slot().await, path).await
+    }
+
     async fn read(up: &Up, path: &str) -> Result<Option<Znode>, Fault> {
         up.session.get(up.session.slot().await, path).await
     }
@@ -71,19 +81,11 @@ impl Watched for Vec<String> {
         loop {
             // The two kinds of watch are for a znode that is there and for one that isn't. It may
             // come and go in between, each time at the cost of somebody's write.
-            if up
-                .session
-                .exists(up.session.slot().await, path)
-                .await?
-                .is_some()
+            let stat = up.session.exists(up.session.slot().await, path).await?;
+            if stat.is_some()
+                && let Some((names, armed)) = Self::arm_present(up, path).await?
             {
-                let found = up
-                    .session
-                    .children_watched(up.session.slot().await, path)
-                    .await?;
-                if let Some((names, armed)) = found {
-                    return Ok((Some(names), armed));
-                }
+                return Ok((Some(names), armed));
             }
             let (stat, armed) = up
                 .session
@@ -93,6 +95,12 @@ impl Watched for Vec<String> {
                 return Ok((None, armed));
             }
         }
+    }
+
+    async fn arm_present(up: &Up, path: &str) -> Result<Option<(Vec<String>, Armed)>, Fault> {
+        up.session
+            .children_watched(up.session.slot().await, path)
+            .await
     }
 
     async fn read(up: &Up, path: &str) -> Result<Option<Vec<String>>, Fault> {
@@ -173,7 +181,7 @@ async fn watch_connection<T: Watched>(
     seen: &watch::Sender<Seen<T>>,
 ) -> Over {
     loop {
-        let mut armed = match up.ask(T::arm(up, path)).await {
+        let mut armed = match up.ask(arm_again(up, path, seen)).await {
             Ok((value, armed)) => {
                 publish(seen, value, up.epoch);
                 armed
@@ -212,6 +220,20 @@ async fn watch_connection<T: Watched>(
             }
         }
     }
+}
+
+/// Arms a watch and reads. What was there when it was seen last most likely is there still, and then that costs one request
+/// instead of two: a change of a target costs ZooKeeper half as many as there are hosts that follow it.
+async fn arm_again<T: Watched>(
+    up: &Up,
+    path: &str,
+    seen: &watch::Sender<Seen<T>>,
+) -> Result<(Option<T>, Armed), Fault> {
+    let was_there = seen.borrow().view.present().is_some();
+    if was_there && let Some((value, armed)) = T::arm_present(up, path).await? {
+        return Ok((Some(value), armed));
+    }
+    T::arm(up, path).await
 }
 
 fn is_news<T: Watched>(seen: &watch::Sender<Seen<T>>, value: Option<&T>) -> bool {

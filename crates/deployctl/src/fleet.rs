@@ -192,22 +192,31 @@ async fn hosts(zk: &Zk, tree: &ServiceTree) -> Result<BTreeMap<HostName, Host>, 
     let (hosts_path, roles_path) = (tree.hosts(), tree.roles());
     let (reporting, with_role) =
         tokio::try_join!(zk.children(&hosts_path), zk.children(&roles_path))?;
-    let names: BTreeSet<HostName> = [reporting, with_role]
-        .into_iter()
-        .flatten()
-        .flatten()
-        .filter_map(|name| HostName::parse(&name).ok())
-        .collect();
-    let reads = names.into_iter().map(|name| async move {
-        let (role, report, alive) = (tree.role(&name), tree.host(&name), tree.alive(&name));
-        let (role, report, alive) =
-            tokio::try_join!(zk.get(&role), zk.get(&report), zk.get(&alive))?;
+    let with_role = host_names(with_role);
+    let names: BTreeSet<HostName> = &host_names(reporting) | &with_role;
+    let reads = names.into_iter().map(|name| async {
+        let (report, alive) = (tree.host(&name), tree.alive(&name));
+        // Most hosts of a large fleet have no role: what is not in the list is not asked for.
+        let role = async {
+            match with_role.contains(&name) {
+                true => zk.get(&tree.role(&name)).await,
+                false => Ok(None),
+            }
+        };
+        let (role, report, alive) = tokio::try_join!(role, zk.get(&report), zk.get(&alive))?;
         Ok((
             name,
             host_of(role.as_ref(), report.as_ref(), alive.as_ref()),
         ))
     });
     Ok(try_join_all(reads).await?.into_iter().collect())
+}
+
+fn host_names(children: Option<Vec<String>>) -> BTreeSet<HostName> {
+    let names = children.into_iter().flatten();
+    names
+        .filter_map(|name| HostName::parse(&name).ok())
+        .collect()
 }
 
 async fn leases(zk: &Zk, tree: &ServiceTree) -> Result<Vec<Lease>, Error> {

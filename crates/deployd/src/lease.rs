@@ -349,11 +349,14 @@ impl LeaseQueue {
         }
     }
 
-    /// How many hosts may be out of service. The alive are counted only by who may be among them.
+    /// How many hosts may be out of service, as far as it matters to who has so many before it: of those who are alive no
+    /// more are counted than let it in. A large fleet that restarts would else be read whole by each of its hosts.
     async fn limit(&self, policy: &Policy, before: usize) -> Result<u64, Error> {
         let concurrency = policy.restart_concurrency;
-        if let Concurrency::Hosts(hosts) = concurrency {
-            return Ok(hosts);
+        let lets_in = |limit: u64| limit > before as u64;
+        let least = concurrency.hosts(0);
+        if lets_in(least) || matches!(concurrency, Concurrency::Hosts(_)) {
+            return Ok(least);
         }
         let known = self
             .zk
@@ -361,24 +364,17 @@ impl LeaseQueue {
             .await?
             .unwrap_or_default();
         let most = concurrency.hosts(known.len() as u64);
-        if before as u64 >= most {
+        if !lets_in(most) {
             return Ok(most);
         }
-        Ok(concurrency.hosts(self.alive().await?))
-    }
-
-    /// Hosts of the service that are alive.
-    async fn alive(&self) -> Result<u64, Error> {
-        let hosts = self
-            .zk
-            .children(&self.tree.hosts())
-            .await?
-            .unwrap_or_default();
         let mut alive = 0;
-        for host in hosts.iter().filter_map(|name| HostName::parse(name).ok()) {
+        for host in known.iter().filter_map(|name| HostName::parse(name).ok()) {
+            if lets_in(concurrency.hosts(alive)) {
+                break;
+            }
             alive += u64::from(self.zk.get(&self.tree.alive(&host)).await?.is_some());
         }
-        Ok(alive)
+        Ok(concurrency.hosts(alive))
     }
 }
 

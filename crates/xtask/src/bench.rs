@@ -5,12 +5,14 @@
 //!
 //! A part is a module with `run(&Ground) -> Result<Vec<Table>>`; nothing else is needed to add one.
 
+mod build;
 mod deployctl;
 mod ground;
 mod idle;
 mod page;
 mod push;
 mod rounds;
+mod spent;
 mod table;
 
 use std::env;
@@ -33,12 +35,22 @@ enum Part {
     Deployctl,
     /// A build to many hosts, beside tools that push it over ssh
     Push,
+    /// Building the workspace from nothing: many minutes, and only where it is named
+    Build,
+}
+
+impl Part {
+    /// Those that are measured where none is named.
+    fn by_default() -> Vec<Part> {
+        let all = Part::value_variants().iter().copied();
+        all.filter(|part| *part != Part::Build).collect()
+    }
 }
 
 /// The arguments of `cargo xtask bench`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
-    /// What is measured [default: everything]
+    /// What is measured [default: everything but `build`]
     #[arg(value_enum)]
     parts: Vec<Part>,
     /// How often each contender is measured, in turn; the median counts
@@ -56,15 +68,15 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     }
     let ground = Ground::new(options.rounds)?;
     let parts = match options.parts.as_slice() {
-        [] => Part::value_variants(),
-        named => named,
+        [] => Part::by_default(),
+        named => named.to_vec(),
     };
     println!("{}\n", ground.machine());
     for part in parts {
-        let tables = measure(*part, &ground)?;
+        let tables = measure(part, &ground)?;
         tables.iter().for_each(|table| println!("{table}"));
         if options.write {
-            page::write(&name(*part), &ground.machine(), &tables)?;
+            page::write(&name(part), &ground.machine(), &tables)?;
         }
     }
     Ok(ExitCode::SUCCESS)
@@ -76,6 +88,7 @@ fn measure(part: Part, ground: &Ground) -> Result<Vec<Table>> {
         Part::Idle => idle::run(ground),
         Part::Deployctl => deployctl::run(ground),
         Part::Push => push::run(ground),
+        Part::Build => build::run(ground),
     }
     .with_context(|| format!("failed to measure {}", name(part)))
 }

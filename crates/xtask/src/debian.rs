@@ -86,6 +86,12 @@ const CURL: Package = Package {
     shown_by: Sign::Program("curl"),
 };
 
+/// Reads ZooKeeper, for who has no deployctl.
+const KAZOO: Package = Package {
+    name: "python3-kazoo",
+    shown_by: Sign::File("/usr/lib/python3/dist-packages/kazoo/client.py"),
+};
+
 /// Rates the unit.
 const SYSTEMD: Package = Package {
     name: "systemd",
@@ -98,6 +104,8 @@ pub(crate) const FOR_UNIT: &[Package] = &[SYSTEMD];
 pub(crate) const FOR_DEMO: &[Package] = &[JAVA, ZOOKEEPER];
 /// What pushing needs, which deploying is measured beside.
 pub(crate) const FOR_PUSHING: &[Package] = &[SSH, PDSH, CURL];
+/// What reading ZooKeeper by hand needs, which `deployctl status` is measured beside.
+pub(crate) const FOR_READING: &[Package] = &[KAZOO];
 /// What it needs to drain; it goes without where they can't be had.
 pub(crate) const FOR_DRAINING: &[Package] = &[IPTABLES, IPROUTE];
 /// What `cargo xtask fleet` needs.

@@ -1,5 +1,8 @@
 //! What somebody waits for at the command line.
 
+mod frame;
+mod status;
+
 use std::process::{Command, Stdio};
 
 use anyhow::Result;
@@ -11,6 +14,13 @@ use crate::tool::succeed;
 
 /// Measures it.
 pub(crate) fn run(ground: &Ground) -> Result<Vec<Table>> {
+    let mut tables = vec![start(ground)?];
+    tables.extend(status::run(ground)?);
+    tables.push(frame::run()?);
+    Ok(tables)
+}
+
+fn start(ground: &Ground) -> Result<Table> {
     let start = |program: &str| {
         let mut command = Command::new(program);
         command.arg("--version");
@@ -34,5 +44,5 @@ pub(crate) fn run(ground: &Ground) -> Result<Vec<Table>> {
         table.row(std::iter::once(samples.name).chain(times));
     }
     table.note("Nothing but loading the program and reading its arguments.");
-    Ok(vec![table])
+    Ok(table)
 }

@@ -42,7 +42,8 @@ pub(crate) fn start(processes: &Processes, dir: &Path, address: SocketAddr) -> R
     let process = processes.start("ZooKeeper", Path::new("java"), |command| {
         command
             .args([
-                "-Xmx64m",
+                // As much as it takes to hold 10,000 hosts; the demo needs a fraction.
+                "-Xmx256m",
                 "-XX:+UseSerialGC",
                 "-XX:TieredStopAtLevel=1",
                 "-cp",

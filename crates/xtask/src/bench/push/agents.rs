@@ -12,9 +12,10 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 
 use super::archive::{Archive, FILES};
-use super::cost::{Cost, Whose, processor_time, spent};
+use super::cost::{Cost, Whose, processor_time};
 use super::hosts;
 use crate::bench::ground::Ground;
+use crate::bench::spent::spent;
 use crate::demo::processes::{Process, Processes};
 use crate::demo::{ports, zookeeper};
 use crate::tool::output;

@@ -1,12 +1,9 @@
 //! What a deployment costs: time, and processor time of everybody who takes part.
 
 use std::fs;
-use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
-use nix::sys::resource::{UsageWho, getrusage};
-use nix::sys::time::TimeVal;
+use anyhow::{Context, Result};
 use nix::unistd::{SysconfVar, sysconf};
 
 /// What one deployment cost.
@@ -43,30 +40,6 @@ impl Cost {
 /// Renders a time in seconds.
 pub(crate) fn shown(time: Duration) -> String {
     format!("{:.2} s", time.as_secs_f64())
-}
-
-/// Runs a controller to its end, and returns how long that took, and its processor time. Nobody else may be waited for
-/// meanwhile: the system tells it of all children together.
-pub(crate) fn spent(command: &mut Command) -> Result<(Duration, Duration)> {
-    let before = children()?;
-    let since = Instant::now();
-    let output = command.output().context("failed to start it")?;
-    let wall = since.elapsed();
-    let said = String::from_utf8_lossy(&output.stderr);
-    if !output.status.success() {
-        bail!("{}: {}", output.status, said.trim());
-    }
-    Ok((wall, children()?.saturating_sub(before)))
-}
-
-/// Returns the processor time of all processes that we have waited for.
-fn children() -> Result<Duration> {
-    let usage = getrusage(UsageWho::RUSAGE_CHILDREN).context("failed to ask for processor time")?;
-    let time = |time: TimeVal| {
-        let micros = time.tv_sec() * 1_000_000 + time.tv_usec();
-        Duration::from_micros(micros.unsigned_abs())
-    };
-    Ok(time(usage.user_time()) + time(usage.system_time()))
 }
 
 /// Whose processor time is asked for.

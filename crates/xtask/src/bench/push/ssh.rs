@@ -14,8 +14,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 
 use super::archive::{Archive, FILES};
-use super::cost::{Cost, Whose, processor_time, spent};
+use super::cost::{Cost, Whose, processor_time};
 use super::hosts;
+use crate::bench::spent::spent;
 use crate::demo::ports;
 use crate::demo::processes::{Process, Processes};
 use crate::tool::succeed;
