@@ -369,6 +369,23 @@ async fn a_rollback_of_a_canary_leaves_the_fleet_alone() {
 }
 
 #[tokio::test]
+async fn a_role_that_comes_and_goes_while_somebody_waits_counts() {
+    let hosts = [("web-01", Role::Canary), ("web-02", Role::Fleet)];
+    let Some((rig, mut agents)) = Rig::with_agents("roles-change", &hosts).await else {
+        return;
+    };
+    rig.ctl("canary web r1 --detach").await.is(0);
+    let mut watching = rig.spawn("watch web --output jsonl");
+    watching.sees("web-01").await;
+    rig.ctl("host role web-02 web canary").await.is(0);
+    watching.sees("web-02").await;
+    rig.ctl("host role web-02 web fleet").await.is(0);
+    agents.remove(0).serves_always();
+    watching.sees(r#""total":1"#).await;
+    watching.end().await.is(0);
+}
+
+#[tokio::test]
 async fn a_host_that_failed_tries_again_when_asked() {
     let hosts = [("web-01", Role::Fleet)];
     let Some((rig, agents)) = Rig::with_agents("retry", &hosts).await else {

@@ -212,7 +212,8 @@ async fn hosts(zk: &Zk, tree: &ServiceTree) -> Result<BTreeMap<HostName, Host>, 
     Ok(try_join_all(reads).await?.into_iter().collect())
 }
 
-fn host_names(children: Option<Vec<String>>) -> BTreeSet<HostName> {
+/// Returns those of the children that are hosts.
+pub(crate) fn host_names(children: Option<Vec<String>>) -> BTreeSet<HostName> {
     let names = children.into_iter().flatten();
     names
         .filter_map(|name| HostName::parse(&name).ok())

@@ -15,7 +15,7 @@ use futures_util::future::select_all;
 use jiff::Timestamp;
 use tokio::sync::watch::Receiver;
 
-use crate::fleet::{Slot, host_of};
+use crate::fleet::{Slot, host_names, host_of};
 
 /// Watches on everything that decides how far a rollout is.
 pub(crate) struct Watches {
@@ -32,11 +32,14 @@ pub(crate) struct Watches {
 }
 
 struct HostWatches {
-    role: Receiver<Seen<Znode>>,
+    /// Only where the list of roles has it: most hosts of a large fleet have none.
+    role: Option<Receiver<Seen<Znode>>>,
     report: Receiver<Seen<Znode>>,
     alive: Receiver<Seen<Znode>>,
-    /// What the three said last: a look at a large fleet decodes only what is new.
+    /// What they said last: a look at a large fleet decodes only what is new.
     host: Host,
+    /// The role came or went.
+    is_other: bool,
 }
 
 /// What a look at a service finds.
@@ -89,8 +92,9 @@ impl Watches {
         let enabled = gaze.at(&mut self.enabled);
         let canary = gaze.at(&mut self.canary);
         let hold = gaze.at(&mut self.hold);
-        let names = [gaze.at(&mut self.roles), gaze.at(&mut self.reporting)];
-        self.follow_hosts(names.into_iter().flatten().flatten());
+        let with_role = host_names(gaze.at(&mut self.roles));
+        let reporting = host_names(gaze.at(&mut self.reporting));
+        self.follow_hosts(&with_role, &reporting);
         for watches in self.hosts.values_mut() {
             watches.look(&mut gaze);
         }
@@ -150,49 +154,56 @@ impl Watches {
             Box::pin(next(&mut self.reporting)),
         ];
         for watches in self.hosts.values_mut() {
-            changes.push(Box::pin(next(&mut watches.role)));
+            changes.extend(watches.role.as_mut().map(|role| Box::pin(next(role)) as _));
             changes.push(Box::pin(next(&mut watches.report)));
             changes.push(Box::pin(next(&mut watches.alive)));
         }
         select_all(changes).await;
     }
 
-    fn follow_hosts(&mut self, names: impl Iterator<Item = String>) {
-        let names: BTreeSet<HostName> = names
-            .filter_map(|name| HostName::parse(&name).ok())
-            .collect();
+    fn follow_hosts(&mut self, with_role: &BTreeSet<HostName>, reporting: &BTreeSet<HostName>) {
+        let names = with_role | reporting;
         self.hosts.retain(|name, _| names.contains(name));
+        let (zk, tree) = (&self.zk, &self.tree);
         for name in names {
-            let (zk, tree) = (&self.zk, &self.tree);
-            self.hosts
+            let has_role = with_role.contains(&name);
+            let role = has_role.then(|| tree.role(&name));
+            let watches = self
+                .hosts
                 .entry(name)
                 .or_insert_with_key(|name| HostWatches {
-                    role: zk.watch(&tree.role(name)),
+                    role: None,
                     report: zk.watch(&tree.host(name)),
                     alive: zk.watch(&tree.alive(name)),
                     host: Host::default(),
+                    is_other: false,
                 });
+            if watches.role.is_some() != has_role {
+                watches.role = role.map(|path| zk.watch(&path));
+                watches.is_other = true;
+            }
         }
     }
 }
 
 impl HostWatches {
     fn has_news(&self) -> bool {
-        [&self.role, &self.report, &self.alive]
-            .into_iter()
-            .any(is_new)
+        let watches = [&self.report, &self.alive].into_iter().chain(&self.role);
+        self.is_other || watches.into_iter().any(is_new)
     }
 
     fn look(&mut self, gaze: &mut Gaze) {
         let is_new = self.has_news();
-        for watch in [&mut self.role, &mut self.report, &mut self.alive] {
+        self.is_other = false;
+        let watches = [&mut self.report, &mut self.alive].into_iter();
+        for watch in watches.chain(&mut self.role) {
             gaze.glance(watch);
         }
         if is_new {
-            let [role, report, alive] =
-                [&self.role, &self.report, &self.alive].map(Receiver::borrow);
+            let role = self.role.as_ref().map(Receiver::borrow);
+            let [report, alive] = [&self.report, &self.alive].map(Receiver::borrow);
             self.host = host_of(
-                role.view.present(),
+                role.as_ref().and_then(|role| role.view.present()),
                 report.view.present(),
                 alive.view.present(),
             );

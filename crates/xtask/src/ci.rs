@@ -1,12 +1,11 @@
 //! `cargo xtask ci`: all that must be green before a push. And `cargo xtask test`.
 
 mod deny;
+mod streams;
 mod transcript;
 
-use std::io;
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -149,26 +148,14 @@ fn required_and_possible(own_program: &Path) -> &'static str {
     }
 }
 
-/// Builds the programs and the tests, and runs them: those on hosts beside all others, since hosts mostly
-/// wait for each other. What the hosts' tests print is told when the others have ended.
+/// Builds the programs and the tests, and runs them.
 fn run_all_tests(required: &str) -> Result<()> {
     if required != REQUIRED_WITH_FLEET {
         return run_tests(&[], required);
     }
     prepare_tests()?;
     succeed(&mut test_command(&["--no-run"], required))?;
-    let mut on_hosts = test_command(&["--test", "fleet_*"], REQUIRED_WITH_FLEET);
-    let said = tempfile::NamedTempFile::new().context("failed to make a file for what is said")?;
-    let out = said.reopen().context("failed to open it again")?;
-    on_hosts.stderr(out.try_clone()?).stdout(out);
-    thread::scope(|scope| {
-        let hosts = scope.spawn(|| succeed(&mut on_hosts));
-        let others = succeed(&mut test_command(&[], REQUIRED_BESIDE_FLEET));
-        let hosts = hosts.join().expect("it doesn't panic");
-        println!("ci: the tests on hosts said:");
-        io::copy(&mut said.reopen()?, &mut io::stdout())?;
-        others.and(hosts)
-    })
+    streams::run()
 }
 
 fn run_tests(args: &[String], required: &str) -> Result<()> {
