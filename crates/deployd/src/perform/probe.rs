@@ -13,7 +13,7 @@ use crate::config::{Check, Instance, RestartMethod, Service};
 use crate::host::probe::{self, Wanted};
 use crate::host::process::{How, Job, Leftovers, run};
 use crate::host::systemd;
-use crate::observe::{Seen, Up, look};
+use crate::observe::{Seen, Up, look_at};
 
 /// The least that a check must have left before the deadline.
 const CHECK_TIME_MIN: Duration = Duration::from_millis(50);
@@ -151,13 +151,7 @@ impl Performer {
 
     async fn look_at_all(&self) -> Vec<Seen> {
         let record = self.journal.record();
-        join_all(
-            self.service
-                .instances
-                .iter()
-                .map(|i| look(&self.service, i, record)),
-        )
-        .await
+        look_at(&self.service, &self.service.instances, record).await
     }
 
     async fn still_works(
