@@ -6,6 +6,7 @@
 //! A part is a module with `run(&Ground) -> Result<Vec<Table>>`; nothing else is needed to add one.
 
 mod deployctl;
+mod flip;
 mod ground;
 mod idle;
 mod page;
@@ -28,6 +29,8 @@ use crate::tool::{Profile, build_programs, root};
 enum Part {
     /// What an agent with nothing to do costs
     Idle,
+    /// What deployd adds to the restart of an instance
+    Flip,
     /// What somebody waits for at the command line
     Deployctl,
 }
@@ -71,6 +74,7 @@ fn measure(part: Part, ground: &Ground) -> Result<Vec<Table>> {
     eprintln!("measuring: {}", name(part));
     match part {
         Part::Idle => idle::run(ground),
+        Part::Flip => flip::run(ground),
         Part::Deployctl => deployctl::run(ground),
     }
     .with_context(|| format!("failed to measure {}", name(part)))

@@ -43,7 +43,6 @@ impl Ground {
     }
 
     /// A directory on disk, for this run alone.
-    #[expect(dead_code, reason = "for the parts that measure files")]
     pub(crate) fn scratch(&self) -> &Path {
         self.scratch.path()
     }
