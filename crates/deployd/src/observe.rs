@@ -1,17 +1,16 @@
 //! What a service on this host is: from the disk, the processes and the packet filter.
 
-use std::path::Path;
+use std::slice;
 
 use deploy_core::name::BuildName;
 use deploy_core::observed::{Context, Instance, Lease, Observed, Probes, Runs, Traffic};
 use deploy_core::wire::record::{InService, Record, Started, UnitRecord};
-use futures_util::future::join_all;
 
 use crate::chain::Chain;
 use crate::config::{self, DrainMethod, RestartMethod, Service};
 use crate::host::firewall;
-use crate::host::proc::{self, Listening};
-use crate::host::systemd;
+use crate::host::proc::{self, Listening, Running};
+use crate::host::systemd::{self, SystemdError, Unit};
 use crate::host::tree::{Current, Tree, TreeError};
 
 /// What was seen of a service.
@@ -75,11 +74,9 @@ pub(crate) async fn observe(service: &Service, known: Known<'_>) -> Result<Sight
     };
     let releases = releases(&tree, known.record, current.as_ref())?;
     let mut instances = Vec::new();
-    // At once: a look starts a program, and there is one before every step.
-    let looks = service.instances.iter();
-    let looks = looks.map(|instance| look(service, instance, known.record));
-    let seen = join_all(looks).await;
-    let drained = drained(service, known.record).await;
+    // At once: either starts programs, and there is a look before every step.
+    let looks = look_at(service, &service.instances, known.record);
+    let (drained, seen) = tokio::join!(drained(service, known.record), looks);
     let probes = match service.probe.check {
         Some(_) => Probes::Configured,
         None => Probes::None,
@@ -172,37 +169,59 @@ fn releases(
 
 /// Looks at one instance.
 pub(crate) async fn look(service: &Service, instance: &config::Instance, record: &Record) -> Seen {
+    let seen = look_at(service, slice::from_ref(instance), record).await;
+    seen.into_iter()
+        .next()
+        .expect("each instance that is looked at is seen")
+}
+
+/// Looks at instances, in their order. systemd is asked once for all of them, and the processes of
+/// the host are walked through once.
+pub(crate) async fn look_at(
+    service: &Service,
+    instances: &[config::Instance],
+    record: &Record,
+) -> Vec<Seen> {
     let tree = Tree::new(&service.dir);
-    let releases = tree.releases();
-    let remembered = record.units.get(&instance.unit);
-    match service.restart.method {
-        RestartMethod::Systemd | RestartMethod::Reload => {
-            look_at_unit(instance, &tree, remembered).await
-        }
-        RestartMethod::Command(_) => look_at_port(instance, &releases, remembered),
-        RestartMethod::None => {
-            let seen = look_at_port(instance, &releases, remembered);
-            // Nobody restarts it, so that it is down is not ours to mend.
-            if seen.runs == Runs::Nothing {
-                Seen {
-                    runs: Runs::Something,
-                    ..seen
-                }
-            } else {
-                seen
-            }
-        }
+    let remembered = |instance: &config::Instance| record.units.get(&instance.unit);
+    if let RestartMethod::Systemd | RestartMethod::Reload = service.restart.method {
+        let units: Vec<_> = instances.iter().map(|i| i.unit.as_str()).collect();
+        let units = systemd::show_all(&units).await;
+        let seen = instances.iter().zip(units);
+        return seen
+            .map(|(instance, unit)| look_at_unit((instance, unit), &tree, remembered(instance)))
+            .collect();
+    }
+    let running = Running::new(&tree.releases());
+    let seen = instances
+        .iter()
+        .map(|instance| look_at_port(instance, &running, remembered(instance)));
+    if service.restart.method == RestartMethod::None {
+        seen.map(not_ours_to_mend).collect()
+    } else {
+        seen.collect()
+    }
+}
+
+/// Of an instance that nobody restarts: that it is down is not ours to mend.
+fn not_ours_to_mend(seen: Seen) -> Seen {
+    match seen.runs {
+        Runs::Nothing => Seen {
+            runs: Runs::Something,
+            ..seen
+        },
+        Runs::Build(_) | Runs::Something => seen,
     }
 }
 
 /// All processes of the unit are looked at, since its main process may be a wrapper that is
 /// elsewhere.
-async fn look_at_unit(
-    instance: &config::Instance,
+fn look_at_unit(
+    (instance, unit): (&config::Instance, Result<Unit, SystemdError>),
     tree: &Tree,
     remembered: Option<&UnitRecord>,
 ) -> Seen {
-    let unit = match systemd::show(&instance.unit).await {
+    let unit = match unit {
         Ok(unit) => unit,
         Err(error) => {
             tracing::warn!(unit = %instance.unit, %error, "a unit can't be looked at");
@@ -244,16 +263,16 @@ async fn look_at_unit(
 
 fn look_at_port(
     instance: &config::Instance,
-    releases: &Path,
+    running: &Running,
     remembered: Option<&UnitRecord>,
 ) -> Seen {
     let listeners = instance
         .port
-        .map(|port| proc::listeners(port, releases))
+        .map(|port| running.listeners(port))
         .unwrap_or_default();
     let told = listeners
         .iter()
-        .find_map(|process| Some((process, proc::release_of(process.pid, releases)?)));
+        .find_map(|process| Some((process, running.release_of(process.pid)?)));
     let (process, build) = match told {
         Some((process, build)) => (Some(process), Some(build)),
         None => (listeners.first(), None),
@@ -268,7 +287,7 @@ fn look_at_port(
     let proven = remembered.is_some_and(|record| !record.unproven);
     let runs = match (up, started) {
         (Up::Yes, _) => {
-            let build = build.and_then(|name| BuildName::parse(&name).ok());
+            let build = build.and_then(|name| BuildName::parse(name).ok());
             runs(build.map(Runs::Build), identity.as_deref(), remembered)
         }
         // It has answered since it was started, and is gone.

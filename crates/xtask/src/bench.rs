@@ -7,6 +7,7 @@
 
 mod build;
 mod deployctl;
+mod flip;
 mod ground;
 mod idle;
 mod page;
@@ -31,6 +32,8 @@ use crate::tool::{Profile, build_programs, root};
 enum Part {
     /// What an agent with nothing to do costs
     Idle,
+    /// What deployd adds to the restart of an instance
+    Flip,
     /// What somebody waits for at the command line
     Deployctl,
     /// A build to many hosts, beside tools that push it over ssh
@@ -86,6 +89,7 @@ fn measure(part: Part, ground: &Ground) -> Result<Vec<Table>> {
     eprintln!("measuring: {}", name(part));
     match part {
         Part::Idle => idle::run(ground),
+        Part::Flip => flip::run(ground),
         Part::Deployctl => deployctl::run(ground),
         Part::Push => push::run(ground),
         Part::Build => build::run(ground),

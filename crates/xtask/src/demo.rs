@@ -16,7 +16,7 @@
 //!     host-1/hello@8001.service.log
 //! ```
 
-mod builds;
+pub(crate) mod builds;
 mod claims;
 mod door;
 mod farm;
@@ -31,7 +31,7 @@ pub(crate) mod restart;
 mod sandbox;
 mod screen;
 mod story;
-mod supervisor;
+pub(crate) mod supervisor;
 pub(crate) mod sweep;
 mod traffic;
 pub(crate) mod trial;

@@ -13,6 +13,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use jiff::Timestamp;
 
 use super::process::{Ended, How, Job, Leftovers, StartError, run};
@@ -93,7 +94,7 @@ impl Family {
     }
 }
 
-/// The families that this host has. IPv6 first: who is refused by one family tries the other.
+/// The families that this host has.
 fn families() -> Vec<Family> {
     let v6 = Path::new("/proc/net/if_inet6").exists();
     if v6 {
@@ -106,18 +107,31 @@ fn families() -> Vec<Family> {
 /// Makes these the rules of our chain, all of them, and the jump to it the first of INPUT. Safe to
 /// repeat.
 ///
+/// The families at once: most of the time of a change is the kernel waiting until nobody uses the
+/// old rules, and it can wait for both together. Who is refused by one of them a moment earlier
+/// tries the other.
+///
 /// # Errors
 /// Where a command fails; a family is then as it was before.
 pub(crate) async fn apply(rules: &[Rule]) -> Result<(), FirewallError> {
-    for family in families() {
-        let restore = format!("{}-restore", family.program());
-        let text = render(family, rules);
-        tracing::debug!(program = %restore, %text, "changing the packet filter");
-        let arguments = [&restore, "-w", "5", "--noflush"].map(str::to_owned);
-        expect(&arguments, run(&job(&arguments, &text)).await?)?;
-        jump_first(family).await?;
+    let changes = families().into_iter();
+    let changes = changes.map(|family| apply_to(family, rules));
+    join_all(changes).await.into_iter().collect()
+}
+
+async fn apply_to(family: Family, rules: &[Rule]) -> Result<(), FirewallError> {
+    let restore = format!("{}-restore", family.program());
+    let text = render(family, rules);
+    tracing::debug!(program = %restore, %text, "changing the packet filter");
+    let arguments = [&restore, "-w", "5", "--noflush"].map(str::to_owned);
+    let job = job(&arguments, &text);
+    if rules.is_empty() {
+        // An empty chain refuses nobody, wherever the jump to it is.
+        return expect(&arguments, run(&job).await?);
     }
-    Ok(())
+    let (restored, input) = tokio::join!(run(&job), input(family));
+    expect(&arguments, restored?)?;
+    jump_first(family, &input?).await
 }
 
 /// Returns the ports that our chain refuses: in either family, each once.
@@ -126,10 +140,8 @@ pub(crate) async fn apply(rules: &[Rule]) -> Result<(), FirewallError> {
 /// Where it can't be read. A chain that isn't there, or that nothing jumps to, has no rules.
 pub(crate) async fn list() -> Result<Vec<Found>, FirewallError> {
     let mut found: Vec<Found> = Vec::new();
-    for family in families() {
-        let arguments = [family.program(), "-w", "5", "-S"].map(str::to_owned);
-        let ended = read(&arguments).await?;
-        for rule in parse(&ended) {
+    for text in read_all().await? {
+        for rule in parse(&text) {
             if !found.contains(&rule) {
                 found.push(rule);
             }
@@ -144,8 +156,7 @@ pub(crate) async fn list() -> Result<Vec<Found>, FirewallError> {
 /// # Errors
 /// Where a chain can't be read.
 pub(crate) async fn stands(rules: &[Rule]) -> Result<bool, FirewallError> {
-    for family in families() {
-        let text = read(&[family.program(), "-w", "5", "-S"].map(str::to_owned)).await?;
+    for text in read_all().await? {
         let found = parse(&text);
         let refused = |rule: &Rule| found.iter().any(|found| found.port == rule.port);
         if !is_jump_first(&text) || !rules.iter().all(refused) {
@@ -237,9 +248,8 @@ fn is_jump(line: &str) -> bool {
 
 /// Sees to it that the jump is the first rule of INPUT: behind an ACCEPT it does nothing. A new one
 /// is there before an old one goes.
-async fn jump_first(family: Family) -> Result<(), FirewallError> {
-    let rules = read(&[family.program(), "-w", "5", "-S", "INPUT"].map(str::to_owned)).await?;
-    if !is_jump_first(&rules) {
+async fn jump_first(family: Family, rules: &str) -> Result<(), FirewallError> {
+    if !is_jump_first(rules) {
         iptables(family, &["-I", "INPUT", "1", "-j", CHAIN]).await?;
         for _ in rules.lines().filter(|line| is_jump(line)) {
             // From the end: the first is the new one.
@@ -250,7 +260,7 @@ async fn jump_first(family: Family) -> Result<(), FirewallError> {
 }
 
 async fn delete_last_jump(family: Family) -> Result<(), FirewallError> {
-    let rules = read(&[family.program(), "-w", "5", "-S", "INPUT"].map(str::to_owned)).await?;
+    let rules = input(family).await?;
     let rules: Vec<&str> = rules
         .lines()
         .filter(|line| line.starts_with("-A INPUT"))
@@ -266,6 +276,19 @@ async fn iptables(family: Family, arguments: &[&str]) -> Result<(), FirewallErro
     all.extend(arguments.iter().map(|text| (*text).to_owned()));
     let ended = run(&job(&all, "")).await?;
     expect(&all, ended)
+}
+
+/// The rules of INPUT.
+async fn input(family: Family) -> Result<String, FirewallError> {
+    read(&[family.program(), "-w", "5", "-S", "INPUT"].map(str::to_owned)).await
+}
+
+/// All rules, by family, both asked at once.
+async fn read_all() -> Result<Vec<String>, FirewallError> {
+    let asked = families().into_iter().map(|family| async move {
+        read(&[family.program(), "-w", "5", "-S"].map(str::to_owned)).await
+    });
+    join_all(asked).await.into_iter().collect()
 }
 
 /// Runs a command and returns all that it prints: rules may be many.

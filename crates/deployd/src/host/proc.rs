@@ -2,9 +2,10 @@
 //!
 //! Everything here may vanish while it is read: then it is not there.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -20,26 +21,52 @@ pub(crate) struct Process {
     pub(crate) identity: String,
 }
 
-/// Returns the processes that listen on a TCP port, lowest number first. Those of other users are
-/// seen by root only.
-///
-/// Looked for first among those that run a release of `releases`, which costs little, and then
-/// among all of this host, which costs a look at each of their files.
-pub(crate) fn listeners(port: u16, releases: &Path) -> Vec<Process> {
-    let sockets = listening_sockets(port);
-    if sockets.is_empty() {
-        return Vec::new();
+/// The processes that run a release of one service, at one moment: all of the host's are looked
+/// at, once for all of its instances, and only where somebody asks.
+#[derive(Debug)]
+pub(crate) struct Running {
+    releases: PathBuf,
+    found: OnceLock<BTreeMap<i32, String>>,
+}
+
+impl Running {
+    /// Those that run a release in this directory. Looks at nothing yet.
+    pub(crate) fn new(releases: &Path) -> Running {
+        Running {
+            releases: releases.to_owned(),
+            found: OnceLock::new(),
+        }
     }
-    let ours = |pid: &i32| release_of(*pid, releases).is_some();
-    let mut found: Vec<_> = pids()
-        .filter(ours)
-        .filter(|pid| holds(*pid, &sockets))
-        .collect();
-    if found.is_empty() {
-        found = pids().filter(|pid| holds(*pid, &sockets)).collect();
+
+    /// Returns the processes that listen on a TCP port, lowest number first. Those of other users
+    /// are seen by root only.
+    ///
+    /// Looked for first among those that run a release, which costs little, and then among all of
+    /// this host, which costs a look at each of their files.
+    pub(crate) fn listeners(&self, port: u16) -> Vec<Process> {
+        let sockets = listening_sockets(port);
+        if sockets.is_empty() {
+            return Vec::new();
+        }
+        let holds = |pid: &i32| holds(*pid, &sockets);
+        let mut found: Vec<_> = self.all().keys().copied().filter(holds).collect();
+        if found.is_empty() {
+            found = pids().filter(holds).collect();
+            found.sort_unstable();
+        }
+        found.into_iter().filter_map(process).collect()
     }
-    found.sort_unstable();
-    found.into_iter().filter_map(process).collect()
+
+    /// Returns the name of the release that a process runs: the one that it was started in, or that
+    /// its program is in.
+    pub(crate) fn release_of(&self, pid: i32) -> Option<&str> {
+        self.all().get(&pid).map(String::as_str)
+    }
+
+    fn all(&self) -> &BTreeMap<i32, String> {
+        self.found
+            .get_or_init(|| by_process(pids(), &self.releases).collect())
+    }
 }
 
 /// Tells whether anything listens on a TCP port, whoever it is.
@@ -76,28 +103,30 @@ pub(crate) fn process(pid: i32) -> Option<Process> {
     })
 }
 
-/// Returns the name of the release that a process runs: the one that it was started in, or that
-/// its program is in.
-pub(crate) fn release_of(pid: i32, releases: &Path) -> Option<String> {
-    releases_of([pid], releases).pop_first()
-}
-
 /// Returns the names of all releases that these processes run.
 pub(crate) fn releases_of(
     pids: impl IntoIterator<Item = i32>,
     releases: &Path,
 ) -> BTreeSet<String> {
-    // What the kernel shows has no symlinks; neither must what it is compared with.
-    let Ok(releases) = fs::canonicalize(releases) else {
-        return BTreeSet::new();
-    };
-    let release_of = |pid: i32| {
-        ["cwd", "exe"].iter().find_map(|what| {
+    by_process(pids, releases).map(|(_, name)| name).collect()
+}
+
+/// Those of these processes that run a release, and which.
+fn by_process(
+    pids: impl IntoIterator<Item = i32>,
+    releases: &Path,
+) -> impl Iterator<Item = (i32, String)> {
+    // What the kernel shows has no symlinks; neither must what it is compared with. Without the
+    // directory there are no releases.
+    let releases = fs::canonicalize(releases).ok();
+    pids.into_iter().filter_map(move |pid| {
+        let releases = releases.as_ref()?;
+        let name = ["cwd", "exe"].iter().find_map(|what| {
             let path = fs::read_link(format!("/proc/{pid}/{what}")).ok()?;
-            release_in(&path, &releases)
-        })
-    };
-    pids.into_iter().filter_map(release_of).collect()
+            release_in(&path, releases)
+        });
+        Some((pid, name?))
+    })
 }
 
 fn release_in(path: &Path, releases: &Path) -> Option<String> {

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use nix::unistd::Uid;
 
 use super::cgroup;
@@ -121,20 +122,39 @@ pub(crate) async fn change(verb: Verb, unit: &str, limit: Duration) -> Result<()
 /// # Errors
 /// Where systemd can't be reached.
 pub(crate) async fn show(unit: &str) -> Result<Unit, SystemdError> {
+    ask(&[unit]).await.map(|output| parse(&output))
+}
+
+/// Returns what systemd knows of each of these units: asked once for all, since starting its program
+/// costs more than the answer. Where that does not go well, each is asked for, and has an error of
+/// its own.
+pub(crate) async fn show_all(units: &[&str]) -> Vec<Result<Unit, SystemdError>> {
+    if let [_, _, ..] = units
+        && let Ok(output) = ask(units).await
+    {
+        let found: Vec<Unit> = output.split("\n\n").map(parse).collect();
+        if found.len() == units.len() {
+            return found.into_iter().map(Ok).collect();
+        }
+    }
+    join_all(units.iter().map(|unit| show(unit))).await
+}
+
+/// The properties of units, in the order of their names, an empty line between two units.
+async fn ask(units: &[&str]) -> Result<String, SystemdError> {
     let properties = "LoadState,ActiveState,SubState,MainPID,NRestarts,ControlGroup,InvocationID,\
                       Description,SyslogIdentifier,Result,ExecMainCode,ExecMainStatus";
-    let arguments = command(&["show", "--property", properties, "--", unit]);
+    let arguments = command(&[&["show", "--property", properties, "--"], units].concat());
     let (ended, output) = read(&job(&arguments, ANSWER_TIME)).await?;
-    if ended.how != How::Well {
-        let (unit, tail) = (unit.to_owned(), ended.tail);
-        return Err(SystemdError::Failed {
+    match ended.how {
+        How::Well => Ok(output),
+        how => Err(SystemdError::Failed {
             verb: "show",
-            unit,
-            how: ended.how,
-            tail,
-        });
+            unit: units.join(" "),
+            how,
+            tail: ended.tail,
+        }),
     }
-    Ok(parse(&output))
 }
 
 /// Returns the last lines that a unit has logged, and systemd about it, since it was started last.

@@ -14,7 +14,7 @@ use crate::host::process::{Job, Leftovers};
 use crate::host::sockets::{Connections, connections};
 
 /// How often connections are counted.
-const COUNT_TIME: Duration = Duration::from_millis(100);
+const COUNT_TIME: Duration = Duration::from_millis(50);
 /// Characters of a rule's comment, of 255 that there may be.
 const TAG_CHARS_MAX: usize = 200;
 /// After the longest time that a restart may take, a rule ends by itself, should nobody be left

@@ -13,10 +13,13 @@ use crate::config::{Check, Instance, RestartMethod, Service};
 use crate::host::probe::{self, Wanted};
 use crate::host::process::{How, Job, Leftovers, run};
 use crate::host::systemd;
-use crate::observe::{Seen, Up, look};
+use crate::observe::{Seen, Up, look_at};
 
 /// The least that a check must have left before the deadline.
 const CHECK_TIME_MIN: Duration = Duration::from_millis(50);
+/// How soon an instance that has not answered well is asked again, at first; then half as often each
+/// time, until it is the interval. One that needs a moment to start must not wait for a whole one.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
 /// The longest that one check may take.
 const CHECK_TIME_MAX: Duration = Duration::from_secs(10);
 
@@ -46,6 +49,7 @@ impl Performer {
         let mut patience = Patience::new(wanted.timeout);
         let mut in_a_row = 0;
         let mut last = String::new();
+        let mut until_well = FIRST_PAUSE.min(wanted.interval);
         loop {
             let began = Instant::now();
             let limit = patience.left().min(CHECK_TIME_MAX);
@@ -59,9 +63,16 @@ impl Performer {
             if in_a_row >= wanted.successes {
                 return Ok(());
             }
+            let interval = if in_a_row > 0 {
+                wanted.interval
+            } else {
+                let interval = until_well;
+                until_well = (until_well * 2).min(wanted.interval);
+                interval
+            };
             // A check without time to answer would only hide what the last one said. Looked at again
             // after the sleep, which takes longer than asked for on a busy host.
-            let pause = wanted.interval.saturating_sub(began.elapsed());
+            let pause = interval.saturating_sub(began.elapsed());
             if pause + CHECK_TIME_MIN >= patience.left() {
                 break;
             }
@@ -151,13 +162,7 @@ impl Performer {
 
     async fn look_at_all(&self) -> Vec<Seen> {
         let record = self.journal.record();
-        join_all(
-            self.service
-                .instances
-                .iter()
-                .map(|i| look(&self.service, i, record)),
-        )
-        .await
+        look_at(&self.service, &self.service.instances, record).await
     }
 
     async fn still_works(

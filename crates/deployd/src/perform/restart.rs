@@ -18,8 +18,9 @@ use crate::host::systemd::{self, Verb};
 use crate::host::tree::Current;
 use crate::observe::{Seen, Up, look};
 
-/// How often it is looked whether the processes of the build before have ended.
-const LOOK_TIME: Duration = Duration::from_millis(200);
+/// How soon it is looked again whether the processes of the build before have ended, at first and at
+/// most.
+const LOOK_TIMES: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(200));
 /// How long a unit without a probe must stay up to count as started: `active` alone is no
 /// success, many programs die of their configuration a moment later.
 const STAY_UP: Duration = Duration::from_secs(1);
@@ -49,23 +50,18 @@ impl Performer {
             .iter()
             .map(|instance| restart_one((&self.service, programs), instance, &build));
         let mut first_error = None;
-        let mut started = Vec::new();
+        let mut records = Vec::new();
         for (instance, result) in instances.iter().zip(join_all(restarts).await) {
             match result {
-                Ok(()) => started.push(instance),
+                Ok(seen) => {
+                    let started = Started {
+                        build: build.clone(),
+                        identity: seen.identity,
+                    };
+                    records.push((instance.unit.clone(), started));
+                }
                 Err(error) => first_error = first_error.or(Some(error)),
             }
-        }
-        // Looked at after the restart, and before the journal says that it was started: so what is
-        // remembered of the start before can't be taken for it.
-        let mut records = Vec::new();
-        for instance in started {
-            let seen = look(&self.service, instance, self.journal.record()).await;
-            let started = Started {
-                build: build.clone(),
-                identity: seen.identity,
-            };
-            records.push((instance.unit.clone(), started));
         }
         self.write(|record| {
             for (unit, started) in records {
@@ -76,23 +72,26 @@ impl Performer {
     }
 }
 
+/// Returns what was seen of the instance after its restart. It is looked at with nothing in mind:
+/// what is remembered of the start before can't be taken for this one.
 async fn restart_one(
     (service, programs): (&Service, &Programs),
     instance: &Instance,
     build: &BuildName,
-) -> Result<(), StepError> {
+) -> Result<Seen, StepError> {
     let unit = &instance.unit;
     let limit = service.restart.timeout;
     tracing::info!(service = %service.name, %unit, "restarting {unit}");
     match &service.restart.method {
         RestartMethod::Systemd => {
-            restart_unit(service, instance).await?;
-            await_only(build, service, instance).await
+            let seen = restart_unit(service, instance).await?;
+            await_only((build, seen), service, instance).await
         }
         RestartMethod::Reload => {
             let changed = systemd::change(Verb::Reload, unit, limit).await;
             changed.map_err(|error| of_the_build(Chain(&error).to_string(), Vec::new()))?;
-            await_only(build, service, instance).await
+            let seen = look_afresh(service, instance).await;
+            await_only((build, seen), service, instance).await
         }
         RestartMethod::Command(arguments) => {
             let arguments: Vec<_> = arguments.iter().map(|text| instance.fill(text)).collect();
@@ -110,45 +109,52 @@ async fn restart_one(
                 what: format!("restart of {unit} by `{}`", arguments.join(" ")),
                 failure: Failure::OfTheBuild,
             };
-            programs.restart(&program).await
+            programs.restart(&program).await?;
+            Ok(look_afresh(service, instance).await)
         }
-        RestartMethod::None => Ok(()),
+        RestartMethod::None => Ok(look_afresh(service, instance).await),
     }
 }
 
-async fn restart_unit(service: &Service, instance: &Instance) -> Result<(), StepError> {
+async fn look_afresh(service: &Service, instance: &Instance) -> Seen {
+    look(service, instance, &Record::default()).await
+}
+
+async fn restart_unit(service: &Service, instance: &Instance) -> Result<Seen, StepError> {
     let unit = &instance.unit;
     let changed = systemd::change(Verb::Restart, unit, service.restart.timeout).await;
     if let Err(error) = changed {
         let message = Chain(&error).to_string();
         return Err(of_the_build(message, systemd::log(unit).await));
     }
-    let nothing = Record::default();
-    let first = look(service, instance, &nothing).await;
-    if service.probe.check.is_none() && first.up == Up::Yes {
+    let first = look_afresh(service, instance).await;
+    let now = if service.probe.check.is_none() && first.up == Up::Yes {
         sleep(STAY_UP).await;
-    }
-    let now = look(service, instance, &nothing).await;
+        look_afresh(service, instance).await
+    } else {
+        first.clone()
+    };
     if died(&first, &now) {
         let message = format!("{unit} was started and did not stay up");
         return Err(of_the_build(message, systemd::log(unit).await));
     }
-    Ok(())
+    Ok(now)
 }
 
 /// Waits until no process of another build is left in a unit: a reload may let the old ones finish
-/// what they do, and `KillMode=process` leaves them behind.
+/// what they do, and `KillMode=process` leaves them behind. Begins with what was `seen` last.
 async fn await_only(
-    build: &BuildName,
+    (build, mut seen): (&BuildName, Seen),
     service: &Service,
     instance: &Instance,
-) -> Result<(), StepError> {
+) -> Result<Seen, StepError> {
     let (unit, limit) = (&instance.unit, service.restart.timeout);
     let deadline = Instant::now() + limit;
+    let mut pause = LOOK_TIMES.0;
     loop {
-        let old = match look(service, instance, &Record::default()).await.runs {
-            Runs::Build(old) if old != *build => old,
-            Runs::Build(_) | Runs::Something | Runs::Nothing => return Ok(()),
+        let old = match &seen.runs {
+            Runs::Build(old) if old != build => old,
+            Runs::Build(_) | Runs::Something | Runs::Nothing => return Ok(seen),
         };
         if Instant::now() >= deadline {
             let seconds = limit.as_secs_f64();
@@ -158,7 +164,9 @@ async fn await_only(
             );
             return Err(of_the_build(message, Vec::new()));
         }
-        sleep(LOOK_TIME).await;
+        sleep(pause).await;
+        pause = (pause * 2).min(LOOK_TIMES.1);
+        seen = look_afresh(service, instance).await;
     }
 }
 

@@ -13,13 +13,17 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::Arc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
 use super::processes::{Process, Processes};
 
 const ASK_TIMEOUT: Duration = Duration::from_secs(5);
+const READY_LIMIT: Duration = Duration::from_secs(5);
+const POLL: Duration = Duration::from_millis(1);
+/// How the kernel writes the state of a socket that listens.
+const LISTENING: &str = "0A";
 
 /// The supervisor of one host.
 #[derive(Debug)]
@@ -76,7 +80,10 @@ impl Supervisor {
         if let Some(old) = running.remove(port) {
             old.end();
         }
-        running.insert(*port, self.start_instance(unit, *port)?);
+        let started = self.start_instance(unit, *port)?;
+        running.insert(*port, Arc::clone(&started));
+        // As systemd does for a service that tells when it is ready.
+        await_listening(&started, *port);
         Ok(())
     }
 
@@ -102,4 +109,25 @@ impl Supervisor {
                     .stderr(log_too);
             })
     }
+}
+
+/// Waits until somebody listens on a port, or a process that was to do so has ended: whether it works is
+/// not asked here. A drained port can't be connected to, so the kernel's list is read.
+fn await_listening(process: &Process, port: u16) {
+    let deadline = Instant::now() + READY_LIMIT;
+    while !is_listening(port) && process.status().is_none() && Instant::now() < deadline {
+        thread::sleep(POLL);
+    }
+}
+
+fn is_listening(port: u16) -> bool {
+    let sockets = fs::read_to_string("/proc/thread-self/net/tcp").unwrap_or_default();
+    let local = format!(":{port:04X}");
+    sockets.lines().any(|line| {
+        let mut fields = line.split_whitespace().skip(1);
+        let of_port = fields
+            .next()
+            .is_some_and(|address| address.ends_with(&local));
+        of_port && fields.nth(1) == Some(LISTENING)
+    })
 }

@@ -1,18 +1,21 @@
 use std::net::TcpListener;
 use std::path::Path;
 
-use super::{Listening, is_listening, listeners, names_unit, process, release_in, release_of};
+use super::{Listening, Running, is_listening, names_unit, process, release_in, releases_of};
 
 #[test]
 fn finds_itself_by_its_port() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     let own = i32::try_from(std::process::id()).unwrap();
-    assert!(listeners(port, Path::new("/")).contains(&process(own).unwrap()));
+    let listeners = |releases: &str| Running::new(Path::new(releases)).listeners(port);
+    assert!(listeners("/").contains(&process(own).unwrap()));
+    // Among those that run no release, too.
+    assert!(listeners("/nowhere").contains(&process(own).unwrap()));
     assert_eq!(is_listening(port), Listening::Somebody);
     drop(listener);
     assert_eq!(is_listening(port), Listening::Nobody);
-    assert_eq!(listeners(port, Path::new("/nowhere")), []);
+    assert_eq!(listeners("/nowhere"), []);
 }
 
 #[test]
@@ -26,10 +29,14 @@ fn a_working_directory_tells_the_release() {
         .spawn()
         .unwrap();
     let pid = i32::try_from(child.id()).unwrap();
-    let found = release_of(pid, &temp.path().join("releases"));
+    let releases = temp.path().join("releases");
+    let running = Running::new(&releases);
+    let found = running.release_of(pid).map(str::to_owned);
+    let all = releases_of([pid, 1], &releases);
     child.kill().unwrap();
     child.wait().unwrap();
     assert_eq!(found.as_deref(), Some("r1"));
+    assert_eq!(all.into_iter().collect::<Vec<_>>(), ["r1"]);
     assert_eq!(process(pid), None);
 }
 

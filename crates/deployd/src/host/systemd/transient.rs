@@ -22,7 +22,7 @@ const TERM_TIME: Duration = Duration::from_secs(5);
 /// How long systemd may take to start a program. It waits that long itself, and we a little more.
 const START_TIME: Duration = Duration::from_secs(20);
 /// The first and the longest pause between two looks at a unit.
-const LOOK_TIMES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_millis(500));
+const LOOK_TIMES: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(500));
 /// Characters of a description: it is read at each look.
 const DESCRIPTION_CHARS_MAX: usize = 300;
 /// What systemd adds to the environment of a service, on top of what it is set to.
@@ -88,7 +88,9 @@ pub(crate) enum TransientError {
 pub(crate) async fn run(transient: Transient<'_>, found: Found) -> Result<Ended, TransientError> {
     let unit = transient.unit;
     let description = description(transient.description);
-    let there = show(unit).await?;
+    // What it needs to be started is asked at the same time.
+    let (there, foreign) = tokio::join!(show(unit), manager_environment());
+    let there = there?;
     let same = there.is_loaded() && there.description == description;
     if found == Found::Adopted && same {
         tracing::info!(unit, "a program of an earlier run is waited for");
@@ -96,7 +98,7 @@ pub(crate) async fn run(transient: Transient<'_>, found: Found) -> Result<Ended,
         if there.is_loaded() {
             end(&[unit]).await?;
         }
-        start(transient, &description).await?;
+        start(transient, &description, &foreign?).await?;
     }
     let result = await_end(transient).await;
     let well = matches!(&result, Ok(ended) if ended.how == How::Well);
@@ -154,8 +156,12 @@ async fn kill(units: &[&str]) -> Result<(), SystemdError> {
 
 /// Starts it. Whether that went well is seen in the unit: a program that fails at once may be taken
 /// for one that can't be started.
-async fn start(transient: Transient<'_>, description: &str) -> Result<(), TransientError> {
-    let arguments = arguments(transient, description, &manager_environment().await?);
+async fn start(
+    transient: Transient<'_>,
+    description: &str,
+    manager_environment: &[String],
+) -> Result<(), TransientError> {
+    let arguments = arguments(transient, description, manager_environment);
     let started = run_child(&job(&arguments, START_TIME + ANSWER_TIME)).await?;
     if started.how == How::Well || show(transient.unit).await?.is_loaded() {
         return Ok(());
