@@ -6,9 +6,11 @@
 //! A part is a module with `run(&Ground) -> Result<Vec<Table>>`; nothing else is needed to add one.
 
 mod deployctl;
+mod farm;
 mod ground;
 mod idle;
 mod page;
+pub(crate) mod reaction;
 mod rounds;
 mod table;
 
@@ -28,6 +30,8 @@ use crate::tool::{Profile, build_programs, root};
 enum Part {
     /// What an agent with nothing to do costs
     Idle,
+    /// How soon an agent begins with what is wanted
+    Reaction,
     /// What somebody waits for at the command line
     Deployctl,
 }
@@ -71,6 +75,7 @@ fn measure(part: Part, ground: &Ground) -> Result<Vec<Table>> {
     eprintln!("measuring: {}", name(part));
     match part {
         Part::Idle => idle::run(ground),
+        Part::Reaction => reaction::run(ground),
         Part::Deployctl => deployctl::run(ground),
     }
     .with_context(|| format!("failed to measure {}", name(part)))

@@ -16,7 +16,7 @@
 //!     host-1/hello@8001.service.log
 //! ```
 
-mod builds;
+pub(crate) mod builds;
 mod claims;
 mod door;
 mod farm;
@@ -25,13 +25,13 @@ mod host;
 pub(crate) mod http;
 pub(crate) mod launch;
 mod network;
-mod ports;
-mod processes;
+pub(crate) mod ports;
+pub(crate) mod processes;
 pub(crate) mod restart;
 mod sandbox;
 mod screen;
 mod story;
-mod supervisor;
+pub(crate) mod supervisor;
 pub(crate) mod sweep;
 mod traffic;
 pub(crate) mod trial;
