@@ -7,11 +7,13 @@
 
 mod build;
 mod deployctl;
+mod farm;
 mod flip;
 mod ground;
 mod idle;
 mod page;
 mod push;
+pub(crate) mod reaction;
 mod rounds;
 mod spent;
 mod table;
@@ -34,6 +36,8 @@ enum Part {
     Idle,
     /// What deployd adds to the restart of an instance
     Flip,
+    /// How soon an agent begins with what is wanted
+    Reaction,
     /// What somebody waits for at the command line
     Deployctl,
     /// A build to many hosts, beside tools that push it over ssh
@@ -90,6 +94,7 @@ fn measure(part: Part, ground: &Ground) -> Result<Vec<Table>> {
     match part {
         Part::Idle => idle::run(ground),
         Part::Flip => flip::run(ground),
+        Part::Reaction => reaction::run(ground),
         Part::Deployctl => deployctl::run(ground),
         Part::Push => push::run(ground),
         Part::Build => build::run(ground),

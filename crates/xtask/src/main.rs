@@ -20,6 +20,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use clap::Parser;
 
+use crate::bench::reaction::crowd::Crowd;
 use crate::demo::launch::Launch;
 use crate::demo::restart::Ask;
 use crate::demo::sweep::Sweep;
@@ -50,6 +51,8 @@ enum Task {
     Dist(dist::Options),
     /// Check the rules of docs/architecture.md
     Tidy,
+    #[command(hide = true)]
+    BenchCrowd(Crowd),
     #[command(hide = true)]
     DemoLaunch(Launch),
     #[command(hide = true)]
@@ -85,6 +88,7 @@ fn run(task: Task) -> Result<ExitCode> {
         Task::Dist(options) => dist::run(&options),
         Task::Ci => ci::run(&own_program()?),
         Task::Tidy => tidy::run(),
+        Task::BenchCrowd(crowd) => crowd.run(),
         Task::DemoLaunch(launch) => launch.exec(),
         Task::DemoRestart(ask) => ask.run(),
         Task::DemoSweep(sweep) => sweep.run(),

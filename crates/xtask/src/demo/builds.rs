@@ -18,7 +18,8 @@ pub(crate) struct Build {
     settings: &'static str,
 }
 
-const WHOLE: &str = "PAYMENTS_URL=https://payments.internal/\n";
+/// Settings with which the service works.
+pub(crate) const WHOLE: &str = "PAYMENTS_URL=https://payments.internal/\n";
 
 pub(crate) const V1: Build = Build {
     name: "v1",
@@ -52,7 +53,7 @@ pub(crate) const V5: Build = Build {
 pub(crate) const ALL: [Build; 5] = [V1, V2, V3, V4, V5];
 
 /// What the supervisor starts, in the directory of the release.
-const START: &str = "#!/bin/sh\nexec \"$HELLO_WEB\" demo-web\n";
+pub(crate) const START: &str = "#!/bin/sh\nexec \"$HELLO_WEB\" demo-web\n";
 /// The `post_extract` hook: where a real service would install what it needs.
 const PREPARE: &str = "#!/bin/sh\nset -eu\ncksum greeting.txt > prepared.txt\n";
 

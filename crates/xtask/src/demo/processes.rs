@@ -1,7 +1,7 @@
 //! Every process that the demo started, so that each is ended.
 
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus};
+use std::process::{Child, ChildStdout, Command, ExitStatus};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -105,6 +105,11 @@ impl Process {
     /// Returns its number.
     pub(crate) fn id(&self) -> u32 {
         lock(&self.child).id()
+    }
+
+    /// Returns its standard output, once, where that was to be read.
+    pub(crate) fn output(&self) -> Option<ChildStdout> {
+        lock(&self.child).stdout.take()
     }
 
     /// Asks the process to end, waits, and kills it where it does not.
