@@ -28,6 +28,7 @@ pub mod proxy;
 pub mod pty;
 pub mod sample;
 pub mod service;
+pub mod simulation;
 pub mod supervisor;
 pub mod usage;
 pub mod witness;

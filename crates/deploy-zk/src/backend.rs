@@ -1,7 +1,8 @@
 //! The client crate, and nothing else may name it.
 //!
 //! Each client lives in a tokio runtime of its own: its I/O task can't be stopped, so the only way
-//! to get rid of a hung one, its socket and its session is to shut its runtime down (H5).
+//! to get rid of a hung one, its socket and its session is to shut its runtime down (H5). See
+//! [`Tasks`](crate::config::Tasks) for the exception.
 
 use std::future::Future;
 use std::sync::atomic::Ordering;
@@ -11,7 +12,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 use zookeeper_async as za;
 
-use self::connect::PrivateRuntime;
+use self::connect::{Made, Place};
 use self::inherit::Identity;
 use crate::acl::Grant;
 use crate::armed::{Armed, ArmedWatches, Kind, arm};
@@ -30,16 +31,17 @@ mod inherit;
 /// answers. 16 znodes of up to 12 KiB fit; beyond that only the heartbeat helps.
 const IN_FLIGHT_MAX: usize = 16;
 
-/// A connected client. Dropping it frees its thread, tasks and socket at once, whatever they do.
+/// A connected client. Dropping it frees its thread, tasks and socket at once, whatever they do; where it shares a
+/// runtime, as soon as a server can be told.
 #[derive(Debug)]
 pub(crate) struct Client {
     pub(crate) session: Arc<Session>,
-    _runtime: PrivateRuntime,
+    place: Place,
 }
 
 /// What requests need of a client. Outlives it: then every request ends in [`Fault::Lost`].
 pub(crate) struct Session {
-    zookeeper: za::ZooKeeper,
+    zookeeper: Arc<za::ZooKeeper>,
     tasks: Handle,
     connection: watch::Receiver<Connection>,
     slots: Arc<Semaphore>,
@@ -100,12 +102,14 @@ impl Client {
         counters: &Arc<Counters>,
     ) -> Result<Client, Reason> {
         count(&counters.clients);
-        let runtime = PrivateRuntime::start()?;
-        let tasks = runtime.handle()?;
-        let (zookeeper, connection) = connect::connect(config, &tasks).await?;
+        let place = Place::of(&config.tasks)?;
+        let Made {
+            zookeeper,
+            connection,
+        } = connect::connect(config, place.tasks()).await?;
         let session = Arc::new(Session {
             zookeeper,
-            tasks,
+            tasks: place.tasks().clone(),
             connection,
             slots: Arc::new(Semaphore::new(IN_FLIGHT_MAX)),
             armed: ArmedWatches::default(),
@@ -117,10 +121,13 @@ impl Client {
             id: OnceLock::new(),
             doubt: Notify::new(),
         });
-        Ok(Client {
-            session,
-            _runtime: runtime,
-        })
+        Ok(Client { session, place })
+    }
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        self.place.leave(&self.session.zookeeper);
     }
 }
 
@@ -186,6 +193,7 @@ impl Session {
     /// client may take a piece of the old connection for the first answer of the new one (H4), and
     /// from then on gives each request the answer of the one before.
     pub(crate) async fn probe(self: &Arc<Self>) -> Result<(), Fault> {
+        count(&self.counters.heartbeats);
         let session = Arc::clone(self);
         let slot = Slot::new(None, &self.counters);
         let root = self
@@ -350,6 +358,8 @@ impl Session {
             Naming::Numbered => za::CreateMode::PersistentSequential,
         };
         let (session, path, data) = (Arc::clone(self), path.to_owned(), new.data.to_vec());
+        // Two, of which `send` counts one.
+        count(&self.counters.requests);
         let made = self
             .send(slot, async move {
                 // ZooKeeper hands nothing down by itself.

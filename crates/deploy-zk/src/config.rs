@@ -5,6 +5,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use tokio::runtime::Handle;
+
 /// The shortest session timeout that is accepted.
 ///
 /// Hazard H11: the client counts in whole seconds, and below this it reconnects hundreds of times
@@ -15,7 +17,7 @@ pub const SESSION_TIMEOUT_MIN: Duration = Duration::from_secs(2);
 pub const SESSION_TIMEOUT_MAX: Duration = Duration::from_secs(300);
 
 /// Where ZooKeeper is, and how patient to be with it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Config {
     /// Servers, each `host:port`. Names are resolved anew for each client, to all their addresses.
     pub hosts: Vec<String>,
@@ -29,6 +31,21 @@ pub struct Config {
     ///
     /// A safety net: a change found this way counts as [`missed`](crate::stats::Stats::missed_events).
     pub reread: Duration,
+    /// Where the client's own tasks run.
+    pub tasks: Tasks,
+}
+
+/// Where the tasks of a client run.
+#[derive(Clone, Debug, Default)]
+pub enum Tasks {
+    /// In a runtime with one thread of the client's own: the only way to be rid of a client that hangs, whatever it
+    /// does (H5). What every program wants that has a few sessions.
+    #[default]
+    Own,
+    /// In this runtime, with those of other sessions: for a process that plays thousands of hosts, where a thread each would
+    /// be the limit. It must have one worker and be there for nothing else, since a client must not run before its maker has
+    /// listened to it. A client that is given up is closed as soon as a server can be told.
+    Shared(Handle),
 }
 
 /// A name and a password of the `digest` scheme. Its `Debug` does not show the password.
@@ -74,6 +91,7 @@ impl Config {
             op_timeout: Duration::from_secs(10),
             auth: Vec::new(),
             reread: Duration::from_secs(60),
+            tasks: Tasks::Own,
         }
     }
 

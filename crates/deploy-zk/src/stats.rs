@@ -15,6 +15,8 @@ pub struct Stats {
     pub missed_events: u64,
     /// Requests sent, heartbeats included.
     pub requests: u64,
+    /// Of those, heartbeats.
+    pub heartbeats: u64,
     /// Requests waiting for their answer.
     pub in_flight: u64,
     /// Watches given to clients. A client keeps each until it fires, so this should stay far behind
@@ -29,6 +31,7 @@ pub(crate) struct Counters {
     pub(crate) heartbeat_failures: AtomicU64,
     pub(crate) missed_events: AtomicU64,
     pub(crate) requests: AtomicU64,
+    pub(crate) heartbeats: AtomicU64,
     pub(crate) in_flight: AtomicU64,
     pub(crate) watches_made: AtomicU64,
 }
@@ -42,6 +45,7 @@ impl Counters {
             heartbeat_failures: read(&self.heartbeat_failures),
             missed_events: read(&self.missed_events),
             requests: read(&self.requests),
+            heartbeats: read(&self.heartbeats),
             in_flight: read(&self.in_flight),
             watches_made: read(&self.watches_made),
         }

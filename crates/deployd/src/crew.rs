@@ -28,7 +28,7 @@ use crate::drains::Drains;
 use crate::host::firewall::Found;
 use crate::inputs::Inputs;
 use crate::metrics::Metrics;
-use crate::perform::Performer;
+use crate::perform::program::Restarts;
 use crate::publish::{Places, publish};
 
 /// After this a step that a reload waits for has as long as one that a stop waits for: it has a limit of its own,
@@ -50,6 +50,8 @@ pub(crate) struct Ground {
     pub(crate) metrics: Metrics,
     /// How long they run.
     pub(crate) mode: Run,
+    /// What a restart is.
+    pub(crate) restarts: Restarts,
 }
 
 /// All that runs.
@@ -279,16 +281,16 @@ impl Crew {
             zk,
             drains,
             metrics,
+            restarts,
             ..
         } = &self.ground;
         let tree = self.config.zookeeper.root.service(&service.name);
-        let performer = performer(&self.config, service, (host, zk, drains))?;
+        let mut performer = performer(&self.config, service, (host, zk, drains))?;
+        performer.metrics = metrics.clone();
+        performer.programs.restarts = *restarts;
         Ok(Agent {
             inputs: Inputs::new(zk, &tree, host),
-            performer: Performer {
-                metrics: metrics.clone(),
-                ..performer
-            },
+            performer,
             link: zk.link(),
             reports,
             stop,

@@ -1,15 +1,17 @@
 //! Making a client: where its servers are, and the runtime it lives in.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::watch;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use zookeeper_async as za;
 
 use super::{Connection, Phase};
-use crate::config::Config;
+use crate::backoff::jittered;
+use crate::config::{Config, Tasks};
 use crate::link::Reason;
 
 /// The client's own wait between two attempts to connect. Its default is none at all (H9).
@@ -21,17 +23,30 @@ const RESOLVE_MAX: Duration = Duration::from_secs(12);
 /// How long a server may take to accept a connection: two lost packets, sent again after 1 s and 3 s.
 const CONNECT_MAX: Duration = Duration::from_secs(4);
 
-/// A client with a connection, and where that is.
-pub(super) type Made = (za::ZooKeeper, watch::Receiver<Connection>);
+/// Pause before somebody who can't be told goodbye is told again.
+const LEAVE_AGAIN: Duration = Duration::from_secs(1);
+/// How often that is tried. Who has ended already can't be told either.
+const LEAVE_MAX: u32 = 100;
 
-/// A runtime with one thread. Dropping it ends all its tasks, whatever they wait for.
+/// A client with a connection, and where that is.
+pub(super) struct Made {
+    pub(super) zookeeper: Arc<za::ZooKeeper>,
+    pub(super) connection: watch::Receiver<Connection>,
+}
+
+/// Where the tasks of a client run.
 #[derive(Debug)]
-pub(super) struct PrivateRuntime(Option<Runtime>);
+pub(super) enum Place {
+    /// A runtime with one thread. Shut down, it ends all its tasks, whatever they wait for; `None` only while it is dropped.
+    Own(Handle, Option<Runtime>),
+    /// A runtime that others use too.
+    Shared(Handle),
+}
 
 /// Makes a client in `tasks`, within a time that does not depend on it.
 ///
 /// H2: a connect has no timeout of its own, and the name service may hang as well. Both run in the
-/// private runtime, so that giving up on them needs no cooperation.
+/// client's runtime, so that giving up on them needs no cooperation.
 pub(super) async fn connect(config: &Config, tasks: &Handle) -> Result<Made, Reason> {
     let connect_max = config.grace().min(CONNECT_MAX);
     let making = tasks.spawn(establish(
@@ -72,7 +87,10 @@ async fn establish(
     // No await since the client spawned its I/O task, and the only worker is busy with this one:
     // so the task has not run yet, and no change of state is missed.
     zookeeper.add_listener(move |state| sender.send_modify(|connection| connection.turn(state)));
-    Ok((zookeeper, receiver))
+    Ok(Made {
+        zookeeper: Arc::new(zookeeper),
+        connection: receiver,
+    })
 }
 
 /// Returns all addresses of all `hosts` that have any, shuffled.
@@ -105,28 +123,48 @@ fn connect_string(servers: &[SocketAddr]) -> String {
     list.join(",")
 }
 
-impl PrivateRuntime {
-    pub(super) fn start() -> Result<PrivateRuntime, Reason> {
+impl Place {
+    pub(super) fn of(tasks: &Tasks) -> Result<Place, Reason> {
+        if let Tasks::Shared(handle) = tasks {
+            return Ok(Place::Shared(handle.clone()));
+        }
         let runtime = Builder::new_multi_thread()
             .worker_threads(1)
             .thread_name("zookeeper")
             .enable_all()
             .build()
             .map_err(|_| Reason::NoThread)?;
-        Ok(PrivateRuntime(Some(runtime)))
+        Ok(Place::Own(runtime.handle().clone(), Some(runtime)))
     }
 
-    pub(super) fn handle(&self) -> Result<Handle, Reason> {
-        self.0
-            .as_ref()
-            .map(|runtime| runtime.handle().clone())
-            .ok_or(Reason::NoThread)
+    pub(super) fn tasks(&self) -> &Handle {
+        match self {
+            Place::Own(tasks, _) | Place::Shared(tasks) => tasks,
+        }
+    }
+
+    /// Gets rid of a client that was made here.
+    pub(super) fn leave(&self, zookeeper: &Arc<za::ZooKeeper>) {
+        if let Place::Shared(tasks) = self {
+            let zookeeper = Arc::clone(zookeeper);
+            tasks.spawn(async move {
+                // Its I/O task ends in no other way than by saying so to a server.
+                for _ in 0..LEAVE_MAX {
+                    if let Ok(Ok(())) = timeout(CONNECT_MAX, zookeeper.close()).await {
+                        return;
+                    }
+                    sleep(jittered(LEAVE_AGAIN)).await;
+                }
+            });
+        }
     }
 }
 
-impl Drop for PrivateRuntime {
+impl Drop for Place {
     fn drop(&mut self) {
-        if let Some(runtime) = self.0.take() {
+        if let Place::Own(_, runtime) = self
+            && let Some(runtime) = runtime.take()
+        {
             runtime.shutdown_background();
         }
     }

@@ -33,7 +33,7 @@ use crate::lease::LeaseQueue;
 use crate::log::Level;
 use crate::metrics::Metrics;
 use crate::perform::hook::MARK;
-use crate::perform::program::{HOOK_UNITS, Programs};
+use crate::perform::program::{HOOK_UNITS, Programs, Restarts};
 use crate::perform::{Performer, Progress, prune};
 
 /// How long ZooKeeper may take to be told that we end.
@@ -88,6 +88,7 @@ pub(crate) async fn run(
             true => Run::Once,
             false => Run::On,
         },
+        restarts: Restarts::Real,
     };
     let metrics = ground.metrics.clone();
     let mut crew = Crew::new(config.clone(), ground);
@@ -269,7 +270,11 @@ pub(crate) fn host(config: &Config) -> anyhow::Result<HostName> {
         .context("the machine's host name is not usable; set agent.host in deployd.toml")
 }
 
-fn state_dir(dir: &Path) -> anyhow::Result<()> {
+/// Makes the state directory, and what is in it.
+///
+/// # Errors
+/// Where it can't be made.
+pub(crate) fn state_dir(dir: &Path) -> anyhow::Result<()> {
     for dir in [dir.to_owned(), dir.join("status"), dir.join("journal")] {
         match DirBuilder::new().mode(0o700).recursive(true).create(&dir) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {

@@ -6,11 +6,12 @@
 //! short, some run every second, and none is worth to go on without us.
 
 use std::path::Path;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use deploy_core::name::ServiceName;
 use deploy_core::verdict::Failure;
 use sha2::{Digest as _, Sha256};
+use tokio::time::sleep;
 
 use super::StepError;
 use crate::chain::Chain;
@@ -48,6 +49,17 @@ pub(crate) struct Programs {
     /// What tells our units from those of other services, and of another deployd.
     place: String,
     left: Left,
+    /// What a restart is.
+    pub(crate) restarts: Restarts,
+}
+
+/// What a restart is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Restarts {
+    /// The operator's command is run.
+    Real,
+    /// Time that passes: all that [`simulate`](crate::simulate) leaves out of an agent.
+    Simulated(Duration),
 }
 
 /// Whether units of ours are there that nobody waits for.
@@ -76,6 +88,7 @@ impl Programs {
         Programs {
             place,
             left: Left::OfAnEarlierRun,
+            restarts: Restarts::Real,
         }
     }
 
@@ -100,6 +113,10 @@ impl Programs {
 
     /// Runs the restart command. What it starts lives on in the unit, so each has its own.
     pub(super) async fn restart(&self, program: &Program<'_>) -> Result<(), StepError> {
+        if let Restarts::Simulated(time) = self.restarts {
+            sleep(time).await;
+            return Ok(());
+        }
         if !systemd::is_ours_to_use() {
             return run_beside(program).await;
         }

@@ -1,0 +1,78 @@
+//! `cargo xtask simulate`: plays a fleet, and tells what it cost.
+//!
+//! Takes numbers of hosts; for each act it prints a line of JSON to standard output.
+
+use std::time::Duration;
+
+use serde_json::{Map, Value, json};
+use tests::simulation::acts::{Comeback, Rollout};
+use tests::simulation::counts::Cost;
+use tests::simulation::{Farm, Shape};
+
+fn main() {
+    for hosts in std::env::args().skip(1) {
+        let hosts = hosts.parse().expect("a number of hosts");
+        play(hosts);
+    }
+}
+
+fn play(hosts: usize) {
+    let shape = Shape {
+        hosts,
+        restart: Duration::from_millis(200),
+        session_timeout: Duration::from_secs(15),
+    };
+    let Some(mut farm) = Farm::start(shape) else {
+        return;
+    };
+    eprintln!("{hosts} hosts are started");
+    farm.populate(shape);
+    farm.await_quiet();
+    let tell = |act: &str, figures: Value| {
+        println!(
+            "{}",
+            json!({ "act": act, "hosts": hosts, "figures": figures })
+        );
+    };
+    tell("first", rollout(&farm.roll_out(json!(hosts))));
+    tell("free", rollout(&farm.roll_out(json!(hosts))));
+    tell("leased", rollout(&farm.roll_out(json!("10%"))));
+    tell("burst", rollout(&farm.burst(100)));
+    tell(
+        "rest",
+        Value::Object(cost(&farm.rest(Duration::from_secs(20)))),
+    );
+    tell("restart", comeback(&farm.restart_zookeeper()));
+}
+
+fn rollout(rollout: &Rollout) -> Value {
+    let mut figures = cost(&rollout.cost);
+    let quantile = |share: f64| {
+        let last = rollout.reactions.len().checked_sub(1)?;
+        Some(rollout.reactions[(last as f64 * share).round() as usize].as_secs_f64())
+    };
+    figures.insert("reaction_p50_s".to_owned(), json!(quantile(0.5)));
+    figures.insert("reaction_p99_s".to_owned(), json!(quantile(0.99)));
+    figures.insert("served_s".to_owned(), json!(rollout.served.as_secs_f64()));
+    figures.insert(
+        "reported_s".to_owned(),
+        json!(rollout.reported.as_secs_f64()),
+    );
+    Value::Object(figures)
+}
+
+fn cost(cost: &Cost) -> Map<String, Value> {
+    let figures = json!({
+        "requests": cost.requests, "heartbeats": cost.heartbeats, "bytes_to": cost.bytes_to,
+        "bytes_from": cost.bytes_from, "watches": cost.watches, "seconds": cost.seconds,
+    });
+    figures.as_object().cloned().unwrap_or_default()
+}
+
+fn comeback(comeback: &Comeback) -> Value {
+    json!({
+        "away_s": comeback.away.as_secs_f64(), "linked_s": comeback.linked.as_secs_f64(),
+        "settled_s": comeback.settled.as_secs_f64(), "requests": comeback.requests, "connects": comeback.connects,
+        "requests_peak": comeback.requests_peak, "connects_peak": comeback.connects_peak,
+    })
+}

@@ -1,0 +1,255 @@
+//! What happens to a simulated fleet, and how it is told when that is over.
+
+use std::time::{Duration, Instant};
+
+use deploy_core::wire;
+use deploy_core::wire::report::{Phase, Report};
+use futures_util::future::join_all;
+use serde_json::{Value, json};
+use tokio::sync::watch;
+
+use super::counts::Cost;
+use super::{Farm, LIMIT};
+use crate::eventually::{eventually, eventually_in};
+
+/// Nobody has asked for anything for so long: all have done what they had to.
+const QUIET: Duration = Duration::from_secs(2);
+/// How often the traffic is looked at.
+const SAMPLE: Duration = Duration::from_millis(100);
+
+/// What a rollout took.
+#[derive(Debug, Clone)]
+pub struct Rollout {
+    /// From the write of the target to the first step of each host, shortest first.
+    pub reactions: Vec<Duration>,
+    /// Until every host served the build.
+    pub served: Duration,
+    /// Until every report said so in ZooKeeper.
+    pub reported: Duration,
+    /// What it cost.
+    pub cost: Cost,
+}
+
+/// What a restart of ZooKeeper took.
+#[derive(Debug, Clone)]
+pub struct Comeback {
+    /// How long it was away.
+    pub away: Duration,
+    /// From when it served again until every host had its link.
+    pub linked: Duration,
+    /// Until it was quiet again.
+    pub settled: Duration,
+    /// The most connections that came up within a tenth of a second.
+    pub connects_peak: u64,
+    /// The most requests within a tenth of a second.
+    pub requests_peak: u64,
+    /// Requests and connections in all, for each host.
+    pub requests: f64,
+    /// Connections for each host.
+    pub connects: f64,
+}
+
+impl Farm {
+    /// Rolls a new build out, with this restart concurrency.
+    ///
+    /// # Panics
+    /// If it does not reach every host.
+    pub fn roll_out(&mut self, concurrency: Value) -> Rollout {
+        self.concurrency(concurrency);
+        self.await_quiet();
+        let build = self.build();
+        let before = self.count();
+        let begun = Instant::now();
+        let reactions = self.reactions(&build.0);
+        self.enable(&build);
+        let mut reactions: Vec<_> = self
+            .agents
+            .block_on(reactions)
+            .into_iter()
+            .map(|at| at.duration_since(begun))
+            .collect();
+        reactions.sort();
+        self.await_serving(&build.0);
+        let served = begun.elapsed();
+        self.await_reported(&build.0);
+        let reported = begun.elapsed();
+        self.await_quiet();
+        Rollout {
+            reactions,
+            served,
+            reported,
+            cost: self.cost_since(before),
+        }
+    }
+
+    /// Writes so many targets, one behind the other, and waits until the last is served.
+    ///
+    /// # Panics
+    /// If it does not reach every host.
+    pub fn burst(&mut self, changes: usize) -> Rollout {
+        self.concurrency(json!(self.hosts.len()));
+        self.await_quiet();
+        let before = self.count();
+        let begun = Instant::now();
+        let mut last = None;
+        for _ in 0..changes {
+            let build = self.build();
+            self.enable(&build);
+            last = Some(build.0);
+        }
+        let last = last.expect("there is a change");
+        self.await_serving(&last);
+        let served = begun.elapsed();
+        self.await_reported(&last);
+        let reported = begun.elapsed();
+        self.await_quiet();
+        Rollout {
+            reactions: Vec::new(),
+            served,
+            reported,
+            cost: self.cost_since(before),
+        }
+    }
+
+    /// What every host costs with nothing to do, in this time.
+    pub fn rest(&self, time: Duration) -> Cost {
+        let before = self.count();
+        std::thread::sleep(time);
+        self.cost_since(before)
+    }
+
+    /// Kills ZooKeeper, starts it again, and waits until all is quiet.
+    ///
+    /// # Panics
+    /// If a host does not come back.
+    pub fn restart_zookeeper(&mut self) -> Comeback {
+        self.await_quiet();
+        let first = self.traffic();
+        let mut samples = vec![first];
+        let killed = Instant::now();
+        self.server.kill();
+        self.server.launch();
+        self.server.wait_ready();
+        let back = Instant::now();
+        let away = back.duration_since(killed);
+        let mut linked = None;
+        let mut quiet_since = Instant::now();
+        while linked.is_none() || quiet_since.elapsed() < QUIET {
+            std::thread::sleep(SAMPLE);
+            let now = self.traffic();
+            let last = *samples.last().expect("there is a sample");
+            // Quiet: no more than what heartbeats and slow re-reads make.
+            if (now.0 - last.0) * 10 > self.hosts.len() as u64 || now.1 > last.1 {
+                quiet_since = Instant::now();
+            }
+            samples.push(now);
+            if linked.is_none() && self.hosts.iter().all(|host| host.link().borrow().is_up()) {
+                linked = Some(back.elapsed());
+            }
+            assert!(back.elapsed() < LIMIT, "not all hosts come back");
+        }
+        let last = *samples.last().expect("there is a sample");
+        let peak = |of: fn(&(u64, u64)) -> u64| {
+            let steps = samples.windows(2).map(|pair| of(&pair[1]) - of(&pair[0]));
+            steps.max().unwrap_or_default()
+        };
+        let each = |count: u64| count as f64 / self.hosts.len() as f64;
+        Comeback {
+            away,
+            linked: linked.expect("it was waited for"),
+            settled: quiet_since.duration_since(back),
+            requests_peak: peak(|sample| sample.0),
+            connects_peak: peak(|sample| sample.1),
+            requests: each(last.0 - first.0),
+            connects: each(last.1 - first.1),
+        }
+    }
+
+    /// Waits until nobody asks for more than heartbeats and slow re-reads take.
+    ///
+    /// # Panics
+    /// If it never gets quiet.
+    pub fn await_quiet(&self) {
+        let mut quiet_since = Instant::now();
+        let mut last = self.traffic().0;
+        eventually("the fleet is quiet", LIMIT, || {
+            std::thread::sleep(SAMPLE);
+            let now = self.traffic().0;
+            let asked = now - std::mem::replace(&mut last, now);
+            if asked * 10 > self.hosts.len() as u64 {
+                quiet_since = Instant::now();
+            }
+            if quiet_since.elapsed() >= QUIET {
+                Ok(())
+            } else {
+                Err(asked)
+            }
+        });
+    }
+
+    fn reports(&self) -> Vec<watch::Receiver<Option<Report>>> {
+        let reports = self.hosts.iter().map(|host| host.report());
+        reports
+            .map(|report| report.expect("it has a service"))
+            .collect()
+    }
+
+    /// When each host had begun its first step to a build.
+    fn reactions(&self, build: &str) -> impl Future<Output = Vec<Instant>> + use<> {
+        let build = build.to_owned();
+        let begins = self.reports().into_iter().map(move |mut report| {
+            let build = build.clone();
+            let tasks = self.agents.handle();
+            tasks.spawn(async move {
+                let begun = |report: &Option<Report>| {
+                    let target = report.as_ref().and_then(|report| report.target.as_ref());
+                    target.is_some_and(|target| target.as_str() == build)
+                };
+                let begun = tokio::time::timeout(LIMIT, report.wait_for(begun)).await;
+                begun.expect("a host hears of the target").expect("it runs");
+                Instant::now()
+            })
+        });
+        let begins: Vec<_> = begins.collect();
+        async {
+            join_all(begins)
+                .await
+                .into_iter()
+                .map(|at| at.expect("it ends"))
+                .collect()
+        }
+    }
+
+    fn await_serving(&self, build: &str) {
+        let at_it =
+            |report: &Option<Report>| report.as_ref().is_some_and(|report| serves(report, build));
+        for mut report in self.reports() {
+            let serving = eventually_in("a host serves the build", LIMIT, &mut report, at_it);
+            self.agents.block_on(serving);
+        }
+    }
+
+    fn await_reported(&self, build: &str) {
+        for number in 0..self.hosts.len() {
+            let path = self.tree.host(&Farm::name(number));
+            eventually("its report says that it serves", LIMIT, || {
+                let znode = self.znodes.get(&path).ok_or("no report".to_owned())?;
+                let report =
+                    wire::decode::<Report>(&znode.data).map_err(|error| error.to_string())?;
+                if serves(&report, build) {
+                    Ok(())
+                } else {
+                    Err(format!("{report:?}"))
+                }
+            });
+        }
+    }
+}
+
+fn serves(report: &Report, build: &str) -> bool {
+    let serving = report
+        .serving
+        .as_ref()
+        .is_some_and(|serving| serving.as_str() == build);
+    serving && report.phase == Phase::Serving
+}
