@@ -9,6 +9,7 @@ mod deployctl;
 mod ground;
 mod idle;
 mod page;
+mod release;
 mod rounds;
 mod table;
 
@@ -30,6 +31,8 @@ enum Part {
     Idle,
     /// What somebody waits for at the command line
     Deployctl,
+    /// What it costs to fetch, verify and unpack a build
+    Release,
 }
 
 /// The arguments of `cargo xtask bench`.
@@ -72,6 +75,7 @@ fn measure(part: Part, ground: &Ground) -> Result<Vec<Table>> {
     match part {
         Part::Idle => idle::run(ground),
         Part::Deployctl => deployctl::run(ground),
+        Part::Release => release::run(ground),
     }
     .with_context(|| format!("failed to measure {}", name(part)))
 }

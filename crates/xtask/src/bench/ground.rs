@@ -12,7 +12,6 @@ use crate::tool::{output, root};
 
 /// What all parts of the bench share.
 #[derive(Debug)]
-#[expect(dead_code, reason = "for the parts that measure files")]
 pub(crate) struct Ground {
     /// How often each contender is measured.
     pub(crate) rounds: u32,
@@ -43,7 +42,6 @@ impl Ground {
     }
 
     /// A directory on disk, for this run alone.
-    #[expect(dead_code, reason = "for the parts that measure files")]
     pub(crate) fn scratch(&self) -> &Path {
         self.scratch.path()
     }
