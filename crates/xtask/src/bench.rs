@@ -14,6 +14,7 @@ mod idle;
 mod page;
 mod push;
 pub(crate) mod reaction;
+mod release;
 mod rounds;
 mod spent;
 mod table;
@@ -40,6 +41,8 @@ enum Part {
     Reaction,
     /// What somebody waits for at the command line
     Deployctl,
+    /// What it costs to fetch, verify and unpack a build
+    Release,
     /// A build to many hosts, beside tools that push it over ssh
     Push,
     /// Building the workspace from nothing: many minutes, and only where it is named
@@ -98,6 +101,7 @@ fn measure(part: Part, ground: &Ground) -> Result<Vec<Table>> {
         Part::Deployctl => deployctl::run(ground),
         Part::Push => push::run(ground),
         Part::Build => build::run(ground),
+        Part::Release => release::run(ground),
     }
     .with_context(|| format!("failed to measure {}", name(part)))
 }

@@ -81,6 +81,24 @@ const PDSH: Package = Package {
     name: "pdsh",
     shown_by: Sign::Program("pdsh"),
 };
+
+/// Peers of the bench, and what it looks at programs with.
+const ISAL: Package = Package {
+    name: "isal",
+    shown_by: Sign::Program("igzip"),
+};
+const PIGZ: Package = Package {
+    name: "pigz",
+    shown_by: Sign::Program("pigz"),
+};
+const BSDTAR: Package = Package {
+    name: "libarchive-tools",
+    shown_by: Sign::Program("bsdtar"),
+};
+const ZSTD: Package = Package {
+    name: "zstd",
+    shown_by: Sign::Program("zstd"),
+};
 const CURL: Package = Package {
     name: "curl",
     shown_by: Sign::Program("curl"),
@@ -90,6 +108,14 @@ const CURL: Package = Package {
 const KAZOO: Package = Package {
     name: "python3-kazoo",
     shown_by: Sign::File("/usr/lib/python3/dist-packages/kazoo/client.py"),
+};
+const STRACE: Package = Package {
+    name: "strace",
+    shown_by: Sign::Program("strace"),
+};
+const TIME: Package = Package {
+    name: "time",
+    shown_by: Sign::Program("time"),
 };
 
 /// Rates the unit.
@@ -118,6 +144,9 @@ pub(crate) const FOR_FLEET: &[Package] = &[
     HAPROXY,
     WRK,
 ];
+/// What `cargo xtask bench release` measures deployd beside, and with.
+pub(crate) const FOR_BENCH_OF_RELEASES: &[Package] =
+    &[ISAL, PIGZ, BSDTAR, ZSTD, CURL, STRACE, TIME];
 /// What `cargo xtask test` needs.
 pub(crate) const FOR_TESTS: &[Package] = &[JAVA, ZOOKEEPER, IPTABLES, IPROUTE, MINISIGN, FAKETIME];
 

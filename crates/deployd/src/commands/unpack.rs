@@ -74,10 +74,11 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
     // Nobody reading it is no failure.
     let _ = writeln!(
         std::io::stdout(),
-        "unpacked {} entries, {} bytes, into {}",
+        "unpacked {} entries, {} bytes, into {}, synced in {} ms",
         unpacked.entries,
         unpacked.bytes,
-        dir.display()
+        dir.display(),
+        unpacked.synced_in.as_millis()
     );
     Ok(())
 }
@@ -98,5 +99,5 @@ fn unpack(arguments: &Arguments, stop: &AtomicBool) -> anyhow::Result<Unpacked> 
         owner: arguments.owner,
         stop,
     };
-    Ok(archive::unpack(&archive, &arguments.dir, &options)?)
+    Ok(archive::unpack(archive, &arguments.dir, &options)?)
 }

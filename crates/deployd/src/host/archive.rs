@@ -88,9 +88,14 @@ pub(crate) struct Unpacked {
     pub(crate) entries: u64,
     /// Sum of the sizes of its files.
     pub(crate) bytes: u64,
+    /// How long the disk took to make it durable, which is no work of ours.
+    pub(crate) synced_in: Duration,
 }
 
 /// Unpacks `archive`, from its first byte whatever its position is, into the directory `release`.
+///
+/// The archive is taken, since it is closed before the sync. A download has no name, so it is gone then,
+/// and its bytes, which nobody needs any more, are not written to the disk with those of the release.
 ///
 /// `release` must not exist and exists afterwards only where the answer is `Ok`; it is complete
 /// and on disk then. Its parent must exist. What a killed run left beside it is removed first.
@@ -101,14 +106,22 @@ pub(crate) struct Unpacked {
 /// this failed too; a killed process leaves it, for the next call of the same name or for
 /// [`remove::remove_tree`].
 pub(crate) fn unpack(
-    archive: &File,
+    archive: File,
     release: &Path,
     options: &Options<'_>,
 ) -> Result<Unpacked, UnpackError> {
-    let compression = Compression::detect(archive)?;
+    let compression = Compression::detect(&archive)?;
     let partial = Partial::create(release)?;
-    let written = write_tree(archive, compression, &partial, options);
-    match written.and_then(|unpacked| partial.publish().map(|()| unpacked)) {
+    let written = write_tree(&archive, compression, &partial, options);
+    drop(archive);
+    let publish = |unpacked| {
+        let synced_in = partial.publish()?;
+        Ok(Unpacked {
+            synced_in,
+            ..unpacked
+        })
+    };
+    match written.and_then(publish) {
         Ok(unpacked) => Ok(unpacked),
         Err(refusal) => match partial.discard() {
             Ok(()) => Err(refusal),

@@ -148,11 +148,12 @@ impl Performer {
                 owner,
                 stop: &flag,
             };
-            archive::unpack(file.file(), &release, &options)
+            archive::unpack(file.into_file(), &release, &options)
         });
         match unpacking.await {
             Ok(Ok(unpacked)) => {
-                tracing::debug!(%build, entries = unpacked.entries, bytes = unpacked.bytes, "unpacked");
+                let synced_ms = unpacked.synced_in.as_millis();
+                tracing::debug!(%build, entries = unpacked.entries, bytes = unpacked.bytes, synced_ms, "unpacked");
                 Ok(())
             }
             Ok(Err(error)) if error.kind() == ErrorKind::Reject => {

@@ -1,5 +1,7 @@
 //! The members of an archive, each put together from its header and the long names before it.
 
+use std::time::Duration;
+
 use super::error::UnpackError;
 use super::header::Header;
 use super::name::EntryPath;
@@ -77,6 +79,7 @@ impl<'a> Members<'a> {
             unpacked: Unpacked {
                 entries: 0,
                 bytes: 0,
+                synced_in: Duration::ZERO,
             },
         }
     }

@@ -12,6 +12,7 @@ use std::fs::{File, TryLockError};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, RenameFlags, open, openat, renameat2};
@@ -78,14 +79,16 @@ impl Partial {
         self.root.as_fd()
     }
 
-    /// Makes everything in it durable, and only then gives it its final name.
+    /// Makes everything in it durable, and only then gives it its final name. Returns how long the
+    /// disk took.
     ///
     /// After an error the final name does not exist. Killed before the rename, it leaves a partial
     /// directory; after it, a complete release.
-    pub(super) fn publish(&self) -> Result<(), UnpackError> {
+    pub(super) fn publish(&self) -> Result<Duration, UnpackError> {
         let failed = |action: &str, errno: Errno| {
             UnpackError::io(format!("{action} {}", self.release.display()), errno)
         };
+        let started = Instant::now();
         syncfs(&self.root).map_err(|errno| failed("sync", errno))?;
         self.rename(&self.name, &self.release_name)
             .map_err(|errno| match errno {
@@ -98,7 +101,8 @@ impl Partial {
             // What may not be durable is no release: `discard` finds it under its partial name.
             let _ = self.rename(&self.release_name, &self.name);
             failed("sync the directory of", errno)
-        })
+        })?;
+        Ok(started.elapsed())
     }
 
     /// Removes it with everything in it.

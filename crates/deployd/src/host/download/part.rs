@@ -128,6 +128,11 @@ impl Verified {
         &self.file
     }
 
+    /// Takes the file, open at its first byte. It has no name, and goes with its last handle.
+    pub(crate) fn into_file(self) -> File {
+        self.file
+    }
+
     /// Gives it a name in the directory it is in, durably. Blocking.
     ///
     /// # Errors

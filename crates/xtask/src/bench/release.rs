@@ -1,0 +1,121 @@
+//! What it costs to fetch, verify and unpack a build, beside what a shell would do and beside what the machine can do.
+//!
+//! Three kinds of build from a server on loopback, as `.tar.gz` and as `.tar.zst`. All write the same tree to a disk that is
+//! made anew each time, and download to memory. Syncing is not in the times: the others don't sync at all.
+
+mod builds;
+mod contenders;
+mod costs;
+mod disk;
+mod generated;
+mod limit;
+mod server;
+
+use std::thread;
+use std::time::Duration;
+
+use anyhow::Result;
+
+use self::builds::{Archive, Build, Kind};
+use self::contenders::{Ours, Scene, shell_lines};
+use self::disk::Disk;
+use self::limit::Tree;
+use super::ground::Ground;
+use super::rounds::{Contender, Samples, in_turn, timed};
+use super::table::{Table, milliseconds};
+use crate::debian;
+
+/// Measures it.
+pub(crate) fn run(ground: &Ground) -> Result<Vec<Table>> {
+    // A peer that can't be had is a row less.
+    if let Err(error) = debian::install(debian::FOR_BENCH_OF_RELEASES) {
+        eprintln!("{error:#}");
+    }
+    // On a thread of its own, whose mounts are its own and end with it.
+    thread::scope(|scope| {
+        let measuring = scope.spawn(|| measure(ground));
+        measuring.join().expect("measuring does not panic")
+    })
+}
+
+fn measure(ground: &Ground) -> Result<Vec<Table>> {
+    let disk = Disk::new(ground.scratch())?;
+    let mut tables = Vec::new();
+    let mut costs = costs::table();
+    for kind in Kind::ALL {
+        let build = builds::make(kind, ground)?;
+        let tree = Tree::read(&build.archives[0].path)?;
+        for archive in &build.archives {
+            let scene = Scene::new(ground, &disk, archive)?;
+            tables.push(compare(&scene, (&build, &tree))?);
+            costs::add(&mut costs, &scene, (&build, &tree))?;
+        }
+    }
+    tables.push(costs);
+    Ok(tables)
+}
+
+fn compare(scene: &Scene<'_>, (build, tree): (&Build, &Tree)) -> Result<Table> {
+    let archive = scene.archive;
+    let ours = Ours::default();
+    let mut contenders = vec![
+        Contender::new(
+            format!("decode to nowhere ({})", scene.decoder.name),
+            || scene.shell(&scene.decoder.line),
+        ),
+        Contender::new("create from memory", || {
+            scene.disk.renew()?;
+            timed(|| tree.create(&scene.disk.place))
+        }),
+        Contender::new("curl to nowhere", || {
+            scene.shell("curl -sSf -o /dev/null $URL")
+        }),
+        Contender::new("**deployd: fetch, verify, unpack**", || scene.ours(&ours)),
+    ];
+    for (name, line) in shell_lines(archive.compression) {
+        contenders.push(Contender::new(name, move || scene.shell(line)));
+    }
+    let samples = in_turn(scene.rounds, &mut contenders)?;
+    drop(contenders);
+    Ok(table((build, tree, archive), &samples, &ours))
+}
+
+fn table(
+    (build, tree, archive): (&Build, &Tree, &Archive),
+    samples: &[Samples],
+    ours: &Ours,
+) -> Table {
+    let title = format!(
+        "{name}: {files} files, {megabytes:.0} MB, as {suffix} {packed:.1} MB ({from})",
+        name = build.kind.name(),
+        files = tree.files,
+        megabytes = tree.bytes as f64 / 1e6,
+        suffix = archive.compression.suffix(),
+        packed = archive.size as f64 / 1e6,
+        from = build.from,
+    );
+    let mut table = Table::new(&title, ["who", "time", "× the limit", "× ours"]);
+    let limit = samples[0].median().max(samples[1].median());
+    let own = samples[3].median();
+    for samples in samples {
+        let time = samples.median();
+        table.row([
+            samples.name.clone(),
+            milliseconds(time),
+            ratio(time, limit),
+            ratio(time, own),
+        ]);
+    }
+    table.note(format!(
+        "Ours: {} to fetch and verify, {} to unpack, and {} to sync, which is not counted. \
+         The limit is the slower of the first two rows.",
+        milliseconds(ours.fetch().median()),
+        milliseconds(ours.unpack().median()),
+        milliseconds(ours.sync().median()),
+    ));
+    table
+}
+
+fn ratio(time: Duration, of: Duration) -> String {
+    format!("{:.2}", time.as_secs_f64() / of.as_secs_f64())
+}
