@@ -229,8 +229,12 @@ async fn arm_again<T: Watched>(
     path: &str,
     seen: &watch::Sender<Seen<T>>,
 ) -> Result<(Option<T>, Armed), Fault> {
-    let was_there = seen.borrow().view.present().is_some();
-    if was_there && let Some((value, armed)) = T::arm_present(up, path).await? {
+    let is_likely = {
+        let seen = seen.borrow();
+        // What is refused is tried again for as long as it is, and each time would leave half a watch in the client (H14).
+        seen.view.present().is_some() && seen.refused.is_none()
+    };
+    if is_likely && let Some((value, armed)) = T::arm_present(up, path).await? {
         return Ok((Some(value), armed));
     }
     T::arm(up, path).await
