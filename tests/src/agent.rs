@@ -86,6 +86,8 @@ pub struct ServiceSettings {
     pub restart: String,
     /// How its instances are drained.
     pub drain: Drain,
+    /// How often its probe asks: lines for `[service.probe]`.
+    pub probe_pace: &'static str,
     /// How long its probe may take, in seconds.
     pub probe_timeout_s: f64,
     /// How long it is watched after the last instance, in seconds.
@@ -111,6 +113,7 @@ impl ServiceSettings {
             hook_timeout_s: 300.0,
             restart: String::new(),
             drain: Drain::None,
+            probe_pace: "interval_s = 0.05",
             probe_timeout_s: 3.0,
             burn_in_s: 0.0,
         }
@@ -502,9 +505,10 @@ impl Agent {
             "\n[[service]]\nname = \"{name}\"\ndir = {dir:?}\ninstances = [{instances}]\n\
              [service.hooks]\ntimeout_s = {hook_timeout}\n{hooks}[service.restart]\nmethod = \"command\"\ncommand = {restart}\n\
              {more}\n[service.drain]\n{drain}\n[service.probe]\n\
-             http = \"http://127.0.0.1:{{port}}/healthz\"\ninterval_s = 0.05\n\
+             http = \"http://127.0.0.1:{{port}}/healthz\"\n{pace}\n\
              timeout_s = {timeout}\nburn_in_s = {burn_in}\n",
             name = settings.name,
+            pace = settings.probe_pace,
             instances = instances.join(", "),
             restart = self.supervisor.command(&restart),
             more = settings.restart,

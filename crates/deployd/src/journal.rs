@@ -4,8 +4,8 @@
 //! <state_dir>/journal/<service>.json
 //! ```
 //!
-//! Replaced as a whole, atomically and durably, at each change: after a crash it is the old one or
-//! the new one. What it says and when it is written is in `deploy_core::wire::record`.
+//! Replaced as a whole, atomically, at each change: after a crash it is the old one or the new one.
+//! What it says and when it is written is in `deploy_core::wire::record`.
 
 use std::fs;
 use std::io;
@@ -22,6 +22,16 @@ use crate::host::files;
 pub(crate) struct Journal {
     path: PathBuf,
     record: Record,
+    kept: Kept,
+}
+
+/// What of the last change would be there after a power loss.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kept {
+    /// All of it.
+    Durably,
+    /// The change, or the state before it.
+    Perhaps,
 }
 
 /// Why a journal can't be read or written.
@@ -72,7 +82,8 @@ impl Journal {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Record::default(),
             Err(source) => return Err(JournalError::Read { path, source }),
         };
-        Ok(Journal { path, record })
+        let kept = Kept::Durably;
+        Ok(Journal { path, record, kept })
     }
 
     /// Returns what is remembered.
@@ -80,8 +91,8 @@ impl Journal {
         &self.record
     }
 
-    /// Changes what is remembered; durable when it returns, unchanged when it fails. A change that
-    /// changes nothing costs nothing.
+    /// Changes what is remembered; durable when it returns, unchanged when it fails. Where nothing
+    /// changes, and all is durable already, it costs nothing.
     ///
     /// # Errors
     /// Where the file can't be replaced.
@@ -91,14 +102,38 @@ impl Journal {
     ) -> Result<T, JournalError> {
         let mut record = self.record.clone();
         let result = change(&mut record);
-        if record != self.record {
-            let data = wire::encode(&record);
-            files::replace(&self.path, &data).map_err(|source| JournalError::Write {
-                path: self.path.clone(),
-                source,
-            })?;
-            self.record = record;
+        if record != self.record || self.kept == Kept::Perhaps {
+            self.replace(record, Kept::Durably)?;
         }
         Ok(result)
+    }
+
+    /// Like [`Journal::write`], but a power loss may undo it, until the next write: for a success
+    /// that is had again where nobody remembers it. That a directory has been changed is the dearest
+    /// thing to make durable, and three such changes are made for each instance.
+    ///
+    /// # Errors
+    /// As [`Journal::write`].
+    pub(crate) fn note(&mut self, change: impl FnOnce(&mut Record)) -> Result<(), JournalError> {
+        let mut record = self.record.clone();
+        change(&mut record);
+        if record != self.record {
+            self.replace(record, Kept::Perhaps)?;
+        }
+        Ok(())
+    }
+
+    fn replace(&mut self, record: Record, kept: Kept) -> Result<(), JournalError> {
+        let data = wire::encode(&record);
+        let replaced = match kept {
+            Kept::Durably => files::replace(&self.path, &data),
+            Kept::Perhaps => files::replace_whole(&self.path, &data),
+        };
+        replaced.map_err(|source| JournalError::Write {
+            path: self.path.clone(),
+            source,
+        })?;
+        (self.record, self.kept) = (record, kept);
+        Ok(())
     }
 }

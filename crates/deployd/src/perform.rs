@@ -170,6 +170,19 @@ impl Performer {
             .map_err(|error| room::of_the_disk(&self.state_dir, &error))
     }
 
+    /// Changes the journal for a success that is had again where a power loss undoes that.
+    ///
+    /// # Errors
+    /// As [`Performer::write`].
+    pub(crate) fn note(
+        &mut self,
+        change: impl FnOnce(&mut deploy_core::wire::record::Record),
+    ) -> Result<(), StepError> {
+        self.journal
+            .note(change)
+            .map_err(|error| room::of_the_disk(&self.state_dir, &error))
+    }
+
     /// The directory of the service.
     pub(crate) fn tree(&self) -> Tree {
         Tree::new(&self.service.dir)
@@ -180,7 +193,7 @@ impl Performer {
     }
 
     /// The instances of a batch.
-    fn instances(&self, batch: &[usize]) -> Vec<Instance> {
+    pub(crate) fn instances(&self, batch: &[usize]) -> Vec<Instance> {
         batch
             .iter()
             .filter_map(|index| self.service.instances.get(*index))

@@ -21,19 +21,32 @@ impl Agent {
         ) {
             return Ok(());
         }
-        let mut count = 0;
-        self.performer.write(|record| count = record.begin(step))?;
-        let Some(goal) = &round.plan.goal else {
-            return Ok(());
+        let mut begun = self.performer.journal.record().clone();
+        let count = begun.begin(step);
+        let begin = match &round.plan.goal {
+            Some(goal) => verdict::begin(count, goal, &round.sight.observed),
+            None => Begin::Go,
         };
-        match verdict::begin(count, goal, &round.sight.observed) {
-            Begin::Go => Ok(()),
-            Begin::TooOften => Err(StepError {
+        if begin == Begin::TooOften {
+            return Err(StepError {
                 failure: Failure::OfTheBuild,
                 message: format!("{step}: begun {count} times, and it never held"),
                 log: Vec::new(),
-            }),
+            });
         }
+        if begun == *self.performer.journal.record() {
+            // It is not counted.
+            return Ok(());
+        }
+        let restarted = match step {
+            Step::Restart(batch) => self.performer.instances(batch),
+            _ => Vec::new(),
+        };
+        self.performer.write(|record| {
+            record.begin(step);
+            // What the step itself writes first: one durable write for both.
+            restarted.iter().for_each(|i| record.restart(&i.unit));
+        })
     }
 
     /// Draws the consequence of a failed step.

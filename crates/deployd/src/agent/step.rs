@@ -43,7 +43,7 @@ impl Agent {
             // What it ran as a unit would go on without us.
             self.performer.programs.end_left().await;
         }
-        match (self.performer.write(|record| record.end(step)), result) {
+        match (self.performer.note(|record| record.end(step)), result) {
             (Err(error), Some(Ok(()))) => Some(Err(error)),
             (_, result) => result,
         }

@@ -15,14 +15,23 @@ pub(crate) const TEMPORARY: &str = ".deployd-tmp-";
 /// # Errors
 /// Those of the file system; the old content is untouched then.
 pub(crate) fn replace(path: &Path, data: &[u8]) -> io::Result<()> {
+    replace_whole(path, data)?;
+    sync_dir(parent(path))
+}
+
+/// Replaces a file as [`replace`] does, but without syncing the directory: after a power loss a
+/// reader may see the old content again, and never half of one.
+///
+/// # Errors
+/// Those of the file system; the old content is untouched then.
+pub(crate) fn replace_whole(path: &Path, data: &[u8]) -> io::Result<()> {
     let beside = beside(path)?;
     let result = write_new(&beside, data).and_then(|()| fs::rename(&beside, path));
     if result.is_err() {
         // It is ours, and of no use; that it may be gone already is fine.
         let _ = fs::remove_file(&beside);
     }
-    result?;
-    sync_dir(parent(path))
+    result
 }
 
 /// Replaces a file as [`replace`] does, but without syncing: for what is of no use after a crash.

@@ -69,7 +69,7 @@ impl Performer {
                 set.map_err(|error| passing(&error))?;
             }
         }
-        self.write(|record| instances.iter().for_each(|i| record.undrain(&i.unit)))?;
+        self.note(|record| instances.iter().for_each(|i| record.undrain(&i.unit)))?;
         tracing::info!(service = %self.service.name, units = ?units(&instances), "undrained");
         if self.service.drain.method != DrainMethod::None {
             sleep(self.service.drain.settle).await;

@@ -34,7 +34,7 @@ impl Performer {
         for result in join_all(asked).await {
             result?;
         }
-        self.write(|record| {
+        self.note(|record| {
             instances
                 .iter()
                 .for_each(|instance| record.prove(&instance.unit))

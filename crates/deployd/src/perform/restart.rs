@@ -63,7 +63,7 @@ impl Performer {
                 Err(error) => first_error = first_error.or(Some(error)),
             }
         }
-        self.write(|record| {
+        self.note(|record| {
             for (unit, started) in records {
                 record.restarted(&unit, started, number);
             }
