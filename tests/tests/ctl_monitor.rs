@@ -463,7 +463,8 @@ async fn all_report(rig: &Rig, hosts: &[String], phase: &Phase) {
             let tree = rig.tree("web");
             let path = format!("{}/{host}", tree.hosts());
             rig.write(&path, report.to_string().as_bytes()).await;
-            rig.write(&format!("{path}/alive"), br#"{"v":1,"agent":"0.1.0"}"#).await;
+            let alive = format!("{}/{host}", tree.alive_marks());
+            rig.write(&alive, br#"{"v":1,"agent":"0.1.0"}"#).await;
         });
         futures_util::future::join_all(writes).await;
     }

@@ -12,7 +12,7 @@
 //!     retry/<host>               try the failed rollout again
 //!     leases/<host>-<10 digits>  the restart queue
 //!     hosts/<host>               the report
-//!     hosts/<host>/alive         there while the agent's session is
+//!     alive/<host>               there while the agent's session is
 //! ```
 
 use crate::name::{BuildName, HostName, ServiceName};
@@ -136,9 +136,14 @@ impl ServiceTree {
     pub fn host(&self, host: &HostName) -> String {
         format!("{}/hosts/{host}", self.0)
     }
+    /// Parent of the alive marks. It has nothing else below it: how many hosts are alive is how many children it has, which
+    /// costs one read however many they are.
+    pub fn alive_marks(&self) -> String {
+        format!("{}/alive", self.0)
+    }
     /// There while the agent's session is.
     pub fn alive(&self, host: &HostName) -> String {
-        format!("{}/hosts/{host}/alive", self.0)
+        format!("{}/alive/{host}", self.0)
     }
 }
 

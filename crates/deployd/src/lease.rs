@@ -21,8 +21,8 @@ use jiff::Timestamp;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until};
 
-/// How often a host that waits far behind looks at the queue all the same: the one that it waits
-/// for may have failed, and keep its lease for ever.
+/// How often a host that waits far behind looks all the same: the one that it waits for may have failed, and keep its
+/// lease for ever. It asks how many leases were given back, and reads the queue only where its turn may be near.
 const LOOK_TIME: Duration = Duration::from_secs(20);
 
 /// How long after a look that has failed the next one is taken, if nothing changes before.
@@ -43,14 +43,27 @@ pub(crate) struct LeaseQueue {
     dead: BTreeMap<String, Instant>,
     /// Whether the queue was looked at for a lease of an earlier run.
     searched: bool,
+    /// How many leases were given back ever, before the queue was read last.
+    given_back: Option<u32>,
 }
 
 /// What is followed in ZooKeeper.
 enum Followed {
     Nothing,
     Queue(watch::Receiver<Seen<Vec<String>>>),
-    /// Our own lease, or one ahead; and when the queue was read.
-    One(String, watch::Receiver<Seen<Znode>>, Instant),
+    /// Our own lease, or one ahead; and what is known of the queue.
+    One(String, watch::Receiver<Seen<Znode>>, Place),
+}
+
+/// What is known of a place far behind.
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    /// When we looked last.
+    looked: Instant,
+    /// How many leases were before ours.
+    before: usize,
+    /// How many were given back ever, at that time or a little earlier.
+    given_back: Option<u32>,
 }
 
 /// Why a place in the queue can't be had, kept or told.
@@ -78,6 +91,7 @@ impl LeaseQueue {
             state: Lease::None,
             dead: BTreeMap::new(),
             searched: false,
+            given_back: None,
         }
     }
 
@@ -157,7 +171,7 @@ impl LeaseQueue {
         // Held once is held: a smaller policy takes nothing away from who is out of service.
         let limit = match self.state {
             Lease::Held => u64::MAX,
-            Lease::None | Lease::Queued => self.limit(&policy, before.len()).await?,
+            Lease::None | Lease::Queued => self.limit(&policy).await?,
         };
         let lapsed = match policy.lease_reclaim_s {
             Some(seconds) => self.lapsed((&before, limit), seconds).await?,
@@ -173,29 +187,41 @@ impl LeaseQueue {
         } else {
             Lease::Queued
         };
-        self.follow(follow, name);
+        let place = Place {
+            looked: Instant::now(),
+            before: before.len(),
+            given_back: self.given_back,
+        };
+        self.follow(follow, name, place);
         Ok(())
     }
 
     /// Returns the queue, where there is something new in it.
-    async fn queue(&mut self) -> Result<Option<Vec<String>>, Error> {
+    async fn queue(&mut self) -> Result<Option<Vec<String>>, LeaseError> {
         match &mut self.followed {
             Followed::Queue(queue) => Ok(match queue.borrow_and_update().view.clone() {
                 View::Present(children) => Some(children),
                 View::Absent => Some(Vec::new()),
                 View::Unknown => None,
             }),
-            Followed::One(_, one, read) => {
+            Followed::One(_, one, place) => {
                 let gone = matches!(one.borrow_and_update().view, View::Absent);
-                let patient = self.state == Lease::Held || read.elapsed() < LOOK_TIME;
-                if patient && !gone {
+                let patient = self.state == Lease::Held || place.looked.elapsed() < LOOK_TIME;
+                if !gone && (patient || self.is_still_far().await?) {
                     Ok(None)
                 } else {
-                    self.children().await.map(Some)
+                    Ok(Some(self.read_queue().await?))
                 }
             }
-            Followed::Nothing => self.children().await.map(Some),
+            Followed::Nothing => Ok(Some(self.read_queue().await?)),
         }
+    }
+
+    async fn read_queue(&mut self) -> Result<Vec<String>, Error> {
+        // First how many were given back, then who is left: so what is given back in between counts twice, and a host
+        // that is near is never taken for one that is far.
+        self.given_back = self.count_given_back().await?;
+        self.children().await
     }
 
     async fn children(&self) -> Result<Vec<String>, Error> {
@@ -206,7 +232,29 @@ impl LeaseQueue {
             .unwrap_or_default())
     }
 
-    fn follow(&mut self, follow: Follow, own: String) {
+    /// How many leases of the service were given back ever.
+    async fn count_given_back(&self) -> Result<Option<u32>, Error> {
+        let queue = self.zk.get(&self.tree.leases()).await?;
+        let stat = queue.map(|queue| queue.stat);
+        Ok(stat.map(|stat| lease::given_back(stat.children_version, stat.num_children)))
+    }
+
+    /// Tells whether our turn can't be near, without reading the queue, which is long. Notes that we looked.
+    async fn is_still_far(&mut self) -> Result<bool, LeaseError> {
+        let policy = self.policy()?;
+        let now = self.count_given_back().await?;
+        let limit = self.limit(&policy).await?;
+        let Followed::One(_, _, place) = &mut self.followed else {
+            return Ok(false);
+        };
+        let (Some(then), Some(now), None) = (place.given_back, now, policy.lease_reclaim_s) else {
+            return Ok(false);
+        };
+        place.looked = Instant::now();
+        Ok(lease::is_far(place.before, now.wrapping_sub(then), limit))
+    }
+
+    fn follow(&mut self, follow: Follow, own: String, place: Place) {
         let name = match follow {
             Follow::Queue => {
                 if !matches!(self.followed, Followed::Queue(_)) {
@@ -219,11 +267,11 @@ impl LeaseQueue {
             Follow::Ahead(name) => name,
         };
         match &mut self.followed {
-            Followed::One(followed, _, read) if *followed == name => *read = Instant::now(),
+            Followed::One(followed, _, known) if *followed == name => *known = place,
             _ => {
                 let path = format!("{}/{name}", self.tree.leases());
                 let one = self.zk.watch_until_gone(&path);
-                self.followed = Followed::One(name, one, Instant::now());
+                self.followed = Followed::One(name, one, place);
             }
         }
     }
@@ -257,8 +305,8 @@ impl LeaseQueue {
                 result = queue.changed() => result,
                 result = policy.changed() => result,
             },
-            Followed::One(_, one, read) => {
-                let look = *read + LOOK_TIME;
+            Followed::One(_, one, place) => {
+                let look = place.looked + LOOK_TIME;
                 tokio::select! {
                     result = one.changed() => result,
                     result = policy.changed() => result,
@@ -349,36 +397,16 @@ impl LeaseQueue {
         }
     }
 
-    /// How many hosts may be out of service. The alive are counted only by who may be among them.
-    async fn limit(&self, policy: &Policy, before: usize) -> Result<u64, Error> {
+    /// How many hosts may be out of service. The alive are counted by ZooKeeper: to ask for each would cost every host as many
+    /// reads as there are hosts.
+    async fn limit(&self, policy: &Policy) -> Result<u64, Error> {
         let concurrency = policy.restart_concurrency;
         if let Concurrency::Hosts(hosts) = concurrency {
             return Ok(hosts);
         }
-        let known = self
-            .zk
-            .children(&self.tree.hosts())
-            .await?
-            .unwrap_or_default();
-        let most = concurrency.hosts(known.len() as u64);
-        if before as u64 >= most {
-            return Ok(most);
-        }
-        Ok(concurrency.hosts(self.alive().await?))
-    }
-
-    /// Hosts of the service that are alive.
-    async fn alive(&self) -> Result<u64, Error> {
-        let hosts = self
-            .zk
-            .children(&self.tree.hosts())
-            .await?
-            .unwrap_or_default();
-        let mut alive = 0;
-        for host in hosts.iter().filter_map(|name| HostName::parse(name).ok()) {
-            alive += u64::from(self.zk.get(&self.tree.alive(&host)).await?.is_some());
-        }
-        Ok(alive)
+        let marks = self.zk.get(&self.tree.alive_marks()).await?;
+        let alive = marks.map_or(0, |marks| marks.stat.num_children);
+        Ok(concurrency.hosts(alive.unsigned_abs().into()))
     }
 }
 

@@ -1,4 +1,4 @@
-//! `hosts/<host>/alive`: there while the agent's session is.
+//! `alive/<host>`: there while the agent's session is.
 
 use serde::{Deserialize, Serialize};
 

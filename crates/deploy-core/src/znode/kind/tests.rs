@@ -37,6 +37,7 @@ fn every_path_that_is_made_is_known_again() {
         ),
         (tree.hosts(), Kind::Folder),
         (tree.host(&host), Kind::Report),
+        (tree.alive_marks(), Kind::Folder),
         (tree.alive(&host), Kind::Alive),
     ];
     for (path, kind) in made {
@@ -54,7 +55,8 @@ fn what_is_nothing_of_ours_is_unknown() {
         "web/enabled/canary/x",
         "web/leases/x",
         "web/history/7",
-        "web/hosts/web-01/dead",
+        "web/hosts/web-01/alive",
+        "web/alive/web-01/x",
         "web/builds/ ",
     ] {
         check(path, Kind::Unknown);

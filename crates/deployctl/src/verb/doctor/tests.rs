@@ -293,7 +293,7 @@ fn clocks_are_compared_by_what_is_written_anyway() {
     let survey = written(&[
         ("", "", 90_000),
         ("/web/hosts/h1", &fine, 59_500),
-        ("/web/hosts/h1/alive", ALIVE, 80_000),
+        ("/web/alive/h1", ALIVE, 80_000),
     ]);
     let services = survey.services();
     check(
@@ -302,11 +302,11 @@ fn clocks_are_compared_by_what_is_written_anyway() {
     );
     let survey = written(&[
         ("/web/hosts/h1", &fine, 59_500),
-        ("/web/hosts/h1/alive", ALIVE, 80_000),
+        ("/web/alive/h1", ALIVE, 80_000),
         ("/web/hosts/h2", &fast, 10_000),
-        ("/web/hosts/h2/alive", ALIVE, 80_000),
+        ("/web/alive/h2", ALIVE, 80_000),
         ("/web/hosts/h3", &slow, -3_000),
-        ("/web/hosts/h3/alive", ALIVE, 80_000),
+        ("/web/alive/h3", ALIVE, 80_000),
     ]);
     let services = survey.services();
     check(
@@ -331,9 +331,9 @@ fn hosts_are_judged_by_what_they_report() {
     );
     let survey = written(&[
         ("/web/hosts/h1", &low, 500),
-        ("/web/hosts/h1/alive", ALIVE, 500),
+        ("/web/alive/h1", ALIVE, 500),
         ("/web/hosts/h2", &plain, 500),
-        ("/web/hosts/h2/alive", r#"{"v":1,"agent":"0.0.9"}"#, 500),
+        ("/web/alive/h2", r#"{"v":1,"agent":"0.0.9"}"#, 500),
         ("/web/hosts/h3", &report("h3", 7_200_000, ""), 500),
         ("/web/roles/h4", r#"{"v":1,"role":"canary"}"#, 500),
     ]);
@@ -373,9 +373,9 @@ fn an_agent_that_lives_and_says_nothing_is_told() {
     let old = report("h1", 1_200_000, "");
     let survey = written(&[
         ("/web/hosts/h1", &old, 1_200_000),
-        ("/web/hosts/h1/alive", ALIVE, 500),
+        ("/web/alive/h1", ALIVE, 500),
         ("/web/hosts/h2", "", 500),
-        ("/web/hosts/h2/alive", ALIVE, 500),
+        ("/web/alive/h2", ALIVE, 500),
     ]);
     check(
         &[hosts::agents(&survey.services(), now())],
@@ -398,7 +398,7 @@ fn blocked_hosts_say_what_blocks_them() {
     .replace("serving", "blocked");
     let survey = written(&[
         ("/web/hosts/h1", &blocked, 500),
-        ("/web/hosts/h1/alive", ALIVE, 500),
+        ("/web/alive/h1", ALIVE, 500),
     ]);
     check(
         &hosts::blocked(&survey.services())
@@ -457,7 +457,7 @@ fn leases_of_the_dead_and_old_holds_are_told() {
         ("/api/hold", &young, 0),
         ("/web/hold", &old, 0),
         ("/web/hosts/h1", &report("h1", 0, ""), 0),
-        ("/web/hosts/h2/alive", ALIVE, 0),
+        ("/web/alive/h2", ALIVE, 0),
         ("/web/leases/h2-0000000009", lease, 0),
         ("/web/leases/h1-0000000007", lease, 0),
         ("/web/leases/h9-0000000011", lease, 0),

@@ -59,10 +59,6 @@ async fn forget(context: &Context, fleet: &Fleet, of: &OfHost) -> Result<(), Pro
     for path in leases.chain([tree.retry(host), tree.role(host), tree.host(host)]) {
         match context.zk.delete(&path, Expect::Any).await {
             Ok(()) | Err(Error::NoNode(_)) => {}
-            // `alive` is below the report.
-            Err(Error::NotEmpty(_)) => {
-                return Err(Problem::refused(format!("{host} is live again")));
-            }
             Err(error) => return Err(error.into()),
         }
     }
