@@ -134,29 +134,38 @@ fn a_policy_that_changes_lets_the_next_hosts_go() {
 
 /// Else a large fleet that restarts would be read whole by each of its hosts.
 #[test]
-fn of_those_alive_no_more_are_counted_than_let_a_host_in() {
-    const ALIVE: usize = 40;
-    let Some(server) = zookeeper() else { return };
-    let proxy = Proxy::start(server.port());
-    let agent = Agent::prepare(server, |settings| {
-        settings.zookeeper = proxy.address();
-    });
-    let web = agent.web();
-    web.put(
-        &web.znodes.policy(),
-        r#"{"v":1,"restart_concurrency":"50%"}"#,
-    );
-    for number in 0..ALIVE {
-        let host = HostName::parse(&format!("a{number}")).expect("it is a name");
-        web.put(&web.znodes.alive(&host), "{}");
+fn nobody_asks_for_each_host_that_is_alive() {
+    // With one lease before it, the agent has its turn where four are alive; itself it has a mark.
+    for (marked, asked) in [(Marked::Yes, 0), (Marked::No, 3)] {
+        let Some(server) = zookeeper() else { return };
+        let proxy = Proxy::start(server.port());
+        let agent = Agent::prepare(server, |settings| {
+            settings.zookeeper = proxy.address();
+        });
+        let web = agent.web();
+        let policy = r#"{"v":1,"restart_concurrency":"50%"}"#;
+        web.put(&web.znodes.policy(), policy);
+        for number in 0..40 {
+            let host = HostName::parse(&format!("a{number}")).expect("it is a name");
+            web.put(&web.znodes.alive(&host), "{}");
+            if marked == Marked::Yes {
+                web.put(&web.znodes.mark(&host), "{}");
+            }
+        }
+        claim(&agent, "first", 0);
+        agent.run();
+        web.deploy("r1", 1);
+        web.serves("r1");
+        let each = proxy.requests(&format!("{}/a", web.znodes.hosts()));
+        assert_eq!(each, asked, "of 40 that are alive, marked: {marked:?}");
     }
-    claim(&agent, "first", 0);
-    agent.run();
-    web.deploy("r1", 1);
-    web.serves("r1");
-    // With one lease before it, it has its turn where four are alive.
-    let asked = proxy.requests(&format!("{}/a", web.znodes.hosts()));
-    assert_eq!(asked, 4, "of {ALIVE} that are alive");
+}
+
+/// Whether hosts have a mark among those of all: agents of other makes may have none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Marked {
+    Yes,
+    No,
 }
 
 /// Puts a lease into the queue, as a host has it that is not there.

@@ -30,8 +30,8 @@ pub fn before<'a>(own: &str, children: &'a [String]) -> Option<Vec<&'a String>> 
     Some(before)
 }
 
-/// Waiting hosts that are woken by each change of the queue. The others wait for one that is so
-/// many places before them: so one lease that is given back wakes few, however many wait.
+/// Waiting hosts that are woken by each change of the queue. Each of the others waits for one lease, and becomes one of these
+/// when that goes: so one lease that is given back wakes few, however many wait.
 pub const NEAR: usize = 8;
 
 /// What a host has to follow to learn when its turn comes.
@@ -54,8 +54,23 @@ pub fn follow(before: &[&String], limit: u64) -> Follow {
     } else if before.len() < limit.saturating_add(NEAR) {
         Follow::Queue
     } else {
-        Follow::Ahead(before[before.len() - NEAR].clone())
+        // When that one goes, first come first served, our turn is as near as that.
+        Follow::Ahead(before[before.len() - limit - NEAR].clone())
     }
+}
+
+/// Tells whether a host that had so many leases before it is surely not near its turn, since too few of all have been given
+/// back after that.
+pub fn is_far(before: usize, given_back: u32, limit: u64) -> bool {
+    let before = (before as u64).saturating_sub(u64::from(given_back));
+    before >= limit.saturating_add(NEAR as u64)
+}
+
+/// Returns how many of the children of a znode were ever deleted: what ZooKeeper says of it counts the changes, each of which
+/// made a child or deleted one. Wraps with ZooKeeper's counter.
+pub fn given_back(children_version: i32, children: i32) -> u32 {
+    // Changes less those children that are there: each other child was made and deleted.
+    children_version.wrapping_sub(children).cast_unsigned() / 2
 }
 
 /// Returns the host in the name of a lease.

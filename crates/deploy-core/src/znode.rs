@@ -13,6 +13,7 @@
 //!     leases/<host>-<10 digits>  the restart queue
 //!     hosts/<host>               the report
 //!     hosts/<host>/alive         there while the agent's session is
+//!     alive/<host>               the same, where all of them can be counted at once
 //! ```
 
 use crate::name::{BuildName, HostName, ServiceName};
@@ -139,6 +140,14 @@ impl ServiceTree {
     /// There while the agent's session is.
     pub fn alive(&self, host: &HostName) -> String {
         format!("{}/hosts/{host}/alive", self.0)
+    }
+    /// Parent of the marks of those that are alive, and of nothing else: how many there are is one read.
+    pub fn marks(&self) -> String {
+        format!("{}/alive", self.0)
+    }
+    /// There as long as [`ServiceTree::alive`] is, beside those of all other hosts.
+    pub fn mark(&self, host: &HostName) -> String {
+        format!("{}/alive/{host}", self.0)
     }
 }
 

@@ -1,7 +1,7 @@
 //! Who may change what: operators everything, agents reports and leases, others at most read.
 //!
 //! ZooKeeper hands no list down to a new znode; deploy-zk gives each that of the one above it. So
-//! the root's list is that of all, and only `hosts` and `leases` differ: agents write there.
+//! the root's list is that of all, and only `hosts`, `leases` and `alive` differ: agents write there.
 
 use deploy_zk::acl::{Grant, Rights};
 use deploy_zk::config::DigestAuth;
@@ -84,7 +84,7 @@ pub(crate) async fn admit_agents(context: &Context, service: &str) -> Result<(),
     {
         return Ok(());
     }
-    for name in ["hosts", "leases"] {
+    for name in ["hosts", "leases", "alive"] {
         let path = format!("{service}/{name}");
         context.zk.create_parents(&format!("{path}/any")).await?;
         context.zk.set_acl(&path, &for_agents(&common)).await?;
@@ -104,9 +104,9 @@ pub(crate) fn for_agents(common: &[Grant]) -> Vec<Grant> {
     common.iter().map(widen).collect()
 }
 
-/// Tells whether a znode is `hosts` or `leases` of a service, or below.
+/// Tells whether a znode is `hosts`, `leases` or `alive` of a service, or below.
 pub(crate) fn is_agents(path: &str, root: &str) -> bool {
     let below = path.strip_prefix(root).unwrap_or_default();
     let mut names = below.split('/').skip(2);
-    matches!(names.next(), Some("hosts" | "leases"))
+    matches!(names.next(), Some("hosts" | "leases" | "alive"))
 }

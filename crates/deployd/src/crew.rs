@@ -12,7 +12,6 @@ use deploy_core::name::{HostName, ServiceName};
 use deploy_core::wire::alive::Alive;
 use deploy_core::wire::report::Report;
 use deploy_core::wire::{self, time};
-use deploy_core::znode::Root;
 use deploy_zk::ephemeral::Ephemeral;
 use deploy_zk::zk::Zk;
 use jiff::Timestamp;
@@ -65,7 +64,7 @@ pub(crate) struct Crew {
     stopping: bool,
     stops: BTreeMap<ServiceName, watch::Sender<Option<Instant>>>,
     running: JoinSet<(ServiceName, End)>,
-    alive: BTreeMap<ServiceName, Ephemeral>,
+    alive: BTreeMap<ServiceName, [Ephemeral; 2]>,
     reports: watch::Sender<Reports>,
     /// What the trusted keys were when the agents were started.
     keys: Vec<Option<Vec<u8>>>,
@@ -320,16 +319,15 @@ impl Crew {
         let publishing = publish(zk.clone(), places, reported.clone());
         self.reports
             .send_modify(|reports| drop(reports.insert(service.name.clone(), reported)));
-        let root: &Root = &self.config.zookeeper.root;
+        let tree = self.config.zookeeper.root.service(&service.name);
         self.alive.entry(service.name.clone()).or_insert_with(|| {
             let mark = Alive {
                 agent: env!("CARGO_PKG_VERSION").to_owned(),
                 since: Some(time::render(Timestamp::now())),
             };
-            zk.ephemeral(
-                &root.service(&service.name).alive(host),
-                &wire::encode(&mark),
-            )
+            // One for whoever looks at this host, and one among those of all, to be counted.
+            [tree.alive(host), tree.mark(host)]
+                .map(|path| zk.ephemeral(&path, &wire::encode(&mark)))
         });
         (report, publishing)
     }

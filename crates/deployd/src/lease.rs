@@ -21,8 +21,8 @@ use jiff::Timestamp;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until};
 
-/// How often a host that waits far behind looks at the queue all the same: the one that it waits
-/// for may have failed, and keep its lease for ever.
+/// How often a host that waits far behind looks all the same: the one that it waits for may have failed, and keep its
+/// lease for ever. It asks how many leases were given back, and reads the queue only where its turn may be near.
 const LOOK_TIME: Duration = Duration::from_secs(20);
 
 /// How long after a look that has failed the next one is taken, if nothing changes before.
@@ -43,14 +43,27 @@ pub(crate) struct LeaseQueue {
     dead: BTreeMap<String, Instant>,
     /// Whether the queue was looked at for a lease of an earlier run.
     searched: bool,
+    /// How many leases were given back ever, before the queue was read last.
+    given_back: Option<u32>,
 }
 
 /// What is followed in ZooKeeper.
 enum Followed {
     Nothing,
     Queue(watch::Receiver<Seen<Vec<String>>>),
-    /// Our own lease, or one ahead; and when the queue was read.
-    One(String, watch::Receiver<Seen<Znode>>, Instant),
+    /// Our own lease, or one ahead; and what is known of the queue.
+    One(String, watch::Receiver<Seen<Znode>>, Place),
+}
+
+/// What is known of a place far behind.
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    /// When we looked last.
+    looked: Instant,
+    /// How many leases were before ours.
+    before: usize,
+    /// How many were given back ever, at that time or a little earlier.
+    given_back: Option<u32>,
 }
 
 /// Why a place in the queue can't be had, kept or told.
@@ -78,6 +91,7 @@ impl LeaseQueue {
             state: Lease::None,
             dead: BTreeMap::new(),
             searched: false,
+            given_back: None,
         }
     }
 
@@ -173,29 +187,41 @@ impl LeaseQueue {
         } else {
             Lease::Queued
         };
-        self.follow(follow, name);
+        let place = Place {
+            looked: Instant::now(),
+            before: before.len(),
+            given_back: self.given_back,
+        };
+        self.follow(follow, name, place);
         Ok(())
     }
 
     /// Returns the queue, where there is something new in it.
-    async fn queue(&mut self) -> Result<Option<Vec<String>>, Error> {
+    async fn queue(&mut self) -> Result<Option<Vec<String>>, LeaseError> {
         match &mut self.followed {
             Followed::Queue(queue) => Ok(match queue.borrow_and_update().view.clone() {
                 View::Present(children) => Some(children),
                 View::Absent => Some(Vec::new()),
                 View::Unknown => None,
             }),
-            Followed::One(_, one, read) => {
+            Followed::One(_, one, place) => {
                 let gone = matches!(one.borrow_and_update().view, View::Absent);
-                let patient = self.state == Lease::Held || read.elapsed() < LOOK_TIME;
-                if patient && !gone {
+                let patient = self.state == Lease::Held || place.looked.elapsed() < LOOK_TIME;
+                if !gone && (patient || self.is_still_far().await?) {
                     Ok(None)
                 } else {
-                    self.children().await.map(Some)
+                    Ok(Some(self.read_queue().await?))
                 }
             }
-            Followed::Nothing => self.children().await.map(Some),
+            Followed::Nothing => Ok(Some(self.read_queue().await?)),
         }
+    }
+
+    async fn read_queue(&mut self) -> Result<Vec<String>, Error> {
+        // First how many were given back, then who is left: so what is given back in between counts twice, and a host
+        // that is near is never taken for one that is far.
+        self.given_back = self.count_given_back().await?;
+        self.children().await
     }
 
     async fn children(&self) -> Result<Vec<String>, Error> {
@@ -206,7 +232,29 @@ impl LeaseQueue {
             .unwrap_or_default())
     }
 
-    fn follow(&mut self, follow: Follow, own: String) {
+    /// How many leases of the service were given back ever.
+    async fn count_given_back(&self) -> Result<Option<u32>, Error> {
+        let queue = self.zk.get(&self.tree.leases()).await?;
+        let stat = queue.map(|queue| queue.stat);
+        Ok(stat.map(|stat| lease::given_back(stat.children_version, stat.num_children)))
+    }
+
+    /// Tells whether our turn can't be near, without reading the queue, which is long. Notes that we looked.
+    async fn is_still_far(&mut self) -> Result<bool, LeaseError> {
+        let policy = self.policy()?;
+        let now = self.count_given_back().await?;
+        let limit = self.most(&policy).await?;
+        let Followed::One(_, _, place) = &mut self.followed else {
+            return Ok(false);
+        };
+        let (Some(then), Some(now), None) = (place.given_back, now, policy.lease_reclaim_s) else {
+            return Ok(false);
+        };
+        place.looked = Instant::now();
+        Ok(lease::is_far(place.before, now.wrapping_sub(then), limit))
+    }
+
+    fn follow(&mut self, follow: Follow, own: String, place: Place) {
         let name = match follow {
             Follow::Queue => {
                 if !matches!(self.followed, Followed::Queue(_)) {
@@ -219,11 +267,11 @@ impl LeaseQueue {
             Follow::Ahead(name) => name,
         };
         match &mut self.followed {
-            Followed::One(followed, _, read) if *followed == name => *read = Instant::now(),
+            Followed::One(followed, _, known) if *followed == name => *known = place,
             _ => {
                 let path = format!("{}/{name}", self.tree.leases());
                 let one = self.zk.watch_until_gone(&path);
-                self.followed = Followed::One(name, one, Instant::now());
+                self.followed = Followed::One(name, one, place);
             }
         }
     }
@@ -257,8 +305,8 @@ impl LeaseQueue {
                 result = queue.changed() => result,
                 result = policy.changed() => result,
             },
-            Followed::One(_, one, read) => {
-                let look = *read + LOOK_TIME;
+            Followed::One(_, one, place) => {
+                let look = place.looked + LOOK_TIME;
                 tokio::select! {
                     result = one.changed() => result,
                     result = policy.changed() => result,
@@ -349,32 +397,54 @@ impl LeaseQueue {
         }
     }
 
-    /// How many hosts may be out of service, as far as it matters to who has so many before it: of those who are alive no
-    /// more are counted than let it in. A large fleet that restarts would else be read whole by each of its hosts.
+    /// How many hosts may be out of service, as far as it matters to who has so many before it.
+    ///
+    /// Nobody asks for the sign of life of each host: all of a fleet that restarts would do so. ZooKeeper counts the children of
+    /// `alive`, and at least so many live; it counts those of `hosts`, and no more do. Only where our turn lies between,
+    /// those are asked for who have no mark: the dead, and agents that don't make one.
     async fn limit(&self, policy: &Policy, before: usize) -> Result<u64, Error> {
         let concurrency = policy.restart_concurrency;
         let lets_in = |limit: u64| limit > before as u64;
-        let least = concurrency.hosts(0);
-        if lets_in(least) || matches!(concurrency, Concurrency::Hosts(_)) {
+        if lets_in(concurrency.hosts(0)) || matches!(concurrency, Concurrency::Hosts(_)) {
+            return Ok(concurrency.hosts(0));
+        }
+        let least = concurrency.hosts(self.count(&self.tree.marks()).await?);
+        if lets_in(least) {
             return Ok(least);
         }
-        let known = self
-            .zk
-            .children(&self.tree.hosts())
-            .await?
-            .unwrap_or_default();
-        let most = concurrency.hosts(known.len() as u64);
+        let most = self.most(policy).await?;
         if !lets_in(most) {
             return Ok(most);
         }
-        let mut alive = 0;
-        for host in known.iter().filter_map(|name| HostName::parse(name).ok()) {
+        let marked = self.zk.children(&self.tree.marks()).await?;
+        let marked: BTreeSet<String> = marked.unwrap_or_default().into_iter().collect();
+        let known = self.zk.children(&self.tree.hosts()).await?;
+        let known = known.unwrap_or_default();
+        let mut alive = marked.len() as u64;
+        for host in known.iter().filter(|host| !marked.contains(*host)) {
             if lets_in(concurrency.hosts(alive)) {
                 break;
             }
-            alive += u64::from(self.zk.get(&self.tree.alive(&host)).await?.is_some());
+            if let Ok(host) = HostName::parse(host) {
+                alive += u64::from(self.zk.get(&self.tree.alive(&host)).await?.is_some());
+            }
         }
         Ok(concurrency.hosts(alive))
+    }
+
+    /// How many hosts may be out of service where all that are known are alive.
+    async fn most(&self, policy: &Policy) -> Result<u64, Error> {
+        match policy.restart_concurrency {
+            Concurrency::Hosts(hosts) => Ok(hosts),
+            share => Ok(share.hosts(self.count(&self.tree.hosts()).await?)),
+        }
+    }
+
+    /// Children of a znode, as ZooKeeper counts them.
+    async fn count(&self, path: &str) -> Result<u64, Error> {
+        let znode = self.zk.get(path).await?;
+        let children = znode.map_or(0, |znode| znode.stat.num_children);
+        Ok(children.unsigned_abs().into())
     }
 }
 

@@ -1,4 +1,4 @@
-use super::{Follow, NEAR, before, follow, host_of, of_host};
+use super::{Follow, NEAR, before, follow, given_back, host_of, is_far, of_host};
 use crate::name::HostName;
 
 fn children(names: &[&str]) -> Vec<String> {
@@ -49,7 +49,38 @@ fn whose_turn_is_next_follows_the_queue_and_who_holds_only_its_own() {
     assert_eq!(follows(1, 2), Follow::Own);
     assert_eq!(follows(2, 2), Follow::Queue);
     assert_eq!(follows(9, 2), Follow::Queue);
-    assert_eq!(follows(10, 2), Follow::Ahead(names[2].clone()));
+    assert_eq!(follows(10, 2), Follow::Ahead(names[0].clone()));
+}
+
+#[test]
+fn many_that_may_hold_at_a_time_wake_as_many() {
+    let names: Vec<String> = (0..300).map(|number| format!("h-{number:010}")).collect();
+    let limit = 100;
+    // All who held a lease give it back; who followed one of them is near, or holds.
+    let (gone, left) = names.split_at(100);
+    for own in left {
+        let before_then = before(own, &names).unwrap();
+        let now = follow(&before(own, left).unwrap(), limit);
+        if let Follow::Ahead(name) = follow(&before_then, limit) {
+            assert_eq!(
+                gone.contains(&name),
+                !matches!(now, Follow::Ahead(_)),
+                "{own}"
+            );
+        }
+    }
+}
+
+#[test]
+fn who_is_far_reads_no_queue() {
+    assert!(is_far(100, 0, 10));
+    assert!(is_far(100, 82, 10));
+    assert!(!is_far(100, 83, 10));
+    assert!(!is_far(5, 9, 10));
+    // ZooKeeper: five made, two of them deleted.
+    assert_eq!(given_back(7, 3), 2);
+    assert_eq!(given_back(0, 0), 0);
+    assert_eq!(given_back(i32::MIN, 2), given_back(i32::MAX, 1));
 }
 
 #[test]

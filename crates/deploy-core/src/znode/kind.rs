@@ -39,7 +39,7 @@ pub enum Kind {
     Lease,
     /// `hosts/<host>`.
     Report,
-    /// `hosts/<host>/alive`.
+    /// `hosts/<host>/alive` and `alive/<host>`.
     Alive,
     /// Nothing of ours, or a name that is none.
     Unknown,
@@ -52,7 +52,9 @@ impl Kind {
             return Kind::Folder;
         };
         let kind = match parts {
-            [] | ["roles" | "builds" | "history" | "retry" | "leases" | "hosts"] => Kind::Folder,
+            [] | ["roles" | "builds" | "history" | "retry" | "leases" | "hosts" | "alive"] => {
+                Kind::Folder
+            }
             ["enabled"] | ["enabled", "canary"] => Kind::Target,
             ["policy"] => Kind::Policy,
             ["hold"] => Kind::Hold,
@@ -62,7 +64,7 @@ impl Kind {
             ["roles", host] if is_host(host) => Kind::Role,
             ["retry", host] if is_host(host) => Kind::Retry,
             ["hosts", host] if is_host(host) => Kind::Report,
-            ["hosts", host, "alive"] if is_host(host) => Kind::Alive,
+            ["hosts", host, "alive"] | ["alive", host] if is_host(host) => Kind::Alive,
             _ => Kind::Unknown,
         };
         match ServiceName::parse(service) {

@@ -14,8 +14,11 @@ use crate::backoff::jittered;
 use crate::config::{Config, Tasks};
 use crate::link::Reason;
 
-/// The client's own wait between two attempts to connect. Its default is none at all (H9).
-const RETRY_WAIT: Duration = Duration::from_millis(100);
+/// The client's own wait between two attempts to connect, at most and before jitter. Its default is none at all (H9). The
+/// fleet that lost a server comes back spread over so long, and not within the same tenth of a second.
+const RETRY_WAIT_MAX: Duration = Duration::from_millis(500);
+/// Attempts that fit into the time in which the client has to get its connection back.
+const RETRIES: u32 = 16;
 
 /// How long the names of all servers may take to resolve. A resolver asks twice, 5 s each.
 const RESOLVE_MAX: Duration = Duration::from_secs(12);
@@ -52,7 +55,7 @@ pub(super) async fn connect(config: &Config, tasks: &Handle) -> Result<Made, Rea
     let making = tasks.spawn(establish(
         config.hosts.clone(),
         config.session_timeout,
-        connect_max,
+        (connect_max, retry_wait(config)),
     ));
     match timeout(RESOLVE_MAX + connect_max, making).await {
         Ok(Ok(made)) => made,
@@ -60,10 +63,15 @@ pub(super) async fn connect(config: &Config, tasks: &Handle) -> Result<Made, Rea
     }
 }
 
+/// Another one for each client.
+fn retry_wait(config: &Config) -> Duration {
+    jittered((config.grace() / RETRIES).min(RETRY_WAIT_MAX))
+}
+
 async fn establish(
     hosts: Vec<String>,
     session_timeout: Duration,
-    connect_max: Duration,
+    (connect_max, retry_wait): (Duration, Duration),
 ) -> Result<Made, Reason> {
     let servers = addresses(&hosts).await;
     if servers.is_empty() {
@@ -78,7 +86,7 @@ async fn establish(
         &servers,
         session_timeout,
         |_event: za::WatchedEvent| {},
-        RETRY_WAIT,
+        retry_wait,
     );
     let zookeeper = match timeout(connect_max, connecting).await {
         Ok(Ok(zookeeper)) => zookeeper,

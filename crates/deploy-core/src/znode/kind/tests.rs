@@ -38,6 +38,8 @@ fn every_path_that_is_made_is_known_again() {
         (tree.hosts(), Kind::Folder),
         (tree.host(&host), Kind::Report),
         (tree.alive(&host), Kind::Alive),
+        (tree.marks(), Kind::Folder),
+        (tree.mark(&host), Kind::Alive),
     ];
     for (path, kind) in made {
         check(path.strip_prefix("/r").unwrap(), kind);
@@ -55,6 +57,7 @@ fn what_is_nothing_of_ours_is_unknown() {
         "web/leases/x",
         "web/history/7",
         "web/hosts/web-01/dead",
+        "web/alive/web-01/x",
         "web/builds/ ",
     ] {
         check(path, Kind::Unknown);
