@@ -10,6 +10,7 @@ mod disk;
 mod generated;
 mod limit;
 mod server;
+mod spent;
 
 use std::thread;
 use std::time::Duration;
@@ -20,10 +21,14 @@ use self::builds::{Archive, Build, Kind};
 use self::contenders::{Ours, Scene, shell_lines};
 use self::disk::Disk;
 use self::limit::Tree;
+use self::spent::Spent;
 use super::ground::Ground;
-use super::rounds::{Contender, Samples, in_turn, timed};
+use super::rounds::{Contender, Samples, in_turn};
 use super::table::{Table, milliseconds};
 use crate::debian;
+
+/// Where ours stands in the tables.
+const OURS: usize = 3;
 
 /// Measures it.
 pub(crate) fn run(ground: &Ground) -> Result<Vec<Table>> {
@@ -46,6 +51,7 @@ fn measure(ground: &Ground) -> Result<Vec<Table>> {
         let build = builds::make(kind, ground)?;
         let tree = Tree::read(&build.archives[0].path)?;
         for archive in &build.archives {
+            eprintln!("measuring {}{}", kind.name(), archive.compression.suffix());
             let scene = Scene::new(ground, &disk, archive)?;
             tables.push(compare(&scene, (&build, &tree))?);
             costs::add(&mut costs, &scene, (&build, &tree))?;
@@ -58,31 +64,37 @@ fn measure(ground: &Ground) -> Result<Vec<Table>> {
 fn compare(scene: &Scene<'_>, (build, tree): (&Build, &Tree)) -> Result<Table> {
     let archive = scene.archive;
     let ours = Ours::default();
+    let lines: Vec<_> = shell_lines(archive.compression).collect();
+    let spent: Vec<Spent> = (0..=OURS + lines.len()).map(|_| Spent::default()).collect();
     let mut contenders = vec![
         Contender::new(
             format!("decode to nowhere ({})", scene.decoder.name),
-            || scene.shell(&scene.decoder.line),
+            || scene.shell(&scene.decoder.line, &spent[0]),
         ),
         Contender::new("create from memory", || {
             scene.disk.renew()?;
-            timed(|| tree.create(&scene.disk.place))
+            spent[1].timed(|| tree.create(&scene.disk.place))
         }),
         Contender::new("curl to nowhere", || {
-            scene.shell("curl -sSf -o /dev/null $URL")
+            scene.shell("curl -sSf -o /dev/null $URL", &spent[2])
         }),
-        Contender::new("**deployd: fetch, verify, unpack**", || scene.ours(&ours)),
+        Contender::new("**deployd: fetch, verify, unpack**", || {
+            scene.ours(&ours, &spent[OURS])
+        }),
     ];
-    for (name, line) in shell_lines(archive.compression) {
-        contenders.push(Contender::new(name, move || scene.shell(line)));
+    for ((name, line), spent) in lines.iter().zip(&spent[OURS + 1..]) {
+        contenders.push(Contender::new(*name, || scene.shell(line, spent)));
     }
     let samples = in_turn(scene.rounds, &mut contenders)?;
     drop(contenders);
+    let spent = spent.iter().map(Spent::samples);
+    let samples: Vec<_> = samples.into_iter().zip(spent).collect();
     Ok(table((build, tree, archive), &samples, &ours))
 }
 
 fn table(
     (build, tree, archive): (&Build, &Tree, &Archive),
-    samples: &[Samples],
+    samples: &[(Samples, Samples)],
     ours: &Ours,
 ) -> Table {
     let title = format!(
@@ -94,16 +106,21 @@ fn table(
         packed = archive.size as f64 / 1e6,
         from = build.from,
     );
-    let mut table = Table::new(&title, ["who", "time", "× the limit", "× ours"]);
-    let limit = samples[0].median().max(samples[1].median());
-    let own = samples[3].median();
-    for samples in samples {
-        let time = samples.median();
+    let mut table = Table::new(
+        &title,
+        ["who", "time", "× the limit", "× ours", "CPU", "× ours"],
+    );
+    let limit = samples[0].0.median().max(samples[1].0.median());
+    let (own, own_spent) = (samples[OURS].0.median(), samples[OURS].1.median());
+    for (samples, spent) in samples {
+        let (time, spent) = (samples.median(), spent.median());
         table.row([
             samples.name.clone(),
             milliseconds(time),
             ratio(time, limit),
             ratio(time, own),
+            milliseconds(spent),
+            ratio(spent, own_spent),
         ]);
     }
     table.note(format!(

@@ -10,6 +10,7 @@ use anyhow::{Context, Result};
 use super::builds::{Archive, Compression};
 use super::disk::Disk;
 use super::server;
+use super::spent::Spent;
 use crate::bench::ground::Ground;
 use crate::bench::rounds::{Samples, timed};
 use crate::tool::{output, succeed};
@@ -136,7 +137,7 @@ impl<'a> Scene<'a> {
     }
 
     /// Runs a line of shell on a fresh disk.
-    pub(super) fn shell(&self, line: &str) -> Result<Duration> {
+    pub(super) fn shell(&self, line: &str, spent: &Spent) -> Result<Duration> {
         self.disk.renew()?;
         let mut bash = Command::new("bash");
         bash.args(["-o", "pipefail", "-c", line]);
@@ -144,20 +145,21 @@ impl<'a> Scene<'a> {
         bash.env("FILE", self.disk.download())
             .env("DIR", &self.disk.place);
         bash.env("ARCHIVE", &self.archive.path);
-        timed(|| succeed(&mut bash))
+        spent.timed(|| succeed(&mut bash))
     }
 
     /// Does it with ours, on a fresh disk.
-    pub(super) fn ours(&self, ours: &Ours) -> Result<Duration> {
+    pub(super) fn ours(&self, ours: &Ours, spent: &Spent) -> Result<Duration> {
         self.disk.renew()?;
-        let fetched = timed(|| output(&mut self.fetch()).map(drop))?;
+        let mut fetched = Duration::ZERO;
         let mut said = String::new();
-        let unpacked = timed(|| {
+        let all = spent.timed(|| {
+            fetched = timed(|| output(&mut self.fetch()).map(drop))?;
             said = output(&mut self.unpack())?;
             Ok(())
         })?;
         let synced = synced_in(&said).with_context(|| format!("unpack said `{said}`"))?;
-        let unpacked = unpacked.saturating_sub(synced);
+        let unpacked = all.saturating_sub(fetched + synced);
         ours.fetch.borrow_mut().push(fetched);
         ours.unpack.borrow_mut().push(unpacked);
         ours.sync.borrow_mut().push(synced);

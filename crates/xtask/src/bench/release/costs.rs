@@ -19,8 +19,8 @@ pub(super) fn table() -> Table {
             "build",
             "fetch: peak RSS",
             "unpack: peak RSS",
-            "unpack: calls a file",
-            "GNU tar: calls a file",
+            "unpack: calls",
+            "GNU tar: calls",
         ],
     );
     table.note("Of all threads; of GNU tar, without those of its decompressor.");
@@ -50,7 +50,7 @@ pub(super) fn add(
         .arg(&scene.disk.place);
     let tar = calls(scene, &[], &tar);
     let dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
-    let a_file = |calls: u64| format!("{:.1}", calls as f64 / tree.files as f64);
+    let a_file = |calls: u64| format!("{calls} ({:.1} a file)", calls as f64 / tree.files as f64);
     table.row([
         format!(
             "{}{}",
