@@ -24,7 +24,7 @@ fn whoever_opens_files_through_current_always_finds_them() {
     let web = agent.web();
     let builds = ["r1", "r2"].map(|build| (build, agent.builds.add(build, Health::Ok)));
     let deploy = |rollout: u64| {
-        let (build, artifact) = &builds[usize::from(rollout % 2 == 0)];
+        let (build, artifact) = &builds[usize::from(rollout.is_multiple_of(2))];
         web.enable(&web.target(build, rollout, artifact));
         web.serves(build);
     };
