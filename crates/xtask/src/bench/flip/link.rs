@@ -5,7 +5,7 @@ use std::io::ErrorKind;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 
 use anyhow::{Context, Result};
@@ -15,8 +15,11 @@ use crate::bench::rounds::{Samples, timed};
 use crate::bench::table::Table;
 use crate::tool::succeed;
 
-/// How often each contender points the link elsewhere in a round: programs take a millisecond to start.
-const FLIPS: usize = 200;
+/// How often each contender points the link elsewhere in a round, at least: programs take a millisecond to
+/// start, and a sync of the directory may take many.
+const FLIPS_MIN: usize = 20;
+/// How often the reader opens a file in a round of a contender, at least.
+const OPENS_MIN: u64 = 100_000;
 const RELEASES: [&str; 2] = ["releases/a", "releases/b"];
 
 /// What a reader saw.
@@ -47,14 +50,23 @@ pub(super) fn run(ground: &Ground) -> Result<Table> {
     ];
     let mut table = Table::new(
         "Pointing `current` elsewhere, under a reader that opens a file through it all the time",
-        ["by", "median", "slowest", "opens", "of which found nothing"],
+        [
+            "by",
+            "median",
+            "slowest",
+            "flips",
+            "opens",
+            "of which found nothing",
+        ],
     );
     let mut measured = vec![(Vec::new(), Opens::default()); contenders.len()];
     for _ in 0..ground.rounds {
         for ((_, flip), (times, opens)) in contenders.iter().zip(&mut measured) {
-            let seen = under_a_reader(&dir, || {
-                for at in 0..FLIPS {
-                    times.push(timed(|| flip(&dir, RELEASES[at % 2]))?);
+            let seen = under_a_reader(&dir, |is_enough| {
+                let mut flips = 0;
+                while flips < FLIPS_MIN || !is_enough() {
+                    times.push(timed(|| flip(&dir, RELEASES[flips % 2]))?);
+                    flips += 1;
                 }
                 Ok(())
             })?;
@@ -63,40 +75,47 @@ pub(super) fn run(ground: &Ground) -> Result<Table> {
         }
     }
     for ((name, _), (times, opens)) in contenders.iter().zip(measured) {
+        let flips = times.len().to_string();
         let samples = Samples::of(*name, times);
         let times = [0.5, 1.0].map(|share| samples.quantile(share).as_secs_f64() * 1e6);
         let times = times.map(|micros| format!("{micros:.0} µs"));
         let opens = [opens.all, opens.missing].map(|count| count.to_string());
-        table.row([samples.name.clone()].into_iter().chain(times).chain(opens));
+        let [median, slowest] = times;
+        let [opens, missing] = opens;
+        table.row([samples.name, median, slowest, flips, opens, missing]);
     }
-    table.note(format!(
-        "{} flips each, in turn. `ln` and `mv` are programs, and most of their time is starting them. The \
-         last is what `ln -sfn` did before GNU coreutils 8.30, and still does elsewhere.",
-        FLIPS * ground.rounds as usize
-    ));
+    table.note(
+        "`ln` and `mv` are programs, and most of their time is starting them. The last is what `ln -sfn` \
+         did before GNU coreutils 8.30, and still does elsewhere.",
+    );
     Ok(table)
 }
 
-/// Opens a file through the link as often as it can while something is done.
-fn under_a_reader(dir: &Path, act: impl FnOnce() -> Result<()>) -> Result<Opens> {
+/// Opens a file through the link as often as it can while something is done, which can ask whether that was
+/// often enough.
+fn under_a_reader(dir: &Path, act: impl FnOnce(&dyn Fn() -> bool) -> Result<()>) -> Result<Opens> {
     flip(dir, RELEASES[1])?;
     let path = dir.join("current/file");
-    let is_over = AtomicBool::new(false);
+    let (is_over, all) = (AtomicBool::new(false), AtomicU64::new(0));
     thread::scope(|scope| {
         let reader = scope.spawn(|| {
-            let mut opens = Opens::default();
+            let mut missing = 0;
             while !is_over.load(Ordering::Relaxed) {
                 let opened = File::open(&path);
-                opens.all += 1;
-                opens.missing +=
-                    u64::from(matches!(opened, Err(error) if error.kind() == ErrorKind::NotFound));
+                all.fetch_add(1, Ordering::Relaxed);
+                let is_missing =
+                    matches!(opened, Err(error) if error.kind() == ErrorKind::NotFound);
+                missing += u64::from(is_missing);
             }
-            opens
+            missing
         });
-        let result = act();
+        let result = act(&|| all.load(Ordering::Relaxed) >= OPENS_MIN);
         is_over.store(true, Ordering::Relaxed);
-        let opens = reader.join().ok().context("the reader died")?;
-        result.map(|()| opens)
+        let missing = reader.join().ok().context("the reader died")?;
+        result.map(|()| Opens {
+            all: all.load(Ordering::Relaxed),
+            missing,
+        })
     })
 }
 
