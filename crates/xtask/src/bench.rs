@@ -10,7 +10,7 @@ mod ground;
 mod idle;
 mod page;
 mod rounds;
-mod table;
+pub(crate) mod table;
 
 use std::env;
 use std::os::unix::process::CommandExt as _;
