@@ -59,6 +59,21 @@ pub fn follow(before: &[&String], limit: u64) -> Follow {
     }
 }
 
+/// What was seen of the queue without reading it: how many leases are in it, and the transaction that last changed that.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Length {
+    /// Leases in it.
+    pub leases: u64,
+    /// The transaction that last made or deleted one.
+    pub changed_by: i64,
+}
+
+/// Tells whether the lease that this transaction made is granted because all in the queue are, whoever is first. Only a length
+/// that was seen after it was made says that: then all before it are counted, but for those that are given back.
+pub fn all_are_granted(length: Length, own_made_by: i64, limit: u64) -> bool {
+    length.changed_by >= own_made_by && length.leases <= limit
+}
+
 /// Tells whether a host that had so many leases before it is surely not near its turn, since too few of all have been given
 /// back after that.
 pub fn is_far(before: usize, given_back: u32, limit: u64) -> bool {
