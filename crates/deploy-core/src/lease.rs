@@ -26,7 +26,8 @@ pub fn before<'a>(own: &str, children: &'a [String]) -> Option<Vec<&'a String>> 
     }
     let is_before = |name: &&String| sequence(name).is_some_and(|other| other < number);
     let mut before: Vec<_> = children.iter().filter(is_before).collect();
-    before.sort_by_key(|name| sequence(name));
+    // Cached: with thousands of them, reading the numbers is what takes long.
+    before.sort_by_cached_key(|name| sequence(name));
     Some(before)
 }
 
