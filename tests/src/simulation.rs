@@ -54,6 +54,9 @@ pub struct Farm {
     builds: Builds,
     /// What the newest target is numbered.
     rollouts: u64,
+    /// The build that was rolled out last, and the one before.
+    now: Option<(String, Artifact)>,
+    before: Option<(String, Artifact)>,
     /// Runs the agents, and whoever waits for them.
     agents: Runtime,
     sessions: Runtime,
@@ -90,6 +93,8 @@ impl Farm {
             builds: Builds::start(),
             hosts: Vec::new(),
             rollouts: 0,
+            now: None,
+            before: None,
             znodes: Znodes::connect(&server.address()),
             server,
             agents: runtime("agents", 2),

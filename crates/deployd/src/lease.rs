@@ -159,6 +159,16 @@ impl LeaseQueue {
             self.state = Lease::None;
             return Ok(());
         };
+        if self.all_are_granted(&name).await? {
+            self.state = Lease::Held;
+            let place = Place {
+                looked: Instant::now(),
+                before: 0,
+                given_back: None,
+            };
+            self.follow(Follow::Own, name, place);
+            return Ok(());
+        }
         let Some(children) = self.queue().await? else {
             return Ok(());
         };
@@ -194,6 +204,28 @@ impl LeaseQueue {
         };
         self.follow(follow, name, place);
         Ok(())
+    }
+
+    /// Tells, of a new place in the queue, whether everybody in it is granted a lease: then nobody needs to read it, which is long
+    /// where many may restart at a time.
+    async fn all_are_granted(&mut self, own: &str) -> Result<bool, LeaseError> {
+        if self.state == Lease::Held || !matches!(self.followed, Followed::Nothing) {
+            return Ok(false);
+        }
+        let policy = self.policy()?;
+        let own = format!("{}/{own}", self.tree.leases());
+        let (Some(own), Some(queue)) = (
+            self.zk.get(&own).await?,
+            self.zk.get(&self.tree.leases()).await?,
+        ) else {
+            return Ok(false);
+        };
+        let length = lease::Length {
+            leases: queue.stat.num_children.unsigned_abs().into(),
+            changed_by: queue.stat.pzxid,
+        };
+        let limit = self.limit(&policy).await?;
+        Ok(lease::all_are_granted(length, own.stat.czxid, limit))
     }
 
     /// Returns the queue, where there is something new in it.

@@ -17,7 +17,7 @@ pub(crate) mod reaction;
 mod release;
 mod rounds;
 mod spent;
-mod table;
+pub(crate) mod table;
 
 use std::env;
 use std::os::unix::process::CommandExt as _;

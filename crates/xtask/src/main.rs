@@ -1,4 +1,4 @@
-//! The developer's commands: `cargo xtask demo | fleet | test | bench | dist | ci | tidy`.
+//! The developer's commands: `cargo xtask demo | fleet | test | bench | simulate | dist | ci | tidy`.
 //!
 //! Nothing here is needed to run `deployd` or `deployctl`. What the demo starts, this program
 //! also is: the hidden subcommands are the processes of the demo.
@@ -10,6 +10,7 @@ mod demo;
 mod dist;
 mod fleet;
 mod netns;
+mod simulate;
 mod tidy;
 mod tool;
 
@@ -47,6 +48,8 @@ enum Task {
     Ci,
     /// Measure what deployd costs beside named peers and limits, see docs/performance.md: some minutes
     Bench(bench::Options),
+    /// Play a fleet of many hosts in one process, and count what it costs, see docs/scale.md: some minutes
+    Simulate(simulate::Options),
     /// Make the Debian packages, below target/dist
     Dist(dist::Options),
     /// Check the rules of docs/architecture.md
@@ -85,6 +88,7 @@ fn run(task: Task) -> Result<ExitCode> {
         Task::Test { fleet: false, args } => ci::test(&args),
         Task::Test { fleet: true, args } => ci::test_with_fleet(&own_program()?, &args),
         Task::Bench(options) => bench::run(&options),
+        Task::Simulate(options) => simulate::run(&options),
         Task::Dist(options) => dist::run(&options),
         Task::Ci => ci::run(&own_program()?),
         Task::Tidy => tidy::run(),

@@ -5,9 +5,14 @@
 use std::time::Duration;
 
 use serde_json::{Map, Value, json};
-use tests::simulation::acts::{Comeback, Rollout};
+use tests::simulation::acts::{Comeback, Queue, Rollout};
 use tests::simulation::counts::Cost;
 use tests::simulation::{Farm, Shape};
+
+/// Targets that are written one behind the other.
+const CHANGES: usize = 100;
+/// How long hosts that rest, or wait, are counted.
+const TIME: Duration = Duration::from_secs(30);
 
 fn main() {
     for hosts in std::env::args().skip(1) {
@@ -20,7 +25,7 @@ fn play(hosts: usize) {
     let shape = Shape {
         hosts,
         restart: Duration::from_millis(200),
-        session_timeout: Duration::from_secs(15),
+        session_timeout: Duration::from_secs(30),
     };
     let Some(mut farm) = Farm::start(shape) else {
         return;
@@ -36,13 +41,33 @@ fn play(hosts: usize) {
     };
     tell("first", rollout(&farm.roll_out(json!(hosts))));
     tell("free", rollout(&farm.roll_out(json!(hosts))));
+    tell("back", rollout(&farm.roll_back()));
     tell("leased", rollout(&farm.roll_out(json!("10%"))));
-    tell("burst", rollout(&farm.burst(100)));
+    tell("burst", rollout(&farm.burst(CHANGES)));
+    let rest = farm.rest(TIME).in_seconds(60.0);
+    tell("rest", Value::Object(cost(&rest)));
+    let queue = farm.queue(TIME);
+    tell("joining", Value::Object(cost(&queue.joining)));
     tell(
-        "rest",
-        Value::Object(cost(&farm.rest(Duration::from_secs(20)))),
+        "waiting",
+        Value::Object(cost(&queue.waiting.in_seconds(60.0))),
     );
+    tell("moving", moving(&queue, hosts));
     tell("restart", comeback(&farm.restart_zookeeper()));
+}
+
+/// What one lease costs all hosts together that is given back and taken.
+fn moving(queue: &Queue, hosts: usize) -> Value {
+    // As many hosts as anybody simulates fit a float.
+    let (given_back, hosts) = (queue.given_back as f64, hosts as f64);
+    let waiting = queue.waiting.in_seconds(queue.moving.seconds);
+    let each = queue.moving.without(waiting, hosts / given_back);
+    let mut figures = cost(&each);
+    figures.insert(
+        "places_per_s".to_owned(),
+        json!(given_back / queue.moving.seconds),
+    );
+    Value::Object(figures)
 }
 
 fn rollout(rollout: &Rollout) -> Value {

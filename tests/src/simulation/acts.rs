@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use deploy_core::artifact::Artifact;
 use deploy_core::wire;
 use deploy_core::wire::report::{Phase, Report};
 use futures_util::future::join_all;
@@ -49,15 +50,89 @@ pub struct Comeback {
     pub connects: f64,
 }
 
+/// What it takes to wait for a lease of which there is one.
+#[derive(Debug, Clone)]
+pub struct Queue {
+    /// What it cost to join the queue.
+    pub joining: Cost,
+    /// What it cost to wait in it, in a time in which nothing was given back.
+    pub waiting: Cost,
+    /// What it cost while leases were given back and taken, one after the other.
+    pub moving: Cost,
+    /// How many were given back in that time.
+    pub given_back: usize,
+}
+
 impl Farm {
+    /// Lets all hosts wait for the one lease, for this time; then lets it go from one to the next for as long; and then
+    /// lets everybody have one.
+    ///
+    /// # Panics
+    /// If not all join the queue, or not all serve in the end.
+    pub fn queue(&mut self, time: Duration) -> Queue {
+        self.concurrency(json!(1));
+        let holder = format!("{}/nobody-0000000000", self.tree.leases());
+        self.znodes.put(&holder, r#"{"v":1,"host":"nobody"}"#);
+        self.await_quiet();
+        let build = self.build();
+        let before = self.count();
+        self.enable(&build);
+        eventually("all are in the queue", LIMIT, || {
+            let there = self.leases();
+            if there > self.hosts.len() {
+                Ok(())
+            } else {
+                Err(there)
+            }
+        });
+        self.await_quiet();
+        let joining = self.cost_since(before);
+        let waiting = self.rest(time);
+        let before = self.count();
+        let in_all = self.leases();
+        self.znodes.delete(&holder);
+        std::thread::sleep(time);
+        let moving = self.cost_since(before);
+        let given_back = in_all - self.leases();
+        self.concurrency(json!(self.hosts.len()));
+        self.await_serving(&build.0);
+        Queue {
+            joining,
+            waiting,
+            moving,
+            given_back,
+        }
+    }
+
+    fn leases(&self) -> usize {
+        let queue = self.znodes.get(&self.tree.leases());
+        let children = queue.map_or(0, |queue| queue.stat.num_children);
+        usize::try_from(children).expect("no count is negative")
+    }
+
     /// Rolls a new build out, with this restart concurrency.
     ///
     /// # Panics
     /// If it does not reach every host.
     pub fn roll_out(&mut self, concurrency: Value) -> Rollout {
         self.concurrency(concurrency);
-        self.await_quiet();
         let build = self.build();
+        self.bring_to(build)
+    }
+
+    /// Goes back to the build before, which every host has still.
+    ///
+    /// # Panics
+    /// If not all get there.
+    pub fn roll_back(&mut self) -> Rollout {
+        self.concurrency(json!(self.hosts.len()));
+        let before = self.before.take().expect("there was a build before");
+        self.rollouts += 1;
+        self.bring_to(before)
+    }
+
+    fn bring_to(&mut self, build: (String, Artifact)) -> Rollout {
+        self.await_quiet();
         let before = self.count();
         let begun = Instant::now();
         let reactions = self.reactions(&build.0);
@@ -74,6 +149,7 @@ impl Farm {
         self.await_reported(&build.0);
         let reported = begun.elapsed();
         self.await_quiet();
+        self.before = self.now.replace(build);
         Rollout {
             reactions,
             served,
@@ -125,13 +201,14 @@ impl Farm {
     pub fn restart_zookeeper(&mut self) -> Comeback {
         self.await_quiet();
         let first = self.traffic();
-        let mut samples = vec![first];
         let killed = Instant::now();
         self.server.kill();
         self.server.launch();
         self.server.wait_ready();
         let back = Instant::now();
         let away = back.duration_since(killed);
+        // What was tried while nobody listened counts in all, and for no peak.
+        let mut samples = vec![self.traffic()];
         let mut linked = None;
         let mut quiet_since = Instant::now();
         while linked.is_none() || quiet_since.elapsed() < QUIET {

@@ -41,6 +41,32 @@ pub struct Cost {
     pub seconds: f64,
 }
 
+impl Cost {
+    /// What it would be in this many seconds.
+    pub fn in_seconds(self, seconds: f64) -> Cost {
+        let factor = seconds / self.seconds;
+        Cost {
+            requests: self.requests * factor,
+            heartbeats: self.heartbeats * factor,
+            bytes_to: self.bytes_to * factor,
+            bytes_from: self.bytes_from * factor,
+            watches: self.watches,
+            seconds,
+        }
+    }
+
+    /// What it is without the other, of each so many.
+    pub fn without(self, other: Cost, times: f64) -> Cost {
+        Cost {
+            requests: (self.requests - other.requests) * times,
+            heartbeats: self.heartbeats * times,
+            bytes_to: (self.bytes_to - other.bytes_to) * times,
+            bytes_from: (self.bytes_from - other.bytes_from) * times,
+            ..self
+        }
+    }
+}
+
 impl Farm {
     /// Counts.
     pub fn count(&self) -> Counts {

@@ -1,4 +1,6 @@
-use super::{Follow, NEAR, before, follow, given_back, host_of, is_far, of_host};
+use super::{
+    Follow, Length, NEAR, all_are_granted, before, follow, given_back, host_of, is_far, of_host,
+};
 use crate::name::HostName;
 
 fn children(names: &[&str]) -> Vec<String> {
@@ -81,6 +83,16 @@ fn who_is_far_reads_no_queue() {
     assert_eq!(given_back(7, 3), 2);
     assert_eq!(given_back(0, 0), 0);
     assert_eq!(given_back(i32::MIN, 2), given_back(i32::MAX, 1));
+}
+
+#[test]
+fn a_short_queue_is_not_read_unless_it_is_older_than_our_place_in_it() {
+    let length = |leases, changed_by| Length { leases, changed_by };
+    assert!(all_are_granted(length(3, 70), 70, 3));
+    assert!(all_are_granted(length(2, 75), 70, 3));
+    assert!(!all_are_granted(length(4, 75), 70, 3));
+    // A server that has not heard of it yet has not heard of others before it either.
+    assert!(!all_are_granted(length(1, 69), 70, 3));
 }
 
 #[test]
