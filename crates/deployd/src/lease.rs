@@ -21,6 +21,9 @@ use jiff::Timestamp;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until};
 
+mod lapsed;
+mod limit;
+
 /// How often a host that waits far behind looks all the same: the one that it waits for may have failed, and keep its
 /// lease for ever. It asks how many leases were given back, and reads the queue only where its turn may be near.
 const LOOK_TIME: Duration = Duration::from_secs(20);
@@ -181,7 +184,7 @@ impl LeaseQueue {
         // Held once is held: a smaller policy takes nothing away from who is out of service.
         let limit = match self.state {
             Lease::Held => u64::MAX,
-            Lease::None | Lease::Queued => self.limit(&policy, before.len()).await?,
+            Lease::None | Lease::Queued => self.limit(&policy, before.len() as u64).await?,
         };
         let lapsed = match policy.lease_reclaim_s {
             Some(seconds) => self.lapsed((&before, limit), seconds).await?,
@@ -224,7 +227,8 @@ impl LeaseQueue {
             leases: queue.stat.num_children.unsigned_abs().into(),
             changed_by: queue.stat.pzxid,
         };
-        let limit = self.limit(&policy).await?;
+        let before = length.leases.saturating_sub(1);
+        let limit = self.limit(&policy, before).await?;
         Ok(lease::all_are_granted(length, own.stat.czxid, limit))
     }
 
@@ -352,48 +356,6 @@ impl LeaseQueue {
         }
     }
 
-    /// Those leases before ours that count no more, because their hosts are dead for so many
-    /// seconds: counted from when we saw them dead. Without that, a lease counts until it is broken.
-    ///
-    /// Asked only by who is near its turn, or follows somebody dead: whoever is alive ahead asks for
-    /// us.
-    async fn lapsed(
-        &mut self,
-        (before, limit): (&[&String], u64),
-        seconds: u64,
-    ) -> Result<BTreeSet<String>, Error> {
-        let asks = match lease::follow(before, limit) {
-            Follow::Own => false,
-            Follow::Queue => true,
-            Follow::Ahead(name) => self.is_dead(&name).await?,
-        };
-        if !asks {
-            self.dead.clear();
-            return Ok(BTreeSet::new());
-        }
-        self.dead.retain(|name, _| before.contains(&name));
-        for name in before {
-            if self.is_dead(name).await? {
-                self.dead
-                    .entry((*name).clone())
-                    .or_insert_with(Instant::now);
-            } else {
-                self.dead.remove(*name);
-            }
-        }
-        let lapsed = |since: &Instant| since.elapsed() >= Duration::from_secs(seconds);
-        let dead = self.dead.iter().filter(|(_, since)| lapsed(since));
-        Ok(dead.map(|(name, _)| name.clone()).collect())
-    }
-
-    /// Tells whether no agent says that it lives on the host of a lease.
-    async fn is_dead(&self, lease: &str) -> Result<bool, Error> {
-        let Some(Ok(host)) = lease::host_of(lease).map(HostName::parse) else {
-            return Ok(false);
-        };
-        Ok(self.zk.get(&self.tree.alive(&host)).await?.is_none())
-    }
-
     /// Finds the lease of an earlier run, once.
     async fn search(&mut self) -> Result<(), Error> {
         if self.searched {
@@ -427,56 +389,6 @@ impl LeaseQueue {
             }),
             View::Absent => Ok(Policy::default()),
         }
-    }
-
-    /// How many hosts may be out of service, as far as it matters to who has so many before it.
-    ///
-    /// Nobody asks for the sign of life of each host: all of a fleet that restarts would do so. ZooKeeper counts the children of
-    /// `alive`, and at least so many live; it counts those of `hosts`, and no more do. Only where our turn lies between,
-    /// those are asked for who have no mark: the dead, and agents that don't make one.
-    async fn limit(&self, policy: &Policy, before: usize) -> Result<u64, Error> {
-        let concurrency = policy.restart_concurrency;
-        let lets_in = |limit: u64| limit > before as u64;
-        if lets_in(concurrency.hosts(0)) || matches!(concurrency, Concurrency::Hosts(_)) {
-            return Ok(concurrency.hosts(0));
-        }
-        let least = concurrency.hosts(self.count(&self.tree.marks()).await?);
-        if lets_in(least) {
-            return Ok(least);
-        }
-        let most = self.most(policy).await?;
-        if !lets_in(most) {
-            return Ok(most);
-        }
-        let marked = self.zk.children(&self.tree.marks()).await?;
-        let marked: BTreeSet<String> = marked.unwrap_or_default().into_iter().collect();
-        let known = self.zk.children(&self.tree.hosts()).await?;
-        let known = known.unwrap_or_default();
-        let mut alive = marked.len() as u64;
-        for host in known.iter().filter(|host| !marked.contains(*host)) {
-            if lets_in(concurrency.hosts(alive)) {
-                break;
-            }
-            if let Ok(host) = HostName::parse(host) {
-                alive += u64::from(self.zk.get(&self.tree.alive(&host)).await?.is_some());
-            }
-        }
-        Ok(concurrency.hosts(alive))
-    }
-
-    /// How many hosts may be out of service where all that are known are alive.
-    async fn most(&self, policy: &Policy) -> Result<u64, Error> {
-        match policy.restart_concurrency {
-            Concurrency::Hosts(hosts) => Ok(hosts),
-            share => Ok(share.hosts(self.count(&self.tree.hosts()).await?)),
-        }
-    }
-
-    /// Children of a znode, as ZooKeeper counts them.
-    async fn count(&self, path: &str) -> Result<u64, Error> {
-        let znode = self.zk.get(path).await?;
-        let children = znode.map_or(0, |znode| znode.stat.num_children);
-        Ok(children.unsigned_abs().into())
     }
 }
 
