@@ -23,13 +23,22 @@ pub(crate) enum Kind {
     Children,
 }
 
+/// What a watch has told. Never more than a hint: it may be different by now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Told {
+    /// The znode was there a moment ago.
+    Changed,
+    /// It was deleted.
+    Gone,
+}
+
 /// A watch that the server holds.
 #[derive(Clone, Debug)]
-pub(crate) struct Armed(watch::Receiver<bool>);
+pub(crate) struct Armed(watch::Receiver<Option<Told>>);
 
 /// The other end, for the client's callback.
 #[derive(Debug)]
-pub(crate) struct Trigger(watch::Sender<bool>);
+pub(crate) struct Trigger(watch::Sender<Option<Told>>);
 
 /// The armed watches of one client, by connection.
 #[derive(Debug, Default)]
@@ -46,26 +55,27 @@ struct Table {
 
 /// Returns the two ends of a watch that is about to be armed.
 pub(crate) fn arm() -> (Trigger, Armed) {
-    let (sender, receiver) = watch::channel(false);
+    let (sender, receiver) = watch::channel(None);
     (Trigger(sender), Armed(receiver))
 }
 
 impl Trigger {
     /// Never blocks, never panics: a panic in a callback would kill the client silently (H12).
-    pub(crate) fn fire(self) {
-        self.0.send_replace(true);
+    pub(crate) fn fire(self, told: Told) {
+        self.0.send_replace(Some(told));
     }
 }
 
 impl Armed {
-    /// Returns when the watch fired, or its client is gone. Cancel-safe.
-    pub(crate) async fn fired(&mut self) {
+    /// Returns when the watch fired, with what it told, or its client is gone. Cancel-safe.
+    pub(crate) async fn fired(&mut self) -> Option<Told> {
         // An error says that the trigger was dropped unfired, with the client.
-        let _ = self.0.wait_for(|fired| *fired).await;
+        let told = self.0.wait_for(Option::is_some).await;
+        told.ok().and_then(|told| *told)
     }
 
     fn is_armed(&self) -> bool {
-        !*self.0.borrow() && self.0.has_changed().is_ok()
+        self.0.borrow().is_none() && self.0.has_changed().is_ok()
     }
 }
 

@@ -14,7 +14,7 @@ use zookeeper_async as za;
 use self::connect::PrivateRuntime;
 use self::inherit::Identity;
 use crate::acl::Grant;
-use crate::armed::{Armed, ArmedWatches, Kind, arm};
+use crate::armed::{Armed, ArmedWatches, Kind, Told, arm};
 use crate::config::Config;
 use crate::link::Reason;
 use crate::path::parent;
@@ -233,7 +233,7 @@ impl Session {
             .send(slot, async move {
                 let zookeeper = &session.zookeeper;
                 let found = zookeeper
-                    .exists_w(&path, move |_event| trigger.fire())
+                    .exists_w(&path, move |event| trigger.fire(told(&event)))
                     .await;
                 // Here, since the caller may be gone by now: the watch is armed all the same.
                 if found.is_ok() {
@@ -245,7 +245,7 @@ impl Session {
         Ok((found.map(Stat::from), armed))
     }
 
-    /// Reads a znode. H14: never with a watch, since one on a missing znode stays in the client.
+    /// Reads a znode, without a watch.
     pub(crate) async fn get(
         self: &Arc<Self>,
         slot: Slot,
@@ -260,6 +260,42 @@ impl Session {
         present(found.map(|(data, stat)| Znode {
             data,
             stat: stat.into(),
+        }))
+    }
+
+    /// Like [`Session::get`], with a watch that fires when the znode is changed or deleted.
+    ///
+    /// Only for a znode that was just seen: on a missing one there is no watch, and one stays in the client
+    /// until something happens at that path (H14).
+    pub(crate) async fn get_watched(
+        self: &Arc<Self>,
+        slot: Slot,
+        path: &str,
+    ) -> Result<Option<(Znode, Armed)>, Fault> {
+        let number = self.connection().number;
+        if let Some(armed) = self.armed.find(number, Kind::Data, path) {
+            let found = self.get(slot, path).await?;
+            return Ok(found.map(|znode| (znode, armed)));
+        }
+        let (trigger, armed) = arm();
+        let (session, path, kept) = (Arc::clone(self), path.to_owned(), armed.clone());
+        let found = self
+            .send(slot, async move {
+                let zookeeper = &session.zookeeper;
+                let found = zookeeper
+                    .get_data_w(&path, move |event| trigger.fire(told(&event)))
+                    .await;
+                // Here, since the caller may be gone by now: the watch is armed all the same.
+                if found.is_ok() {
+                    session.keep_armed(number, (Kind::Data, path), kept);
+                }
+                found
+            })
+            .await;
+        let found = present(found)?;
+        Ok(found.map(|(data, stat)| {
+            let stat = stat.into();
+            (Znode { data, stat }, armed)
         }))
     }
 
@@ -296,7 +332,7 @@ impl Session {
             .send(slot, async move {
                 let zookeeper = &session.zookeeper;
                 let found = zookeeper
-                    .get_children_w(&path, move |_event| trigger.fire())
+                    .get_children_w(&path, move |event| trigger.fire(told(&event)))
                     .await;
                 // Here, since the caller may be gone by now: the watch is armed all the same.
                 if found.is_ok() {
@@ -514,6 +550,13 @@ fn present<T>(found: Result<T, Fault>) -> Result<Option<T>, Fault> {
         Ok(found) => Ok(Some(found)),
         Err(Fault::NoNode) => Ok(None),
         Err(fault) => Err(fault),
+    }
+}
+
+fn told(event: &za::WatchedEvent) -> Told {
+    match event.event_type {
+        za::WatchedEventType::NodeDeleted => Told::Gone,
+        _ => Told::Changed,
     }
 }
 

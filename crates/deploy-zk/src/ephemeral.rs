@@ -211,7 +211,7 @@ impl Keeper {
         tokio::select! {
             // Cancel-safe, all three: they only wait.
             () = up.lost() => Woken::Changed,
-            () = armed.fired() => Woken::Changed,
+            _ = armed.fired() => Woken::Changed,
             changed = self.wanted.changed() => match changed {
                 Ok(()) => Woken::Changed,
                 Err(_) => Woken::Dropped,

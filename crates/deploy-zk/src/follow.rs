@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
-use crate::armed::Armed;
+use crate::armed::{Armed, Told};
 use crate::backend::Fault;
 use crate::backoff::{Backoff, jittered};
 use crate::core::{Core, Up};
@@ -27,10 +27,12 @@ pub(crate) trait Watched: Sized + Send + Sync + 'static {
     /// How an error names the reading of it.
     const OP: Op;
 
-    /// Arms a watch, then reads: in this order a change in between fires it.
+    /// Arms a watch, then reads: in this order a change in between fires it. `told` is what the watch
+    /// before has told, if one has.
     fn arm(
         up: &Up,
         path: &str,
+        told: Option<Told>,
     ) -> impl Future<Output = Result<(Option<Self>, Armed), Fault>> + Send;
 
     /// Only reads.
@@ -43,7 +45,17 @@ pub(crate) trait Watched: Sized + Send + Sync + 'static {
 impl Watched for Znode {
     const OP: Op = Op::Read;
 
-    async fn arm(up: &Up, path: &str) -> Result<(Option<Znode>, Armed), Fault> {
+    async fn arm(up: &Up, path: &str, told: Option<Told>) -> Result<(Option<Znode>, Armed), Fault> {
+        // Who was told of a change asks once and not twice: half of what a whole fleet asks, at the same
+        // moment, when a target is written. (H14 is why others ask first whether it is there.)
+        if told == Some(Told::Changed)
+            && let Some((znode, armed)) = up
+                .session
+                .get_watched(up.session.slot().await, path)
+                .await?
+        {
+            return Ok((Some(znode), armed));
+        }
         let (stat, armed) = up
             .session
             .exists_watched(up.session.slot().await, path)
@@ -67,7 +79,11 @@ impl Watched for Znode {
 impl Watched for Vec<String> {
     const OP: Op = Op::List;
 
-    async fn arm(up: &Up, path: &str) -> Result<(Option<Vec<String>>, Armed), Fault> {
+    async fn arm(
+        up: &Up,
+        path: &str,
+        _told: Option<Told>,
+    ) -> Result<(Option<Vec<String>>, Armed), Fault> {
         loop {
             // The two kinds of watch are for a znode that is there and for one that isn't. It may
             // come and go in between, each time at the cost of somebody's write.
@@ -172,19 +188,20 @@ async fn watch_connection<T: Watched>(
     Subject { path, life }: &Subject,
     seen: &watch::Sender<Seen<T>>,
 ) -> Over {
+    let mut told = None;
     loop {
-        let mut armed = match up.ask(T::arm(up, path)).await {
+        let mut armed = match up.ask(T::arm(up, path, told)).await {
             Ok((value, armed)) => {
                 publish(seen, value, up.epoch);
                 armed
             }
             Err(fault) => return Over::Fault(fault),
         };
-        loop {
+        told = loop {
             tokio::select! {
                 // Cancel-safe, all three: they only wait.
                 () = up.lost() => return Over::Fault(Fault::Lost),
-                () = armed.fired() => break,
+                told = armed.fired() => break told,
                 () = sleep(jittered(core.config.reread)) => {}
             }
             match up.ask(T::read(up, path)).await {
@@ -193,12 +210,12 @@ async fn watch_connection<T: Watched>(
                         count(&core.counters.missed_events);
                         tracing::warn!(path, "znode changed and no watch told of it");
                     }
-                    break;
+                    break None;
                 }
                 Ok(value) => refresh(seen, value, up.epoch),
                 Err(fault) => return Over::Fault(fault),
             }
-        }
+        };
         if *life == Life::One {
             // A watch on what never comes back would stay with the server, and with us, until the
             // session ends.
