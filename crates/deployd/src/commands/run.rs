@@ -15,7 +15,7 @@ use sd_notify::NotifyState;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use super::Exit;
 use crate::agent::{End, Run};
@@ -38,6 +38,11 @@ use crate::perform::{Performer, Progress, prune};
 
 /// How long ZooKeeper may take to be told that we end.
 const CLOSE_TIME: Duration = Duration::from_secs(3);
+
+/// Between two lines in `systemctl status`, at least.
+const STATUS_TIME: Duration = Duration::from_secs(1);
+/// Between two signs of life, at most.
+const ALIVE_TIME: Duration = Duration::from_secs(10);
 
 /// Run the agent: watch ZooKeeper, and bring the services of this host to their targets
 #[derive(Debug, clap::Args)]
@@ -196,7 +201,11 @@ async fn attend(
             () = level.expire() => tracing::info!(level = level.now(), "the log level has fallen back"),
             () = say_status(view) => {}
         }
-        levels.send_replace(level.now().to_owned());
+        levels.send_if_modified(|before| {
+            let is_new = before != level.now();
+            level.now().clone_into(before);
+            is_new
+        });
     }
 }
 
@@ -249,11 +258,17 @@ fn log(level: &mut Level, wanted: &str, time: Duration) -> Result<String, String
     Ok(format!("logging {wanted} for {seconds} s\n"))
 }
 
-/// Says, about once a second, in `systemctl status` what goes on, and that we are alive.
+/// Says in `systemctl status` what goes on, and that we are alive: at each change, though not more often than
+/// each second, and else as often as the watchdog must hear it. A host with nothing to do sleeps in between.
 async fn say_status(view: &View) {
+    let change = view.next_change();
     let status = view.line();
     let _ = sd_notify::notify(&[NotifyState::Status(&status), NotifyState::Watchdog]);
-    sleep(Duration::from_secs(1)).await;
+    sleep(STATUS_TIME).await;
+    // Thrice within the time that the watchdog gives: one may come late.
+    let watchdog = sd_notify::watchdog_enabled().map_or(ALIVE_TIME, |time| time / 3);
+    let left = watchdog.min(ALIVE_TIME).saturating_sub(STATUS_TIME);
+    let _ = timeout(left, change).await;
 }
 
 /// Returns the name of this host in ZooKeeper.
