@@ -293,6 +293,7 @@ impl Crew {
             reports,
             stop,
             trust: self.trust(),
+            seen: Vec::new(),
         })
     }
 

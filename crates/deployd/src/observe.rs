@@ -1,6 +1,7 @@
 //! What a service on this host is: from the disk, the processes and the packet filter.
 
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use deploy_core::name::BuildName;
 use deploy_core::observed::{Context, Instance, Lease, Observed, Probes, Runs, Traffic};
@@ -13,6 +14,10 @@ use crate::host::firewall;
 use crate::host::proc::{self, Listening};
 use crate::host::systemd;
 use crate::host::tree::{Current, Tree, TreeError};
+
+/// How long the same start of a unit is taken at systemd's word. What may change meanwhile is whether it
+/// could be started again.
+const ASK_TIME: Duration = Duration::from_secs(300);
 
 /// What was seen of a service.
 #[derive(Debug, Clone, Default)]
@@ -38,6 +43,8 @@ pub(crate) struct Seen {
     pub(crate) restarts: u64,
     /// What would keep it from being restarted.
     pub(crate) obstacle: Option<String>,
+    /// What systemd has said of it, and when.
+    pub(crate) unit: Option<(systemd::Unit, Instant)>,
 }
 
 /// Whether an instance is there.
@@ -51,6 +58,13 @@ pub(crate) enum Up {
     Unknown,
 }
 
+impl Seen {
+    /// Has everything asked anew the next time: somebody may have changed what systemd knows of it.
+    pub(crate) fn forget_unit(&mut self) {
+        self.unit = None;
+    }
+}
+
 /// What is known besides what is seen.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Known<'a> {
@@ -60,6 +74,8 @@ pub(crate) struct Known<'a> {
     pub(crate) fetched: Option<&'a BuildName>,
     /// Our place in the restart queue.
     pub(crate) lease: Lease,
+    /// What was seen of each instance by the look before: a hint at where to look, and what need not be asked again.
+    pub(crate) before: &'a [Seen],
 }
 
 /// Looks at a service.
@@ -76,8 +92,9 @@ pub(crate) async fn observe(service: &Service, known: Known<'_>) -> Result<Sight
     let releases = releases(&tree, known.record, current.as_ref())?;
     let mut instances = Vec::new();
     // At once: a look starts a program, and there is one before every step.
-    let looks = service.instances.iter();
-    let looks = looks.map(|instance| look(service, instance, known.record));
+    let looks = service.instances.iter().enumerate();
+    let looks = looks
+        .map(|(at, instance)| look_near(service, instance, (known.record, known.before.get(at))));
     let seen = join_all(looks).await;
     let drained = drained(service, known.record).await;
     let probes = match service.probe.check {
@@ -172,16 +189,25 @@ fn releases(
 
 /// Looks at one instance.
 pub(crate) async fn look(service: &Service, instance: &config::Instance, record: &Record) -> Seen {
+    look_near(service, instance, (record, None)).await
+}
+
+/// Looks at one instance, where it was seen before.
+async fn look_near(
+    service: &Service,
+    instance: &config::Instance,
+    (record, before): (&Record, Option<&Seen>),
+) -> Seen {
     let tree = Tree::new(&service.dir);
     let releases = tree.releases();
     let remembered = record.units.get(&instance.unit);
     match service.restart.method {
         RestartMethod::Systemd | RestartMethod::Reload => {
-            look_at_unit(instance, &tree, remembered).await
+            look_at_unit(instance, &tree, (remembered, before)).await
         }
-        RestartMethod::Command(_) => look_at_port(instance, &releases, remembered),
+        RestartMethod::Command(_) => look_at_port(instance, &releases, (remembered, before)),
         RestartMethod::None => {
-            let seen = look_at_port(instance, &releases, remembered);
+            let seen = look_at_port(instance, &releases, (remembered, before));
             // Nobody restarts it, so that it is down is not ours to mend.
             if seen.runs == Runs::Nothing {
                 Seen {
@@ -200,10 +226,22 @@ pub(crate) async fn look(service: &Service, instance: &config::Instance, record:
 async fn look_at_unit(
     instance: &config::Instance,
     tree: &Tree,
-    remembered: Option<&UnitRecord>,
+    (remembered, before): (Option<&UnitRecord>, Option<&Seen>),
 ) -> Seen {
-    let unit = match systemd::show(&instance.unit).await {
-        Ok(unit) => unit,
+    // Asking starts a program: most of what a host with nothing to do would cost. As long as it is the same
+    // start, what systemd said of it is so.
+    let known = before.and_then(|seen| seen.unit.as_ref());
+    let known = known.filter(|(unit, asked)| {
+        asked.elapsed() < ASK_TIME && systemd::is_same_start(&instance.unit, unit)
+    });
+    let asked = match known {
+        Some((unit, asked)) => Ok((unit.clone(), *asked)),
+        None => systemd::show(&instance.unit)
+            .await
+            .map(|unit| (unit, Instant::now())),
+    };
+    let (unit, asked) = match asked {
+        Ok(asked) => asked,
         Err(error) => {
             tracing::warn!(unit = %instance.unit, %error, "a unit can't be looked at");
             return Seen {
@@ -212,6 +250,7 @@ async fn look_at_unit(
                 identity: None,
                 restarts: 0,
                 obstacle: None,
+                unit: None,
             };
         }
     };
@@ -223,6 +262,7 @@ async fn look_at_unit(
             identity: None,
             restarts: unit.restarts,
             obstacle,
+            unit: None,
         };
     }
     let identity = (!unit.invocation.is_empty()).then(|| unit.invocation.clone());
@@ -239,17 +279,20 @@ async fn look_at_unit(
         identity,
         restarts: unit.restarts,
         obstacle,
+        unit: Some((unit, asked)),
     }
 }
 
 fn look_at_port(
     instance: &config::Instance,
     releases: &Path,
-    remembered: Option<&UnitRecord>,
+    (remembered, before): (Option<&UnitRecord>, Option<&Seen>),
 ) -> Seen {
+    let started = remembered.and_then(|record| record.started.as_ref());
+    let before = before.and_then(|seen| seen.identity.as_deref());
     let listeners = instance
         .port
-        .map(|port| proc::listeners(port, releases))
+        .map(|port| proc::listeners(port, releases, before))
         .unwrap_or_default();
     let told = listeners
         .iter()
@@ -259,12 +302,12 @@ fn look_at_port(
         None => (listeners.first(), None),
     };
     let identity = process.map(|process| process.identity.clone());
-    let up = match (process, instance.port.map(proc::is_listening)) {
-        (Some(_), _) | (None, Some(Listening::Somebody)) => Up::Yes,
-        (None, Some(Listening::Nobody)) => Up::No,
-        (None, None) => Up::Unknown,
+    let listening = || instance.port.map(proc::is_listening);
+    let up = match process.map_or_else(listening, |_| Some(Listening::Somebody)) {
+        Some(Listening::Somebody) => Up::Yes,
+        Some(Listening::Nobody) => Up::No,
+        None => Up::Unknown,
     };
-    let started = remembered.and_then(|record| record.started.as_ref());
     let proven = remembered.is_some_and(|record| !record.unproven);
     let runs = match (up, started) {
         (Up::Yes, _) => {
@@ -283,6 +326,7 @@ fn look_at_port(
         identity,
         restarts: 0,
         obstacle: None,
+        unit: None,
     }
 }
 

@@ -21,16 +21,21 @@ pub(crate) struct Process {
 }
 
 /// Returns the processes that listen on a TCP port, lowest number first. Those of other users are
-/// seen by root only.
+/// seen by root only. One that did `before`, by its identity, still does and runs a release, is all that
+/// is returned.
 ///
-/// Looked for first among those that run a release of `releases`, which costs little, and then
-/// among all of this host, which costs a look at each of their files.
-pub(crate) fn listeners(port: u16, releases: &Path) -> Vec<Process> {
+/// Looked for there first, which costs a look at one process; then among those that run a release of
+/// `releases`, which costs one at each process of this host; and then at each of their files.
+pub(crate) fn listeners(port: u16, releases: &Path, before: Option<&str>) -> Vec<Process> {
     let sockets = listening_sockets(port);
     if sockets.is_empty() {
         return Vec::new();
     }
     let ours = |pid: &i32| release_of(*pid, releases).is_some();
+    let known = before.and_then(same_process);
+    if let Some(known) = known.filter(|known| ours(&known.pid) && holds(known.pid, &sockets)) {
+        return vec![known];
+    }
     let mut found: Vec<_> = pids()
         .filter(ours)
         .filter(|pid| holds(*pid, &sockets))
@@ -74,6 +79,12 @@ pub(crate) fn process(pid: i32) -> Option<Process> {
         pid,
         identity: format!("{pid}@{start}"),
     })
+}
+
+/// Returns the process of an identity, if it still runs.
+fn same_process(identity: &str) -> Option<Process> {
+    let pid = identity.split('@').next()?.parse().ok()?;
+    process(pid).filter(|process| process.identity == identity)
 }
 
 /// Returns the name of the release that a process runs: the one that it was started in, or that

@@ -8,11 +8,21 @@ fn finds_itself_by_its_port() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     let own = i32::try_from(std::process::id()).unwrap();
-    assert!(listeners(port, Path::new("/")).contains(&process(own).unwrap()));
+    let own = process(own).unwrap();
+    assert!(listeners(port, Path::new("/"), None).contains(&own));
+    let known = |identity: &str| listeners(port, Path::new("/"), Some(identity));
+    assert_eq!(known(&own.identity), [own.clone()]);
+    // Another process of that number, and none, are no reason not to search.
+    for stale in [format!("{}@1", own.pid), "1@1".to_owned(), String::new()] {
+        assert!(known(&stale).contains(&own), "{stale:?}");
+    }
     assert_eq!(is_listening(port), Listening::Somebody);
     drop(listener);
     assert_eq!(is_listening(port), Listening::Nobody);
-    assert_eq!(listeners(port, Path::new("/nowhere")), []);
+    assert_eq!(
+        listeners(port, Path::new("/nowhere"), Some(&own.identity)),
+        []
+    );
 }
 
 #[test]
