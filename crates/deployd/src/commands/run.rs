@@ -20,7 +20,7 @@ use tokio::time::{sleep, timeout};
 use super::Exit;
 use crate::agent::{End, Run};
 use crate::chain::Chain;
-use crate::config::{self, Config, DrainMethod, Service};
+use crate::config::{self, Check, Config, DrainMethod, Service};
 use crate::crew::{Crew, Ground};
 use crate::drains::Drains;
 use crate::face;
@@ -261,14 +261,24 @@ fn log(level: &mut Level, wanted: &str, time: Duration) -> Result<String, String
 /// Says in `systemctl status` what goes on, and that we are alive: at each change, though not more often than
 /// each second, and else as often as the watchdog must hear it. A host with nothing to do sleeps in between.
 async fn say_status(view: &View) {
-    let change = view.next_change();
+    let mut change = view.next_change();
     let status = view.line();
     let _ = sd_notify::notify(&[NotifyState::Status(&status), NotifyState::Watchdog]);
     sleep(STATUS_TIME).await;
     // Thrice within the time that the watchdog gives: one may come late.
     let watchdog = sd_notify::watchdog_enabled().map_or(ALIVE_TIME, |time| time / 3);
     let left = watchdog.min(ALIVE_TIME).saturating_sub(STATUS_TIME);
-    let _ = timeout(left, change).await;
+    let news = async {
+        // Each look makes a report, most of which say the same.
+        loop {
+            change.await;
+            change = view.next_change();
+            if view.line() != status {
+                return;
+            }
+        }
+    };
+    let _ = timeout(left, news).await;
 }
 
 /// Returns the name of this host in ZooKeeper.
@@ -350,6 +360,10 @@ pub(crate) fn performer(
         DrainMethod::Iptables(_) => firewall::PROBE_SOURCE.parse().ok(),
         DrainMethod::Command(_) | DrainMethod::None => None,
     };
+    let probed = match &service.probe.check {
+        Some(Check::Http { url, .. }) => url,
+        Some(_) | None => "",
+    };
     Ok(Performer {
         host: host.clone(),
         service: service.clone(),
@@ -361,7 +375,7 @@ pub(crate) fn performer(
         fetched: None,
         drains: drains.clone(),
         drained: Vec::new(),
-        probes: probe::client(probe_source).context("failed to set up the HTTP client")?,
+        probes: probe::client(probe_source, probed).context("failed to set up the HTTP client")?,
         probe_source,
         programs: Programs::new(&service.name, &config.state_dir),
         progress: watch::channel(Progress::default()).0,
