@@ -7,7 +7,8 @@
 //!     └───────────────────────────────────────────────┘
 //! ```
 //!
-//! Nothing is kept between two rounds but the pause after a failure, and a count of what was done.
+//! Nothing is kept between two rounds but the pause after a failure, a count of what was done, and where
+//! instances were seen, so that the next look begins there.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
