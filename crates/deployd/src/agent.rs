@@ -7,7 +7,8 @@
 //!     └───────────────────────────────────────────────┘
 //! ```
 //!
-//! Nothing is kept between two rounds but the pause after a failure, and a count of what was done.
+//! Nothing is kept between two rounds but the pause after a failure, a count of what was done, and where
+//! instances were seen, so that the next look begins there.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -27,7 +28,7 @@ use self::wait::Woken;
 use crate::chain::Chain;
 use crate::config::{DrainMethod, RestartMethod, Service};
 use crate::inputs::Inputs;
-use crate::observe::{Known, Sight, observe};
+use crate::observe::{Known, Seen, Sight, observe};
 use crate::perform::{Order, Performer, StepError};
 use crate::report::{self, Scene};
 
@@ -54,6 +55,8 @@ pub(crate) struct Agent {
     pub(crate) stop: watch::Receiver<Option<Instant>>,
     /// `signed` or `zookeeper`: what vouches for the builds.
     pub(crate) trust: &'static str,
+    /// What the look before has seen: a hint for the next one, no more.
+    pub(crate) seen: Vec<Seen>,
 }
 
 /// A step that failed and is tried again.
@@ -196,16 +199,21 @@ impl Agent {
                     }
                     let deadline = (run == Run::Once).then_some(begun + ONCE_TIME);
                     let until = self.hold_ends(&round.wanted).or(deadline);
-                    self.wait(until).await;
+                    if self.wait(until).await != Woken::ByTime {
+                        self.forget_units();
+                    }
                 }
                 (Some(_), Some(_)) if run == Run::Once => return End::NotConverged,
                 (Some(_), Some(until)) => {
-                    if self.wait(Some(until)).await == Woken::ByLink {
+                    let woken = self.wait(Some(until)).await;
+                    self.forget_units();
+                    if woken == Woken::ByLink {
                         // The cause may be gone with it.
                         memory.pause = None;
                     }
                 }
                 (Some(step), None) => {
+                    self.forget_units();
                     let result = self.perform(&step, &round).await;
                     let result = result.map(|result| result.and_then(|()| memory.done(&step)));
                     if let Some(Err(error)) = result {
@@ -232,9 +240,11 @@ impl Agent {
             record: self.performer.journal.record(),
             fetched: self.performer.fetched.as_ref().map(|(build, _)| build),
             lease: self.performer.lease.state(),
+            before: &self.seen,
         };
         match observe(&self.performer.service, known).await {
             Ok(sight) => {
+                self.seen.clone_from(&sight.instances);
                 let mut plan = plan(&wanted, &shape(&self.performer), &sight.observed);
                 if let Some(found) = &sight.foreign {
                     // Nothing is begun that could not be finished, least of all with a lease.
@@ -262,6 +272,11 @@ impl Agent {
                 }
             }
         }
+    }
+
+    /// Has everything asked anew at the next look: only a host that is at rest takes anything for unchanged.
+    fn forget_units(&mut self) {
+        self.seen.iter_mut().for_each(Seen::forget_unit);
     }
 
     fn report(&self, round: &Round, pause: Option<&Pause>) {

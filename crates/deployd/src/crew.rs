@@ -294,6 +294,7 @@ impl Crew {
             reports,
             stop,
             trust: self.trust(),
+            seen: Vec::new(),
         })
     }
 

@@ -1,6 +1,7 @@
 //! What a service on this host is: from the disk, the processes and the packet filter.
 
 use std::slice;
+use std::time::{Duration, Instant};
 
 use deploy_core::name::BuildName;
 use deploy_core::observed::{Context, Instance, Lease, Observed, Probes, Runs, Traffic};
@@ -9,9 +10,13 @@ use deploy_core::wire::record::{InService, Record, Started, UnitRecord};
 use crate::chain::Chain;
 use crate::config::{self, DrainMethod, RestartMethod, Service};
 use crate::host::firewall;
-use crate::host::proc::{self, Listening, Running};
+use crate::host::proc::{self, Listening, Process, Running};
 use crate::host::systemd::{self, SystemdError, Unit};
 use crate::host::tree::{Current, Tree, TreeError};
+
+/// How long the same start of a unit is taken at systemd's word. What may change meanwhile is whether it
+/// could be started again.
+const ASK_TIME: Duration = Duration::from_secs(300);
 
 /// What was seen of a service.
 #[derive(Debug, Clone, Default)]
@@ -37,6 +42,8 @@ pub(crate) struct Seen {
     pub(crate) restarts: u64,
     /// What would keep it from being restarted.
     pub(crate) obstacle: Option<String>,
+    /// What systemd has said of it, and when.
+    pub(crate) unit: Option<(Unit, Instant)>,
 }
 
 /// Whether an instance is there.
@@ -50,6 +57,13 @@ pub(crate) enum Up {
     Unknown,
 }
 
+impl Seen {
+    /// Has everything asked anew the next time: somebody may have changed what systemd knows of it.
+    pub(crate) fn forget_unit(&mut self) {
+        self.unit = None;
+    }
+}
+
 /// What is known besides what is seen.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Known<'a> {
@@ -59,6 +73,8 @@ pub(crate) struct Known<'a> {
     pub(crate) fetched: Option<&'a BuildName>,
     /// Our place in the restart queue.
     pub(crate) lease: Lease,
+    /// What was seen of each instance by the look before: a hint at where to look, and what need not be asked again.
+    pub(crate) before: &'a [Seen],
 }
 
 /// Looks at a service.
@@ -75,7 +91,7 @@ pub(crate) async fn observe(service: &Service, known: Known<'_>) -> Result<Sight
     let releases = releases(&tree, known.record, current.as_ref())?;
     let mut instances = Vec::new();
     // At once: either starts programs, and there is a look before every step.
-    let looks = look_at(service, &service.instances, known.record);
+    let looks = look_near(service, (&service.instances, known.before), known.record);
     let (drained, seen) = tokio::join!(drained(service, known.record), looks);
     let probes = match service.probe.check {
         Some(_) => Probes::Configured,
@@ -175,32 +191,82 @@ pub(crate) async fn look(service: &Service, instance: &config::Instance, record:
         .expect("each instance that is looked at is seen")
 }
 
-/// Looks at instances, in their order. systemd is asked once for all of them, and the processes of
-/// the host are walked through once.
+/// Looks at instances, in their order.
 pub(crate) async fn look_at(
     service: &Service,
     instances: &[config::Instance],
     record: &Record,
 ) -> Vec<Seen> {
+    look_near(service, (instances, &[]), record).await
+}
+
+/// Looks at instances, in their order, where they were seen before. systemd is asked once for all of them, and the
+/// processes of the host are walked through once.
+async fn look_near(
+    service: &Service,
+    (instances, before): (&[config::Instance], &[Seen]),
+    record: &Record,
+) -> Vec<Seen> {
     let tree = Tree::new(&service.dir);
     let remembered = |instance: &config::Instance| record.units.get(&instance.unit);
     if let RestartMethod::Systemd | RestartMethod::Reload = service.restart.method {
-        let units: Vec<_> = instances.iter().map(|i| i.unit.as_str()).collect();
-        let units = systemd::show_all(&units).await;
+        let units = units(instances, before).await;
         let seen = instances.iter().zip(units);
         return seen
             .map(|(instance, unit)| look_at_unit((instance, unit), &tree, remembered(instance)))
             .collect();
     }
     let running = Running::new(&tree.releases());
-    let seen = instances
-        .iter()
-        .map(|instance| look_at_port(instance, &running, remembered(instance)));
+    let seen = instances.iter().enumerate().map(|(at, instance)| {
+        let before = before.get(at).and_then(|seen| seen.identity.as_deref());
+        let listeners = instance.port.map(|port| running.listeners(port, before));
+        look_at_port(
+            (instance, listeners.unwrap_or_default()),
+            &running,
+            remembered(instance),
+        )
+    });
     if service.restart.method == RestartMethod::None {
         seen.map(not_ours_to_mend).collect()
     } else {
         seen.collect()
     }
+}
+
+/// What systemd says of the units of instances, and when it said so.
+///
+/// Asking starts a program: most of what a host with nothing to do would cost. As long as it is the same start, what
+/// systemd said of it is so.
+async fn units(
+    instances: &[config::Instance],
+    before: &[Seen],
+) -> Vec<Result<(Unit, Instant), SystemdError>> {
+    let known = |at: usize, instance: &config::Instance| {
+        let (unit, asked) = before.get(at)?.unit.as_ref()?;
+        let is_same = asked.elapsed() < ASK_TIME && systemd::is_same_start(&instance.unit, unit);
+        is_same.then(|| (unit.clone(), *asked))
+    };
+    let known: Vec<_> = instances
+        .iter()
+        .enumerate()
+        .map(|(at, instance)| known(at, instance))
+        .collect();
+    let others = instances
+        .iter()
+        .zip(&known)
+        .filter(|(_, known)| known.is_none());
+    let others: Vec<_> = others.map(|(instance, _)| instance.unit.as_str()).collect();
+    let mut told = if others.is_empty() {
+        Vec::new().into_iter()
+    } else {
+        systemd::show_all(&others).await.into_iter()
+    };
+    let asked = Instant::now();
+    let told = |known: Option<_>| match known {
+        Some(known) => Some(Ok(known)),
+        None => Some(told.next()?.map(|unit| (unit, asked))),
+    };
+    known.into_iter().filter_map(told).collect()
 }
 
 /// Of an instance that nobody restarts: that it is down is not ours to mend.
@@ -217,11 +283,11 @@ fn not_ours_to_mend(seen: Seen) -> Seen {
 /// All processes of the unit are looked at, since its main process may be a wrapper that is
 /// elsewhere.
 fn look_at_unit(
-    (instance, unit): (&config::Instance, Result<Unit, SystemdError>),
+    (instance, unit): (&config::Instance, Result<(Unit, Instant), SystemdError>),
     tree: &Tree,
     remembered: Option<&UnitRecord>,
 ) -> Seen {
-    let unit = match unit {
+    let (unit, asked) = match unit {
         Ok(unit) => unit,
         Err(error) => {
             tracing::warn!(unit = %instance.unit, %error, "a unit can't be looked at");
@@ -231,6 +297,7 @@ fn look_at_unit(
                 identity: None,
                 restarts: 0,
                 obstacle: None,
+                unit: None,
             };
         }
     };
@@ -242,6 +309,7 @@ fn look_at_unit(
             identity: None,
             restarts: unit.restarts,
             obstacle,
+            unit: None,
         };
     }
     let identity = (!unit.invocation.is_empty()).then(|| unit.invocation.clone());
@@ -258,18 +326,16 @@ fn look_at_unit(
         identity,
         restarts: unit.restarts,
         obstacle,
+        unit: Some((unit, asked)),
     }
 }
 
 fn look_at_port(
-    instance: &config::Instance,
+    (instance, listeners): (&config::Instance, Vec<Process>),
     running: &Running,
     remembered: Option<&UnitRecord>,
 ) -> Seen {
-    let listeners = instance
-        .port
-        .map(|port| running.listeners(port))
-        .unwrap_or_default();
+    let started = remembered.and_then(|record| record.started.as_ref());
     let told = listeners
         .iter()
         .find_map(|process| Some((process, running.release_of(process.pid)?)));
@@ -278,16 +344,16 @@ fn look_at_port(
         None => (listeners.first(), None),
     };
     let identity = process.map(|process| process.identity.clone());
-    let up = match (process, instance.port.map(proc::is_listening)) {
-        (Some(_), _) | (None, Some(Listening::Somebody)) => Up::Yes,
-        (None, Some(Listening::Nobody)) => Up::No,
-        (None, None) => Up::Unknown,
+    let listening = || instance.port.map(proc::is_listening);
+    let up = match process.map_or_else(listening, |_| Some(Listening::Somebody)) {
+        Some(Listening::Somebody) => Up::Yes,
+        Some(Listening::Nobody) => Up::No,
+        None => Up::Unknown,
     };
-    let started = remembered.and_then(|record| record.started.as_ref());
     let proven = remembered.is_some_and(|record| !record.unproven);
     let runs = match (up, started) {
         (Up::Yes, _) => {
-            let build = build.and_then(|name| BuildName::parse(name).ok());
+            let build = build.and_then(|name| BuildName::parse(&name).ok());
             runs(build.map(Runs::Build), identity.as_deref(), remembered)
         }
         // It has answered since it was started, and is gone.
@@ -302,6 +368,7 @@ fn look_at_port(
         identity,
         restarts: 0,
         obstacle: None,
+        unit: None,
     }
 }
 

@@ -78,6 +78,7 @@ impl Agent {
             reports,
             stop,
             trust,
+            seen: _,
         } = self;
         let tell = |progress: Progress| {
             let step = Some((step, progress, since));

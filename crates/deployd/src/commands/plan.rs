@@ -82,6 +82,7 @@ async fn one(
         record: performer.journal.record(),
         fetched: None,
         lease: performer.lease.state(),
+        before: &[],
     };
     let sight = observe(service, known).await?;
     let plan = plan(&wanted, &shape(&performer), &sight.observed);

@@ -15,12 +15,12 @@ use sd_notify::NotifyState;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use super::Exit;
 use crate::agent::{End, Run};
 use crate::chain::Chain;
-use crate::config::{self, Config, DrainMethod, Service};
+use crate::config::{self, Check, Config, DrainMethod, Service};
 use crate::crew::{Crew, Ground};
 use crate::drains::Drains;
 use crate::face;
@@ -38,6 +38,11 @@ use crate::perform::{Performer, Progress, prune};
 
 /// How long ZooKeeper may take to be told that we end.
 const CLOSE_TIME: Duration = Duration::from_secs(3);
+
+/// Between two lines in `systemctl status`, at least.
+const STATUS_TIME: Duration = Duration::from_secs(1);
+/// Between two signs of life, at most.
+const ALIVE_TIME: Duration = Duration::from_secs(10);
 
 /// Run the agent: watch ZooKeeper, and bring the services of this host to their targets
 #[derive(Debug, clap::Args)]
@@ -197,7 +202,11 @@ async fn attend(
             () = level.expire() => tracing::info!(level = level.now(), "the log level has fallen back"),
             () = say_status(view) => {}
         }
-        levels.send_replace(level.now().to_owned());
+        levels.send_if_modified(|before| {
+            let is_new = before != level.now();
+            level.now().clone_into(before);
+            is_new
+        });
     }
 }
 
@@ -250,11 +259,27 @@ fn log(level: &mut Level, wanted: &str, time: Duration) -> Result<String, String
     Ok(format!("logging {wanted} for {seconds} s\n"))
 }
 
-/// Says, about once a second, in `systemctl status` what goes on, and that we are alive.
+/// Says in `systemctl status` what goes on, and that we are alive: at each change, though not more often than
+/// each second, and else as often as the watchdog must hear it. A host with nothing to do sleeps in between.
 async fn say_status(view: &View) {
+    let mut change = view.next_change();
     let status = view.line();
     let _ = sd_notify::notify(&[NotifyState::Status(&status), NotifyState::Watchdog]);
-    sleep(Duration::from_secs(1)).await;
+    sleep(STATUS_TIME).await;
+    // Thrice within the time that the watchdog gives: one may come late.
+    let watchdog = sd_notify::watchdog_enabled().map_or(ALIVE_TIME, |time| time / 3);
+    let left = watchdog.min(ALIVE_TIME).saturating_sub(STATUS_TIME);
+    let news = async {
+        // Each look makes a report, most of which say the same.
+        loop {
+            change.await;
+            change = view.next_change();
+            if view.line() != status {
+                return;
+            }
+        }
+    };
+    let _ = timeout(left, news).await;
 }
 
 /// Returns the name of this host in ZooKeeper.
@@ -340,6 +365,10 @@ pub(crate) fn performer(
         DrainMethod::Iptables(_) => firewall::PROBE_SOURCE.parse().ok(),
         DrainMethod::Command(_) | DrainMethod::None => None,
     };
+    let probed = match &service.probe.check {
+        Some(Check::Http { url, .. }) => url,
+        Some(_) | None => "",
+    };
     Ok(Performer {
         host: host.clone(),
         service: service.clone(),
@@ -351,7 +380,7 @@ pub(crate) fn performer(
         fetched: None,
         drains: drains.clone(),
         drained: Vec::new(),
-        probes: probe::client(probe_source).context("failed to set up the HTTP client")?,
+        probes: probe::client(probe_source, probed).context("failed to set up the HTTP client")?,
         probe_source,
         programs: Programs::new(&service.name, &config.state_dir),
         progress: watch::channel(Progress::default()).0,

@@ -5,6 +5,7 @@ use std::time::Duration;
 use deploy_core::wire::{self, report::Report};
 use deploy_zk::link::Link;
 use deploy_zk::zk::Zk;
+use futures_util::future::select_all;
 use hyper::StatusCode;
 use serde_json::{Value, json};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -184,6 +185,31 @@ impl View {
             "log_level": *self.level.borrow(),
             "reports": reports,
         })
+    }
+
+    /// Completes when something changes that [`View::line`] tells, from now on. Cancel-safe.
+    pub(crate) fn next_change(&self) -> impl Future<Output = ()> + use<> {
+        let (mut services, mut link) = (self.reports.clone(), self.zk.link());
+        services.mark_unchanged();
+        link.mark_unchanged();
+        let mut reports: Vec<_> = services.borrow().values().cloned().collect();
+        reports.iter_mut().for_each(watch::Receiver::mark_unchanged);
+        async move {
+            let told = reports.iter_mut().map(|report| Box::pin(report.changed()));
+            let told: Vec<_> = told.collect();
+            let told = async {
+                match told.is_empty() {
+                    true => std::future::pending().await,
+                    false => drop(select_all(told).await),
+                }
+            };
+            // Cancel-safe: they only wait for a version of a watch.
+            tokio::select! {
+                () = told => {}
+                _ = services.changed() => {}
+                _ = link.changed() => {}
+            }
+        }
     }
 
     /// One line for `systemctl status`.

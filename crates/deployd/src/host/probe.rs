@@ -21,13 +21,18 @@ pub(crate) struct Wanted<'a> {
 }
 
 /// Makes the client for http probes: no proxy, no redirects, no connection kept. `source` is the
-/// address that they come from; one of the loopback passes our own rules.
+/// address that they come from; one of the loopback passes our own rules. `url` is what is asked: only one with
+/// https needs what this machine trusts, which is most of the memory that a client takes.
 ///
 /// # Errors
 /// Where TLS can't be set up.
-pub(crate) fn client(source: Option<IpAddr>) -> Result<Client, reqwest::Error> {
+pub(crate) fn client(source: Option<IpAddr>, url: &str) -> Result<Client, reqwest::Error> {
     let agent = concat!("deployd/", env!("CARGO_PKG_VERSION"));
-    Client::builder()
+    let mut builder = Client::builder();
+    if !url.to_ascii_lowercase().starts_with("https:") {
+        builder = builder.tls_certs_only([]);
+    }
+    builder
         .user_agent(agent)
         .no_proxy()
         .local_address(source)

@@ -39,16 +39,22 @@ impl Running {
     }
 
     /// Returns the processes that listen on a TCP port, lowest number first. Those of other users
-    /// are seen by root only.
+    /// are seen by root only. One that did `before`, by its identity, still does and runs a release, is
+    /// all that is returned.
     ///
-    /// Looked for first among those that run a release, which costs little, and then among all of
-    /// this host, which costs a look at each of their files.
-    pub(crate) fn listeners(&self, port: u16) -> Vec<Process> {
+    /// Looked for there first, which costs a look at one process; then among those that run a
+    /// release, which costs one at each process of this host; and then at each of their files.
+    pub(crate) fn listeners(&self, port: u16, before: Option<&str>) -> Vec<Process> {
         let sockets = listening_sockets(port);
         if sockets.is_empty() {
             return Vec::new();
         }
         let holds = |pid: &i32| holds(*pid, &sockets);
+        let known = before.and_then(same_process);
+        let is_it = |known: &Process| self.release_of(known.pid).is_some() && holds(&known.pid);
+        if let Some(known) = known.filter(is_it) {
+            return vec![known];
+        }
         let mut found: Vec<_> = self.all().keys().copied().filter(holds).collect();
         if found.is_empty() {
             found = pids().filter(holds).collect();
@@ -59,8 +65,11 @@ impl Running {
 
     /// Returns the name of the release that a process runs: the one that it was started in, or that
     /// its program is in.
-    pub(crate) fn release_of(&self, pid: i32) -> Option<&str> {
-        self.all().get(&pid).map(String::as_str)
+    pub(crate) fn release_of(&self, pid: i32) -> Option<String> {
+        match self.found.get() {
+            Some(found) => found.get(&pid).cloned(),
+            None => releases_of([pid], &self.releases).pop_first(),
+        }
     }
 
     fn all(&self) -> &BTreeMap<i32, String> {
@@ -101,6 +110,12 @@ pub(crate) fn process(pid: i32) -> Option<Process> {
         pid,
         identity: format!("{pid}@{start}"),
     })
+}
+
+/// Returns the process of an identity, if it still runs.
+fn same_process(identity: &str) -> Option<Process> {
+    let pid = identity.split('@').next()?.parse().ok()?;
+    process(pid).filter(|process| process.identity == identity)
 }
 
 /// Returns the names of all releases that these processes run.

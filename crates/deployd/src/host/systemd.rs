@@ -19,6 +19,9 @@ const ANSWER_TIME: Duration = Duration::from_secs(10);
 /// Added to a limit for the command around the job, so that systemd's own end is seen first.
 const COMMAND_TIME: Duration = Duration::from_secs(2);
 
+/// Where systemd shows which start of each unit is the one that runs.
+const INVOCATIONS: &str = "/run/systemd/units";
+
 /// What systemd knows of a unit.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Unit {
@@ -155,6 +158,15 @@ async fn ask(units: &[&str]) -> Result<String, SystemdError> {
             tail: ended.tail,
         }),
     }
+}
+
+/// Tells, without asking systemd, whether a unit still has the start of which systemd has said this. False where
+/// that can't be told.
+pub(crate) fn is_same_start(unit: &str, said: &Unit) -> bool {
+    // It is there for journald, and as long as the unit is up.
+    let link = Path::new(INVOCATIONS).join(format!("invocation:{unit}"));
+    let now = std::fs::read_link(link);
+    !said.invocation.is_empty() && now.is_ok_and(|now| now == Path::new(&said.invocation))
 }
 
 /// Returns the last lines that a unit has logged, and systemd about it, since it was started last.

@@ -101,13 +101,18 @@ impl Farm {
         succeed(command.stdin(Stdio::null()).stdout(Stdio::null()))
     }
 
-    /// Registers a build of a service, and brings it to all hosts.
-    pub(super) fn deploy(&self, service: &str, build: &Build) -> Result<()> {
+    /// Registers a build of a service.
+    pub(super) fn register(&self, service: &str, build: &Build) -> Result<()> {
         let url = self.builds.url(build);
         let size = build.archive.len().to_string();
         let digest = ["--sha256", &build.sha256, "--size", &size];
         let words = ["build", "add", service, &build.name, "--url", &url];
-        self.tell(&[words.as_slice(), &digest].concat())?;
+        self.tell(&[words.as_slice(), &digest].concat())
+    }
+
+    /// Registers a build of a service, and brings it to all hosts.
+    pub(super) fn deploy(&self, service: &str, build: &Build) -> Result<()> {
+        self.register(service, build)?;
         self.tell(&["deploy", service, &build.name, "-m", "bench"])
     }
 }

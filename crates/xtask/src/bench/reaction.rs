@@ -41,9 +41,11 @@ const POLL: Duration = Duration::from_millis(20);
 /// Measures it.
 pub(crate) fn run(ground: &Ground) -> Result<Vec<Table>> {
     let farm = Farm::start(ground, SIZE)?;
+    let first = Build::pack("first", 1000)?;
+    farm.register("web", &first)?;
     let policy = format!("restart_concurrency={}", SIZE.agents);
     farm.tell(&["policy", "web", &policy])?;
-    farm.deploy("web", &Build::pack("first", 1000)?)?;
+    farm.tell(&["deploy", "web", &first.name, "-m", "bench"])?;
     let mut session = Session::connect(farm.zookeeper)?;
     let mut table = Table::new(
         "From the write of the target to the first step",

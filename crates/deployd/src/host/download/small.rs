@@ -24,7 +24,7 @@ pub(crate) async fn small(
     limits: &Limits,
 ) -> Result<Vec<u8>, DownloadError> {
     sources.check(url)?;
-    let client = client(limits)?;
+    let client = client(limits, (sources, url))?;
     let reading = async {
         let mut response = follow(&client, (url, sources), None).await?;
         if response.status() != StatusCode::OK {

@@ -8,14 +8,23 @@ fn finds_itself_by_its_port() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     let own = i32::try_from(std::process::id()).unwrap();
-    let listeners = |releases: &str| Running::new(Path::new(releases)).listeners(port);
-    assert!(listeners("/").contains(&process(own).unwrap()));
+    let own = process(own).unwrap();
+    let listeners = |releases: &str, before: Option<&str>| {
+        Running::new(Path::new(releases)).listeners(port, before)
+    };
+    assert!(listeners("/", None).contains(&own));
     // Among those that run no release, too.
-    assert!(listeners("/nowhere").contains(&process(own).unwrap()));
+    assert!(listeners("/nowhere", None).contains(&own));
+    let known = |identity: &str| listeners("/", Some(identity));
+    assert_eq!(known(&own.identity), std::slice::from_ref(&own));
+    // Another process of that number, and none, are no reason not to search.
+    for stale in [format!("{}@1", own.pid), "1@1".to_owned(), String::new()] {
+        assert!(known(&stale).contains(&own), "{stale:?}");
+    }
     assert_eq!(is_listening(port), Listening::Somebody);
     drop(listener);
     assert_eq!(is_listening(port), Listening::Nobody);
-    assert_eq!(listeners("/nowhere"), []);
+    assert_eq!(listeners("/nowhere", Some(&own.identity)), []);
 }
 
 #[test]
@@ -31,7 +40,7 @@ fn a_working_directory_tells_the_release() {
     let pid = i32::try_from(child.id()).unwrap();
     let releases = temp.path().join("releases");
     let running = Running::new(&releases);
-    let found = running.release_of(pid).map(str::to_owned);
+    let found = running.release_of(pid);
     let all = releases_of([pid, 1], &releases);
     child.kill().unwrap();
     child.wait().unwrap();
