@@ -11,6 +11,7 @@ use crate::backend::{Connection, Fault, Phase, Session, Slot};
 use crate::backoff::Backoff;
 use crate::config::Config;
 use crate::error::{Call, Error};
+use crate::rhythm::Rhythm;
 use crate::stats::Counters;
 
 /// What every clone of the handle, and every watch, shares. Does not keep the session open.
@@ -44,6 +45,8 @@ pub(crate) struct Up {
     pub(crate) connection: u64,
     pub(crate) epoch: u64,
     pub(crate) generation: u64,
+    /// When what is followed is read again.
+    pub(crate) rereads: Rhythm,
 }
 
 impl Up {

@@ -8,11 +8,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
-use tokio::time::{sleep, timeout};
+use tokio::time::{sleep, sleep_until, timeout};
 
 use crate::armed::Armed;
 use crate::backend::Fault;
-use crate::backoff::{Backoff, jittered};
+use crate::backoff::Backoff;
 use crate::core::{Core, Up};
 use crate::error::{Call, Op};
 use crate::seen::{Seen, View};
@@ -193,7 +193,7 @@ async fn watch_connection<T: Watched>(
                 // Cancel-safe, all three: they only wait.
                 () = up.lost() => return Over::Fault(Fault::Lost),
                 () = armed.fired() => break,
-                () = sleep(jittered(core.config.reread)) => {}
+                () = sleep_until(up.rereads.next()) => {}
             }
             match up.ask(T::read(up, path)).await {
                 Ok(value) if is_news(seen, value.as_ref()) => {

@@ -24,4 +24,5 @@ mod backoff;
 mod compound;
 mod core;
 mod follow;
+mod rhythm;
 mod supervisor;

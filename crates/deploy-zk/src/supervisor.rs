@@ -15,6 +15,7 @@ use crate::backoff::Backoff;
 use crate::config::Config;
 use crate::core::{Current, Up};
 use crate::link::{Link, Reason};
+use crate::rhythm::Rhythm;
 use crate::stats::{Counters, count};
 
 /// Time between two nudges of a client that is connecting.
@@ -128,6 +129,7 @@ impl Supervisor {
                 connection,
                 epoch: self.epoch + 1,
                 generation: self.generation,
+                rereads: Rhythm::new(self.config.reread),
             };
             if !up.holds() {
                 continue;

@@ -1,7 +1,7 @@
 //! Many agents in one process: `cargo xtask simulate`.
 //!
 //! Each is what `deployd run` runs: its own session with ZooKeeper, alive mark, inputs, plan, leases, download, extraction,
-//! journal and reports. What is left out is in one place, [`Restarts`](crate::perform::program::Restarts): the restart command is not
+//! journal and reports. What is left out is in one place, `perform::program::Restarts`: the restart command is not
 //! run, time passes instead. And all sessions share a few threads ([`Tasks::Shared`]), where a deployd has one for its own.
 //!
 //! There is no lock, signal, socket or metrics address: a process has those once. It must never be part of what a server runs.
