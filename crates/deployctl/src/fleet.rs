@@ -178,11 +178,13 @@ pub(crate) fn role_of(data: Option<&[u8]>) -> Role {
         .map_or(Role::Fleet, |assignment| assignment.role)
 }
 
-/// Puts a host together from its three znodes.
-pub(crate) fn host_of(role: Option<&Znode>, report: Option<&Znode>, alive: Option<&Znode>) -> Host {
+/// Puts a host together from its role and its report, as they were read last.
+pub(crate) fn host_of(role: Option<&Znode>, report: Option<&Znode>) -> Host {
+    // A report has no child but the sign of life: that there is one stands in what was read.
+    let children = report.map_or(0, |znode| znode.stat.num_children);
     Host {
         role: role_of(role.map(|znode| znode.data.as_slice())),
-        alive: alive.is_some(),
+        alive: children > 0,
         report: report.and_then(|znode| wire::decode(&znode.data).ok()),
         report_mzxid: report.map_or(0, |znode| znode.stat.mzxid),
     }
@@ -195,7 +197,7 @@ async fn hosts(zk: &Zk, tree: &ServiceTree) -> Result<BTreeMap<HostName, Host>, 
     let with_role = host_names(with_role);
     let names: BTreeSet<HostName> = &host_names(reporting) | &with_role;
     let reads = names.into_iter().map(|name| async {
-        let (report, alive) = (tree.host(&name), tree.alive(&name));
+        let report = tree.host(&name);
         // Most hosts of a large fleet have no role: what is not in the list is not asked for.
         let role = async {
             match with_role.contains(&name) {
@@ -203,11 +205,8 @@ async fn hosts(zk: &Zk, tree: &ServiceTree) -> Result<BTreeMap<HostName, Host>, 
                 false => Ok(None),
             }
         };
-        let (role, report, alive) = tokio::try_join!(role, zk.get(&report), zk.get(&alive))?;
-        Ok((
-            name,
-            host_of(role.as_ref(), report.as_ref(), alive.as_ref()),
-        ))
+        let (role, report) = tokio::try_join!(role, zk.get(&report))?;
+        Ok((name, host_of(role.as_ref(), report.as_ref())))
     });
     Ok(try_join_all(reads).await?.into_iter().collect())
 }

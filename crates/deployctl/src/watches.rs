@@ -202,11 +202,12 @@ impl HostWatches {
         if is_new {
             let role = self.role.as_ref().map(Receiver::borrow);
             let [report, alive] = [&self.report, &self.alive].map(Receiver::borrow);
-            self.host = host_of(
-                role.as_ref().and_then(|role| role.view.present()),
-                report.view.present(),
-                alive.view.present(),
-            );
+            let role = role.as_ref().and_then(|role| role.view.present());
+            self.host = Host {
+                // A watch on the report tells nothing of its children.
+                alive: alive.view.present().is_some(),
+                ..host_of(role, report.view.present())
+            };
         }
     }
 }

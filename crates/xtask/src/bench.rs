@@ -8,6 +8,7 @@
 mod build;
 mod deployctl;
 mod farm;
+mod files;
 mod flip;
 mod ground;
 mod idle;

@@ -6,7 +6,6 @@ mod agents;
 mod archive;
 mod cost;
 mod hosts;
-mod server;
 mod ssh;
 
 use std::env;
@@ -18,6 +17,7 @@ use self::agents::Agents;
 use self::archive::Archive;
 use self::cost::{Cost, shown};
 use self::ssh::{Push, Sshd};
+use super::files;
 use super::ground::Ground;
 use super::rounds::{Contender, in_turn};
 use super::table::Table;
@@ -46,7 +46,8 @@ pub(crate) fn run(ground: &Ground) -> Result<Vec<Table>> {
 fn measured(ground: &Ground, processes: &Processes) -> Result<Vec<Table>> {
     let dir = ground.scratch().join("push");
     let archive = Archive::make(&dir).context("failed to make the build")?;
-    let url = server::serve(&archive.path).context("failed to serve the build")?;
+    let path = archive.path.clone();
+    let url = files::serve(move |_| path.clone()).context("failed to serve the build")?;
     let agents = Agents::start(ground, processes, (&dir, &archive, &url))?;
     let mut notes = Vec::new();
     let mut tools = vec![Tool {

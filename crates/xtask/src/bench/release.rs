@@ -9,7 +9,6 @@ mod costs;
 mod disk;
 mod generated;
 mod limit;
-mod server;
 mod spent;
 
 use std::thread;

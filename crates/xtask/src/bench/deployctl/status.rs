@@ -28,7 +28,7 @@ from kazoo.exceptions import NoNodeError
 zk = KazooClient(hosts=sys.argv[1])
 zk.start()
 hosts = "/deploy/" + sys.argv[2] + "/hosts/"
-paths = [hosts + host + end for host in zk.get_children(hosts[:-1]) for end in ("", "/alive")]
+paths = [hosts + host for host in zk.get_children(hosts[:-1])]
 def read(answer):
     try:
         return answer()
@@ -38,7 +38,7 @@ if sys.argv[3] == "all at once":
     found = [read(answer.get) for answer in [zk.get_async(path) for path in paths]]
 else:
     found = [read(lambda: zk.get(path)) for path in paths]
-print(sum(1 for data, stat in found if json.loads(data).get("phase") == "serving"))
+print(sum(1 for data, stat in found if stat.numChildren and json.loads(data).get("phase") == "serving"))
 "#;
 
 /// Measures it.

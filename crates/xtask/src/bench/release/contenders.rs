@@ -1,7 +1,6 @@
 //! Those who are measured: ours, and what somebody would type instead.
 
 use std::cell::RefCell;
-use std::net::SocketAddr;
 use std::process::Command;
 use std::time::Duration;
 
@@ -9,8 +8,8 @@ use anyhow::{Context, Result};
 
 use super::builds::{Archive, Compression};
 use super::disk::Disk;
-use super::server;
 use super::spent::Spent;
+use crate::bench::files;
 use crate::bench::ground::Ground;
 use crate::bench::rounds::{Samples, timed};
 use crate::tool::{output, succeed};
@@ -26,7 +25,8 @@ pub(super) struct Scene<'a> {
     /// The fastest decoder that is here.
     pub(super) decoder: Decoder,
     ground: &'a Ground,
-    address: SocketAddr,
+    /// Where the archives are served, with a slash at the end.
+    url: String,
     sha256: String,
 }
 
@@ -122,6 +122,8 @@ impl<'a> Scene<'a> {
             Compression::Gzip => ("gzip", "gzip -d -c"),
             Compression::Zstd => ("zstd", "zstd -q -d -c"),
         };
+        let dir = dir.to_owned();
+        let url = files::serve(move |name| dir.join(name))?;
         Ok(Scene {
             rounds: ground.rounds,
             archive,
@@ -131,7 +133,7 @@ impl<'a> Scene<'a> {
                 line: format!("{decode} $ARCHIVE > /dev/null"),
             },
             ground,
-            address: server::serve(dir)?,
+            url,
             sha256,
         })
     }
@@ -191,7 +193,7 @@ impl<'a> Scene<'a> {
 
     fn url(&self) -> String {
         let name = self.archive.path.file_name().unwrap_or_default();
-        format!("http://{}/{}", self.address, name.display())
+        format!("{}{}", self.url, name.display())
     }
 }
 

@@ -3,11 +3,10 @@
 use std::cell::RefCell;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
-use nix::sys::resource::{Usage, UsageWho, getrusage};
-use nix::sys::time::TimeVal;
+use anyhow::Result;
 
 use crate::bench::rounds::{Samples, timed};
+use crate::bench::spent::used;
 
 /// Processor time of one contender, round by round.
 #[derive(Debug, Default)]
@@ -27,15 +26,4 @@ impl Spent {
     pub(super) fn samples(&self) -> Samples {
         Samples::of("spent", self.0.borrow().iter().skip(1).copied().collect())
     }
-}
-
-fn used() -> Result<Duration> {
-    let of = |usage: Usage| seconds(usage.user_time()) + seconds(usage.system_time());
-    let ask = |who| getrusage(who).context("failed to read the processor time");
-    Ok(of(ask(UsageWho::RUSAGE_THREAD)?) + of(ask(UsageWho::RUSAGE_CHILDREN)?))
-}
-
-fn seconds(time: TimeVal) -> Duration {
-    let seconds = Duration::from_secs(time.tv_sec().unsigned_abs());
-    seconds + Duration::from_micros(time.tv_usec().unsigned_abs())
 }
