@@ -60,6 +60,7 @@ impl Ephemeral {
             status: status_sender,
             written: None,
             made_at: None,
+            told: None,
             backoff: Backoff::default(),
         };
         core.tasks.spawn(keeper.run());
@@ -77,6 +78,8 @@ struct Keeper {
     written: Option<(u64, Vec<u8>)>,
     /// When it was last created.
     made_at: Option<Instant>,
+    /// Why it could not be kept, as was told last.
+    told: Option<Fault>,
     backoff: Backoff,
 }
 
@@ -103,6 +106,7 @@ impl Keeper {
             match up.ask(self.ensure(&up)).await {
                 Ok(armed) => {
                     self.say_kept();
+                    self.told = None;
                     let woken = self.wait(&up, armed).await;
                     // But not while only the data changes: the znode stays.
                     if !up.holds() {
@@ -114,11 +118,12 @@ impl Keeper {
                 }
                 Err(fault) => {
                     self.say_missing();
-                    if fault != Fault::Lost {
+                    // Once: what is refused is refused each time, until somebody mends it.
+                    if fault != Fault::Lost && self.told.replace(fault) != Some(fault) {
                         tracing::warn!(
                             path = self.path,
                             ?fault,
-                            "failed to keep an ephemeral znode"
+                            "failed to keep an ephemeral znode; it is tried again"
                         );
                     }
                     if up.holds() {
