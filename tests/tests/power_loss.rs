@@ -141,10 +141,13 @@ impl Reboot {
             let synced = File::create(file).and_then(|file| file.sync_all());
             synced.map_err(text)?;
         }
+        // Files that never were before: `mount` takes the loop device that still has a file of the same name, and with
+        // it what the kernel remembers of that. Dropped after what is mounted.
+        let copies = TempDir::new_in(self.dir.path()).map_err(text)?;
         let mut mounted = Vec::new();
         for (number, disk) in self.disks.all().into_iter().enumerate() {
             let at = self.dir.path().join(format!("mnt{number}"));
-            let copy = self.dir.path().join(format!("copy{number}"));
+            let copy = copies.path().join(format!("copy{number}"));
             disk.copy(&copy).map_err(text)?;
             mounted.push(Mounted::image(&copy, ("noatime", &at))?);
         }
