@@ -243,8 +243,11 @@ async fn units(
 ) -> Vec<Result<(Unit, Instant), SystemdError>> {
     let known = |at: usize, instance: &config::Instance| {
         let (unit, asked) = before.get(at)?.unit.as_ref()?;
-        let is_same = asked.elapsed() < ASK_TIME && systemd::is_same_start(&instance.unit, unit);
-        is_same.then(|| (unit.clone(), *asked))
+        // What keeps a host from going on may be gone at any moment: that is asked each time.
+        let stands = unit.obstacle(&instance.unit).is_none()
+            && asked.elapsed() < ASK_TIME
+            && systemd::is_same_start(&instance.unit, unit);
+        stands.then(|| (unit.clone(), *asked))
     };
     let known: Vec<_> = instances
         .iter()

@@ -171,6 +171,10 @@ pub(crate) fn is_same_start(unit: &str, said: &Unit) -> bool {
 
 /// Returns the last lines that a unit has logged, and systemd about it, since it was started last.
 pub(crate) async fn log(unit: &str) -> Vec<String> {
+    // The last words of a program that ends at once may still be on their way to the journal. Where it can't be waited
+    // for, what has arrived is better than nothing.
+    let sync = ["journalctl", "--sync"].map(str::to_owned);
+    let _ = run(&job(&sync, ANSWER_TIME)).await;
     let start = show(unit)
         .await
         .map(|unit| unit.invocation)
