@@ -3,9 +3,7 @@
 //! The program `simulate` of the tests plays it, once for each number of hosts, and tells what happened in lines of JSON; here
 //! they become tables.
 
-use std::fs;
 use std::io::{BufRead as _, BufReader};
-use std::path::PathBuf;
 use std::process::{Command, ExitCode, Stdio};
 
 use anyhow::{Context, Result, bail};
@@ -48,13 +46,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
 /// Plays a fleet of so many hosts, in a process of its own: what one takes of memory, the next has again.
 fn play(hosts: u32) -> Result<Vec<Value>> {
     let program = root().join("target/release/simulate");
-    let mut command = Command::new(&program);
-    if let Some(certificate) = any_certificate() {
-        // Each download makes a client, which reads all that the system trusts: 3 ms on a host, and with 5,000 hosts on
-        // one machine most of what is measured. Nothing here speaks TLS.
-        command.env("SSL_CERT_FILE", certificate);
-    }
-    let mut child = command
+    let mut child = Command::new(&program)
         .arg(hosts.to_string())
         // What is missing must not be skipped.
         .env("DEPLOY_TEST_REQUIRE", "zookeeper")
@@ -74,13 +66,6 @@ fn play(hosts: u32) -> Result<Vec<Value>> {
         bail!("the simulation of {hosts} hosts failed: {status}");
     }
     Ok(acts)
-}
-
-/// A certificate that the system has, whichever.
-fn any_certificate() -> Option<PathBuf> {
-    let all = fs::read_dir("/etc/ssl/certs").ok()?.flatten();
-    let mut all = all.map(|entry| entry.path());
-    all.find(|path| path.extension().is_some_and(|end| end == "pem") && path.is_file())
 }
 
 /// What a column shows: its head, the figure, and how that is written.
