@@ -15,7 +15,7 @@ use zookeeper_async as za;
 use self::connect::{Made, Place};
 use self::inherit::Identity;
 use crate::acl::Grant;
-use crate::armed::{Armed, ArmedWatches, Kind, arm};
+use crate::armed::{Armed, ArmedWatches, Kind, Trigger, arm};
 use crate::config::Config;
 use crate::link::Reason;
 use crate::path::parent;
@@ -235,19 +235,11 @@ impl Session {
         if let Some(armed) = self.armed.find(number, Kind::Data, path) {
             return Ok((self.exists(slot, path).await?, armed));
         }
-        let (trigger, armed) = arm();
-        let (session, path, kept) = (Arc::clone(self), path.to_owned(), armed.clone());
-        let found = self
-            .send(slot, async move {
-                let zookeeper = &session.zookeeper;
-                let found = zookeeper
-                    .exists_w(&path, move |_event| trigger.fire())
-                    .await;
-                // Here, since the caller may be gone by now: the watch is armed all the same.
-                if found.is_ok() {
-                    session.keep_armed(number, (Kind::Data, path), kept);
-                }
-                found
+        let at = (number, Kind::Data, path);
+        let (found, armed) = self
+            .arm_by(slot, at, |session, path, trigger| async move {
+                let told = move |_event| trigger.fire();
+                session.zookeeper.exists_w(&path, told).await
             })
             .await?;
         Ok((found.map(Stat::from), armed))
@@ -267,22 +259,14 @@ impl Session {
             let found = self.get(slot, path).await?;
             return Ok(found.map(|znode| (znode, armed)));
         }
-        let (trigger, armed) = arm();
-        let (session, path, kept) = (Arc::clone(self), path.to_owned(), armed.clone());
+        let at = (number, Kind::Data, path);
         let found = self
-            .send(slot, async move {
-                let zookeeper = &session.zookeeper;
-                let found = zookeeper
-                    .get_data_w(&path, move |_event| trigger.fire())
-                    .await;
-                // Here, since the caller may be gone by now: the watch is armed all the same.
-                if found.is_ok() {
-                    session.keep_armed(number, (Kind::Data, path), kept);
-                }
-                found
+            .arm_by(slot, at, |session, path, trigger| async move {
+                let told = move |_event| trigger.fire();
+                session.zookeeper.get_data_w(&path, told).await
             })
             .await;
-        Ok(present(found.map(znode))?.map(|znode| (znode, armed)))
+        present(found.map(|(found, armed)| (znode(found), armed)))
     }
 
     /// Reads a znode. H14: not with a watch, since one on a missing znode stays in the client.
@@ -327,22 +311,41 @@ impl Session {
             let found = self.children(slot, path).await?;
             return Ok(found.map(|names| (names, armed)));
         }
+        let at = (number, Kind::Children, path);
+        let found = self
+            .arm_by(slot, at, |session, path, trigger| async move {
+                let told = move |_event| trigger.fire();
+                session.zookeeper.get_children_w(&path, told).await
+            })
+            .await;
+        present(found.map(|(names, armed)| (sorted(names), armed)))
+    }
+
+    /// Sends a request that arms a watch, and remembers that it is armed on the connection of this number.
+    async fn arm_by<T, F>(
+        self: &Arc<Self>,
+        slot: Slot,
+        (number, kind, path): (u64, Kind, &str),
+        request: impl FnOnce(Arc<Session>, String, Trigger) -> F,
+    ) -> Result<(T, Armed), Fault>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T, za::ZkError>> + Send + 'static,
+    {
         let (trigger, armed) = arm();
         let (session, path, kept) = (Arc::clone(self), path.to_owned(), armed.clone());
+        let asked = request(Arc::clone(self), path.clone(), trigger);
         let found = self
             .send(slot, async move {
-                let zookeeper = &session.zookeeper;
-                let found = zookeeper
-                    .get_children_w(&path, move |_event| trigger.fire())
-                    .await;
+                let found = asked.await;
                 // Here, since the caller may be gone by now: the watch is armed all the same.
                 if found.is_ok() {
-                    session.keep_armed(number, (Kind::Children, path), kept);
+                    session.keep_armed(number, (kind, path), kept);
                 }
                 found
             })
-            .await;
-        Ok(present(found.map(sorted))?.map(|names| (names, armed)))
+            .await?;
+        Ok((found, armed))
     }
 
     /// Creates a znode and returns its path, which differs from `path` if it is to be numbered.

@@ -1,7 +1,7 @@
 //! A ZooKeeper, a server of builds and agents, for the parts that measure running agents.
 //!
 //! ```text
-//! <scratch>/farm/
+//! farm                          in the scratch directory
 //!     zookeeper/                its configuration, data and log
 //!     host-0/deployd.toml       of the first agent
 //!     host-0/deployd.log
