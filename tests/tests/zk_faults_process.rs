@@ -6,9 +6,10 @@ mod zk_rig;
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
+use deploy_zk::config::Tasks;
 use deploy_zk::error::Error;
 use deploy_zk::link::Link;
 use deploy_zk::seen::View;
@@ -20,6 +21,7 @@ use tests::eventually::{eventually, eventually_async, eventually_in};
 use tests::proxy::{Cut, Mode as Net};
 use tests::zookeeper::Server;
 use tests::{missing, ports, spawn_tied};
+use tokio::runtime::Builder;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
@@ -355,6 +357,29 @@ async fn f18_a_blocked_runtime_is_survived() {
     }
     rig.change("1").await;
     rig.sees("1").await;
+}
+
+/// A client that holds up its own runtime is found out by who is not in it.
+#[tokio::test]
+async fn a_client_that_holds_up_its_runtime_is_given_up() {
+    let Some(server) = Server::start() else {
+        return;
+    };
+    let mut runtime = Builder::new_multi_thread();
+    let runtime = runtime.worker_threads(1).enable_all().build();
+    let runtime = runtime.expect("there is room for a thread");
+    let mut config = config(&server.address());
+    config.session_timeout = Duration::from_secs(2);
+    config.tasks = Tasks::Shared(runtime.handle().clone());
+    let zk = Zk::start(config);
+    eventually_in("it is up", HANG, &mut zk.link(), |link| link.is_up()).await;
+    let (release, held) = mpsc::channel::<()>();
+    runtime.spawn(async move { held.recv() });
+    let missed = |link: &Link| link.to_string().contains("silent");
+    eventually_in("it is given up", HANG, &mut zk.link(), missed).await;
+    drop(release);
+    eventually_in("it is up again", HANG, &mut zk.link(), |link| link.is_up()).await;
+    runtime.shutdown_background();
 }
 
 /// F22: who looks at a watch panics.

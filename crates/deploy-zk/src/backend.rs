@@ -10,6 +10,7 @@ use std::sync::{Arc, OnceLock};
 
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
+use tokio::task::JoinSet;
 use zookeeper_async as za;
 
 use self::connect::{Made, Place};
@@ -47,7 +48,7 @@ pub(crate) struct Session {
     slots: Arc<Semaphore>,
     armed: ArmedWatches,
     we: Identity,
-    counters: Arc<Counters>,
+    pub(crate) counters: Arc<Counters>,
     /// The id that the server knows it by, learned from the first ephemeral znode it made: the
     /// client does not tell.
     pub(crate) id: OnceLock<i64>,
@@ -450,6 +451,20 @@ impl Session {
     fn keep_armed(&self, number: u64, key: (Kind, String), armed: Armed) {
         count(&self.counters.watches_made);
         self.armed.keep(number, key, armed);
+    }
+
+    /// Runs what asks again and again where its answers arrive, in the client's own runtime: there a request wakes one thread,
+    /// and from anywhere else three. `None` if the client goes before it has ended. Dropping it ends it.
+    ///
+    /// It must never block: it would hold up the client.
+    pub(crate) async fn beside<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> Option<T> {
+        // A set of one, since that ends its task when it is dropped.
+        let mut task = JoinSet::new();
+        task.spawn_on(work, &self.tasks);
+        task.join_next().await?.ok()
     }
 
     /// Runs one request in the client's own runtime, to its end, whether or not the caller stays.

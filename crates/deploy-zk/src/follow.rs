@@ -134,6 +134,7 @@ pub(crate) async fn follow<T: Watched>(
     subject: Subject,
     seen: watch::Sender<Seen<T>>,
 ) {
+    let seen = Arc::new(seen);
     tokio::select! {
         // Cancel-safe: it only waits; and what is dropped of the other are reads.
         () = seen.closed() => {}
@@ -141,16 +142,22 @@ pub(crate) async fn follow<T: Watched>(
     }
 }
 
-async fn keep_current<T: Watched>(core: &Core, subject: &Subject, seen: &watch::Sender<Seen<T>>) {
+async fn keep_current<T: Watched>(
+    core: &Core,
+    subject: &Subject,
+    seen: &Arc<watch::Sender<Seen<T>>>,
+) {
     let mut backoff = Backoff::default();
     while let Some(up) = core.up().await {
-        let fault = match watch_connection(core, &up, subject, seen).await {
-            Over::Gone => break,
-            Over::Fault(Fault::Lost) if !up.holds() => {
+        let watching = watch_connection(up.clone(), subject.clone(), Arc::clone(seen));
+        let fault = match up.session.beside(watching).await {
+            Some(Over::Gone) => break,
+            None | Some(Over::Fault(Fault::Lost)) if !up.holds() => {
                 backoff.reset();
                 continue;
             }
-            Over::Fault(fault) => fault,
+            Some(Over::Fault(fault)) => fault,
+            None => Fault::Lost,
         };
         if fault != Fault::Lost {
             // The view stays: that something can't be read does not mean that it is absent.
@@ -175,11 +182,11 @@ enum Over {
 
 /// Follows the znode over one connection.
 async fn watch_connection<T: Watched>(
-    core: &Core,
-    up: &Up,
-    Subject { path, life }: &Subject,
-    seen: &watch::Sender<Seen<T>>,
+    up: Up,
+    Subject { path, life }: Subject,
+    seen: Arc<watch::Sender<Seen<T>>>,
 ) -> Over {
+    let (up, path, seen) = (&up, path.as_str(), seen.as_ref());
     loop {
         let mut armed = match up.ask(arm_again(up, path, seen)).await {
             Ok((value, armed)) => {
@@ -198,7 +205,7 @@ async fn watch_connection<T: Watched>(
             match up.ask(T::read(up, path)).await {
                 Ok(value) if is_news(seen, value.as_ref()) => {
                     if timeout(EVENT_LATE_MAX, armed.fired()).await.is_err() && up.holds() {
-                        count(&core.counters.missed_events);
+                        count(&up.session.counters.missed_events);
                         tracing::warn!(path, "znode changed and no watch told of it");
                     }
                     break;
@@ -207,7 +214,7 @@ async fn watch_connection<T: Watched>(
                 Err(fault) => return Over::Fault(fault),
             }
         }
-        if *life == Life::One {
+        if life == Life::One {
             // A watch on what never comes back would stay with the server, and with us, until the
             // session ends.
             match up.ask(T::read(up, path)).await {

@@ -4,27 +4,25 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::backoff::jittered;
-
-/// When the followed znodes are read again: all at the same moments, so that a process with nothing to do wakes up once, and
-/// not for each of them. Each connection has a rhythm of its own: those of a fleet don't meet.
+/// When something is done again that several have to do: all at the same moments, so that a process with nothing to do wakes up
+/// once, and not for each of them.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Rhythm {
+pub struct Rhythm {
     since: Instant,
     every: Duration,
 }
 
 impl Rhythm {
-    /// Begins now, with something between half of `every` and one and a half of it.
-    pub(crate) fn new(every: Duration) -> Rhythm {
+    /// Begins now. `every` should be jittered: the rhythms of a fleet must not meet.
+    pub fn new(every: Duration) -> Rhythm {
         Rhythm {
             since: Instant::now(),
-            every: jittered(every),
+            every,
         }
     }
 
     /// Returns the next of its moments.
-    pub(crate) fn next(&self) -> Instant {
+    pub fn next(&self) -> Instant {
         self.since + self.after(self.since.elapsed())
     }
 
@@ -52,10 +50,5 @@ mod tests {
         assert_eq!(rhythm.after(Duration::from_secs(999)), beat);
         assert_eq!(rhythm.after(Duration::from_secs(1_001)), beat * 2);
         assert_eq!(rhythm.next(), since + beat);
-        let rhythm = Rhythm::new(beat);
-        assert!(
-            rhythm.every >= beat / 2 && rhythm.every <= beat * 3 / 2,
-            "{rhythm:?}"
-        );
     }
 }

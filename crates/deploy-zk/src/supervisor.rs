@@ -4,14 +4,16 @@
 //! [`Link`]; nobody else decides anything about the link.
 
 use std::convert::Infallible;
+use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::backend::{Client, Connection, Fault, Phase, Session};
-use crate::backoff::Backoff;
+use crate::backoff::{Backoff, jittered};
 use crate::config::Config;
 use crate::core::{Current, Up};
 use crate::link::{Link, Reason};
@@ -20,6 +22,9 @@ use crate::stats::{Counters, count};
 
 /// Time between two nudges of a client that is connecting.
 const NUDGE_EVERY: Duration = Duration::from_millis(50);
+/// Session timeouts between two looks whether the heart of a client still beats: only one that holds up its own runtime is
+/// found by that.
+const PULSE_TIMEOUTS: u32 = 4;
 
 pub(crate) struct Supervisor {
     pub(crate) config: Config,
@@ -129,7 +134,7 @@ impl Supervisor {
                 connection,
                 epoch: self.epoch + 1,
                 generation: self.generation,
-                rereads: Rhythm::new(self.config.reread),
+                rereads: Rhythm::new(jittered(self.config.reread)),
             };
             if !up.holds() {
                 continue;
@@ -151,22 +156,20 @@ impl Supervisor {
 
     /// Returns when the connection is not to be used any more.
     async fn watch_over(&self, up: &Up) -> Turn {
+        let (every, deadline) = (self.config.heartbeat(), self.config.heartbeat_deadline());
+        let mut beating = pin!(up.session.beside(beat(up.clone(), every, deadline)));
+        let pulse = self.config.session_timeout * PULSE_TIMEOUTS;
         loop {
+            let before = self.counters.heartbeats.load(Ordering::Relaxed);
             tokio::select! {
-                // Cancel-safe, all three: they only wait.
-                () = up.lost() => return lost(up),
-                () = sleep(self.config.heartbeat()) => {}
-                () = up.session.doubt.notified() => {}
+                // Cancel-safe, both: they only wait.
+                turn = &mut beating => return turn.unwrap_or(Turn::Over(Reason::SessionLost)),
+                () = sleep(pulse) => {}
             }
-            let probe = up.ask(up.session.probe());
-            match timeout(self.config.heartbeat_deadline(), probe).await {
-                Ok(Ok(())) => {}
-                Ok(Err(Fault::Lost)) if !up.holds() => return lost(up),
-                Ok(Err(_)) => return Turn::Over(Reason::Garbled),
-                Err(_) => {
-                    count(&self.counters.heartbeat_failures);
-                    return Turn::Over(Reason::HeartbeatMissed);
-                }
+            // H2: whatever the client does to its own runtime, somebody notices who is not in it.
+            if self.counters.heartbeats.load(Ordering::Relaxed) == before {
+                count(&self.counters.heartbeat_failures);
+                return Turn::Over(Reason::HeartbeatMissed);
             }
         }
     }
@@ -217,6 +220,27 @@ impl Supervisor {
         self.link.send_replace(Link::Closed);
         tracing::info!(closed, "zookeeper session closed");
         closed
+    }
+}
+
+/// Asks for a sign of life again and again, until there is none.
+async fn beat(up: Up, every: Duration, deadline: Duration) -> Turn {
+    loop {
+        tokio::select! {
+            // Cancel-safe, all three: they only wait.
+            () = up.lost() => return lost(&up),
+            () = sleep(every) => {}
+            () = up.session.doubt.notified() => {}
+        }
+        match timeout(deadline, up.ask(up.session.probe())).await {
+            Ok(Ok(())) => {}
+            Ok(Err(Fault::Lost)) if !up.holds() => return lost(&up),
+            Ok(Err(_)) => return Turn::Over(Reason::Garbled),
+            Err(_) => {
+                count(&up.session.counters.heartbeat_failures);
+                return Turn::Over(Reason::HeartbeatMissed);
+            }
+        }
     }
 }
 

@@ -21,6 +21,7 @@ use deploy_core::verdict::Failure;
 use deploy_core::wanted::{Gate, Problem, Reader, Wanted, WantedTarget, wanted};
 use deploy_core::wire::report::Report;
 use deploy_zk::link::Link;
+use deploy_zk::rhythm::Rhythm;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -34,7 +35,7 @@ use crate::report::{self, Scene};
 
 mod judge;
 mod step;
-mod wait;
+pub(crate) mod wait;
 
 /// How long a run that is to end waits for ZooKeeper.
 const ONCE_TIME: Duration = Duration::from_secs(20);
@@ -53,6 +54,8 @@ pub(crate) struct Agent {
     pub(crate) reports: watch::Sender<Option<Report>>,
     /// When deployd was told to end.
     pub(crate) stop: watch::Receiver<Option<Instant>>,
+    /// When it looks though nothing has changed.
+    pub(crate) looks: Rhythm,
     /// `signed` or `zookeeper`: what vouches for the builds.
     pub(crate) trust: &'static str,
     /// What the look before has seen: a hint for the next one, no more.

@@ -13,6 +13,7 @@ use deploy_core::wire::alive::Alive;
 use deploy_core::wire::report::Report;
 use deploy_core::wire::{self, time};
 use deploy_zk::ephemeral::Ephemeral;
+use deploy_zk::rhythm::Rhythm;
 use deploy_zk::zk::Zk;
 use jiff::Timestamp;
 use tokio::sync::watch;
@@ -49,6 +50,8 @@ pub(crate) struct Ground {
     pub(crate) metrics: Metrics,
     /// How long they run.
     pub(crate) mode: Run,
+    /// When they look though nothing has changed.
+    pub(crate) looks: Rhythm,
     /// What a restart is.
     pub(crate) restarts: Restarts,
 }
@@ -280,6 +283,7 @@ impl Crew {
             zk,
             drains,
             metrics,
+            looks,
             restarts,
             ..
         } = &self.ground;
@@ -293,6 +297,7 @@ impl Crew {
             link: zk.link(),
             reports,
             stop,
+            looks: *looks,
             trust: self.trust(),
             seen: Vec::new(),
         })

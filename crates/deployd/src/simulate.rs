@@ -16,7 +16,7 @@ use deploy_zk::zk::Zk;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
-use crate::agent::Run;
+use crate::agent::{Run, wait};
 use crate::commands::run::{host, state_dir, zookeeper};
 use crate::config;
 use crate::crew::{Crew, Ground};
@@ -60,6 +60,7 @@ impl Host {
             drains: Drains::start(),
             metrics: Metrics::new(),
             mode: Run::On,
+            looks: wait::looks(),
             restarts: Restarts::Simulated(simulated.restart),
         };
         let mut crew = Crew::new(config, ground);

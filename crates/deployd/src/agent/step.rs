@@ -78,6 +78,7 @@ impl Agent {
             reports,
             stop,
             trust,
+            looks: _,
             seen: _,
         } = self;
         let tell = |progress: Progress| {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use deploy_core::wanted::{Gate, Wanted};
+use deploy_zk::rhythm::Rhythm;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until};
 
@@ -11,10 +12,15 @@ use super::Agent;
 /// How often a host that has nothing to do looks at itself: somebody may have changed it.
 const LOOK_TIME: Duration = Duration::from_secs(30);
 
+/// When the agents of a host that have nothing to do look: all at the same moments, which no other host has.
+pub(crate) fn looks() -> Rhythm {
+    Rhythm::new(LOOK_TIME.mul_f64(0.75 + fastrand::f64() / 2.0))
+}
+
 impl Agent {
     /// Waits until there is something to look at.
     pub(super) async fn wait(&mut self, until: Option<Instant>) -> Woken {
-        let look = Instant::now() + LOOK_TIME.mul_f64(0.75 + fastrand::f64() / 2.0);
+        let look = self.looks.next();
         let until = until.map_or(look, |until| until.min(look));
         // Cancel-safe: they only wait for a version of a watch, or for a time.
         tokio::select! {

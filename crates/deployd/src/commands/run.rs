@@ -15,10 +15,10 @@ use sd_notify::NotifyState;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use super::Exit;
-use crate::agent::{End, Run};
+use crate::agent::{End, Run, wait};
 use crate::chain::Chain;
 use crate::config::{self, Check, Config, DrainMethod, Service};
 use crate::crew::{Crew, Ground};
@@ -41,8 +41,8 @@ const CLOSE_TIME: Duration = Duration::from_secs(3);
 
 /// Between two lines in `systemctl status`, at least.
 const STATUS_TIME: Duration = Duration::from_secs(1);
-/// Between two signs of life, at most.
-const ALIVE_TIME: Duration = Duration::from_secs(10);
+/// Between two signs of life, at most: thrice within the time that the watchdog of our unit gives, since one may come late.
+const ALIVE_TIME: Duration = Duration::from_secs(20);
 
 /// Run the agent: watch ZooKeeper, and bring the services of this host to their targets
 #[derive(Debug, clap::Args)]
@@ -93,6 +93,7 @@ pub(crate) async fn run(
             true => Run::Once,
             false => Run::On,
         },
+        looks: wait::looks(),
         restarts: Restarts::Real,
     };
     let metrics = ground.metrics.clone();
@@ -265,10 +266,8 @@ async fn say_status(view: &View) {
     let mut change = view.next_change();
     let status = view.line();
     let _ = sd_notify::notify(&[NotifyState::Status(&status), NotifyState::Watchdog]);
-    sleep(STATUS_TIME).await;
-    // Thrice within the time that the watchdog gives: one may come late.
+    let said = Instant::now();
     let watchdog = sd_notify::watchdog_enabled().map_or(ALIVE_TIME, |time| time / 3);
-    let left = watchdog.min(ALIVE_TIME).saturating_sub(STATUS_TIME);
     let news = async {
         // Each look makes a report, most of which say the same.
         loop {
@@ -279,7 +278,8 @@ async fn say_status(view: &View) {
             }
         }
     };
-    let _ = timeout(left, news).await;
+    let _ = timeout(watchdog.min(ALIVE_TIME), news).await;
+    sleep_until(said + STATUS_TIME).await;
 }
 
 /// Returns the name of this host in ZooKeeper.
