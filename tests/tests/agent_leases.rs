@@ -19,6 +19,10 @@ const FAR: usize = 4;
 const REQUESTS_EACH: u64 = 3;
 /// No request for so long: all have done what they had to.
 const QUIET: Duration = Duration::from_secs(2);
+/// What an agent says of each look that fails.
+const UNREADABLE: &str = "the restart queue can't be read";
+/// A policy.
+const ONE_AT_A_TIME: &str = r#"{"v":1,"restart_concurrency":1}"#;
 
 /// An agent, and the proxy that counts what it asks.
 type Counted = (Agent, Proxy);
@@ -28,7 +32,7 @@ fn one_release_wakes_few_of_a_thousand_waiting_hosts() {
     let Some(server) = zookeeper() else { return };
     let first = Agent::prepare(server, |_| {});
     let web = first.web();
-    web.put(&web.znodes.policy(), r#"{"v":1,"restart_concurrency":1}"#);
+    web.put(&web.znodes.policy(), ONE_AT_A_TIME);
     let holder = claim(&first, "holder", 0);
     web.deploy("r1", 1);
 
@@ -81,7 +85,7 @@ fn one_release_wakes_few_of_a_thousand_waiting_hosts() {
 fn a_dead_host_keeps_its_lease_unless_the_policy_says_otherwise() {
     let Some(agent) = Agent::start() else { return };
     let web = agent.web();
-    web.put(&web.znodes.policy(), r#"{"v":1,"restart_concurrency":1}"#);
+    web.put(&web.znodes.policy(), ONE_AT_A_TIME);
     let leases: Vec<String> = (0..20)
         .map(|number| claim(&agent, "dead", number))
         .collect();
@@ -130,6 +134,38 @@ fn a_policy_that_changes_lets_the_next_hosts_go() {
     web.until("waiting for its turn", waits);
     policy("3");
     web.serves("r2");
+}
+
+/// It has a place in the queue, and only can't know whether its turn has come: that is not the build's fault.
+#[test]
+fn a_host_that_finds_its_lease_beside_a_garbage_policy_rejects_nothing() {
+    let Some(agent) = Agent::start() else { return };
+    let web = agent.web();
+    web.deploy("r1", 1);
+    web.serves("r1");
+    web.put(&web.znodes.policy(), "no such word, no");
+    // The first in the queue may go before the policy is read: any policy lets it.
+    let ghost = claim(&agent, "ghost", 0);
+    web.deploy("r2", 2);
+    agent.logs(&[UNREADABLE]);
+    let leases = web.leases();
+    assert_eq!(leases.len(), 2);
+    agent.kill();
+    let before = agent.log().matches(UNREADABLE).count();
+    agent.run();
+    eventually("it has looked again", LIMIT, || {
+        match agent.log().matches(UNREADABLE).count() {
+            now if now > before => Ok(()),
+            now => Err(now),
+        }
+    });
+    let report = web.looks_again();
+    assert_eq!((report.phase, report.lease), (Phase::Waiting, false));
+    assert_eq!(web.leases(), leases);
+    web.delete(&ghost);
+    web.put(&web.znodes.policy(), ONE_AT_A_TIME);
+    web.serves("r2");
+    assert_eq!(web.leases(), [""; 0]);
 }
 
 /// Else a large fleet that restarts would be read whole by each of its hosts.

@@ -129,7 +129,6 @@ impl LeaseQueue {
             .await?;
         self.take(&path);
         tracing::info!(lease = %path, "asked for a lease");
-        self.state = Lease::Queued;
         Ok(())
     }
 
@@ -374,9 +373,11 @@ impl LeaseQueue {
         Ok(())
     }
 
+    /// Who has a place is queued, whatever can or can't be told of it: else it would ask for one again.
     fn take(&mut self, path: &str) {
         self.own = Some(path.rsplit('/').next().unwrap_or(path).to_owned());
         self.followed = Followed::Nothing;
+        self.state = Lease::Queued;
     }
 
     fn policy(&mut self) -> Result<Policy, WireError> {
