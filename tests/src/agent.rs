@@ -350,12 +350,15 @@ impl Agent {
     /// If it doesn't end, or didn't run.
     #[track_caller]
     pub fn wait(&self) -> Option<i32> {
-        let mut child = self.child().take().expect("deployd runs");
         let status = eventually("deployd ends", LIMIT, || {
-            child
-                .try_wait()
-                .expect("a child can be waited for")
-                .ok_or("it runs")
+            // It stays ours until it has ended: others may have to signal it, as to let it go on.
+            let mut place = self.child();
+            let child = place.as_mut().expect("deployd runs");
+            let ended = child.try_wait().expect("a child can be waited for");
+            if ended.is_some() {
+                *place = None;
+            }
+            ended.ok_or("it runs")
         });
         status.code()
     }
@@ -525,7 +528,8 @@ impl Drop for Agent {
             let log = self.log();
             let lines: Vec<&str> = log.lines().collect();
             let tail = lines[lines.len().saturating_sub(60)..].join("\n");
-            eprintln!("--- log of deployd ---\n{tail}");
+            let host = &self.settings.host;
+            eprintln!("--- log of deployd on {host} ---\n{tail}");
             for name in fs::read_dir(self.path("state/status"))
                 .into_iter()
                 .flatten()

@@ -6,8 +6,10 @@ use deploy_core::name::HostName;
 use deploy_core::wire::report::{Phase, Report};
 use tests::agent::{Agent, LIMIT, zookeeper};
 use tests::eventually::eventually;
-use tests::proxy::Proxy;
+use tests::proxy::{Mode, Proxy};
+use tests::service::Service;
 use tests::supervisor::Answer;
+use tests::usage::Usage;
 
 /// Who waits, in all.
 const WAITING: usize = 1000;
@@ -19,6 +21,12 @@ const FAR: usize = 4;
 const REQUESTS_EACH: u64 = 3;
 /// No request for so long: all have done what they had to.
 const QUIET: Duration = Duration::from_secs(2);
+/// A little more than passes between two looks of a host that is far behind.
+const LOOK_TIME: Duration = Duration::from_secs(22);
+/// What an agent says of each look that fails.
+const UNREADABLE: &str = "the restart queue can't be read";
+/// A policy.
+const ONE_AT_A_TIME: &str = r#"{"v":1,"restart_concurrency":1}"#;
 
 /// An agent, and the proxy that counts what it asks.
 type Counted = (Agent, Proxy);
@@ -28,7 +36,7 @@ fn one_release_wakes_few_of_a_thousand_waiting_hosts() {
     let Some(server) = zookeeper() else { return };
     let first = Agent::prepare(server, |_| {});
     let web = first.web();
-    web.put(&web.znodes.policy(), r#"{"v":1,"restart_concurrency":1}"#);
+    web.put(&web.znodes.policy(), ONE_AT_A_TIME);
     let holder = claim(&first, "holder", 0);
     web.deploy("r1", 1);
 
@@ -81,7 +89,7 @@ fn one_release_wakes_few_of_a_thousand_waiting_hosts() {
 fn a_dead_host_keeps_its_lease_unless_the_policy_says_otherwise() {
     let Some(agent) = Agent::start() else { return };
     let web = agent.web();
-    web.put(&web.znodes.policy(), r#"{"v":1,"restart_concurrency":1}"#);
+    web.put(&web.znodes.policy(), ONE_AT_A_TIME);
     let leases: Vec<String> = (0..20)
         .map(|number| claim(&agent, "dead", number))
         .collect();
@@ -130,6 +138,112 @@ fn a_policy_that_changes_lets_the_next_hosts_go() {
     web.until("waiting for its turn", waits);
     policy("3");
     web.serves("r2");
+}
+
+/// It has a place in the queue, and only can't know whether its turn has come: that is not the build's fault.
+#[test]
+fn a_host_that_finds_its_lease_beside_a_garbage_policy_rejects_nothing() {
+    let Some(agent) = Agent::start() else { return };
+    let web = agent.web();
+    web.deploy("r1", 1);
+    web.serves("r1");
+    web.put(&web.znodes.policy(), "no such word, no");
+    // The first in the queue may go before the policy is read: any policy lets it.
+    let ghost = claim(&agent, "ghost", 0);
+    web.deploy("r2", 2);
+    agent.logs(&[UNREADABLE]);
+    let leases = web.leases();
+    assert_eq!(leases.len(), 2);
+    agent.kill();
+    let before = agent.log().matches(UNREADABLE).count();
+    agent.run();
+    eventually("it has looked again", LIMIT, || {
+        match agent.log().matches(UNREADABLE).count() {
+            now if now > before => Ok(()),
+            now => Err(now),
+        }
+    });
+    let report = web.looks_again();
+    assert_eq!((report.phase, report.lease), (Phase::Waiting, false));
+    assert_eq!(web.leases(), leases);
+    web.delete(&ghost);
+    web.put(&web.znodes.policy(), ONE_AT_A_TIME);
+    web.serves("r2");
+    assert_eq!(web.leases(), [""; 0]);
+}
+
+/// Nobody can say how many may go, and the host would ask again and again.
+#[test]
+fn a_host_far_behind_rests_while_the_policy_is_garbage() {
+    let garbage = |web: &Service<'_>, _: &Proxy| web.put(&web.znodes.policy(), "{");
+    let good = |web: &Service<'_>, _: &Proxy| web.put(&web.znodes.policy(), ONE_AT_A_TIME);
+    check_that_it_rests(garbage, good);
+}
+
+/// There is nobody to ask, and the host would look for that again and again.
+#[test]
+fn a_host_far_behind_rests_without_zookeeper() {
+    let away = |_: &Service<'_>, proxy: &Proxy| proxy.set_mode(Mode::BlackHole);
+    let back = |_: &Service<'_>, proxy: &Proxy| proxy.set_mode(Mode::Forward);
+    check_that_it_rests(away, back);
+}
+
+/// Asserts that a host far behind rests after `begin`, and goes on after `end`.
+#[track_caller]
+fn check_that_it_rests(begin: impl Fn(&Service<'_>, &Proxy), end: impl Fn(&Service<'_>, &Proxy)) {
+    let Some(server) = zookeeper() else { return };
+    let proxy = Proxy::start(server.port());
+    let agent = Agent::prepare(server, |settings| {
+        settings.zookeeper = proxy.address();
+    });
+    let web = agent.web();
+    web.put(&web.znodes.policy(), ONE_AT_A_TIME);
+    let ghosts: Vec<String> = (0..20)
+        .map(|number| claim(&agent, "ghost", number))
+        .collect();
+    agent.run();
+    web.deploy("r1", 1);
+    eventually("it has a place in the queue", LIMIT, || {
+        match web.leases().len() {
+            length if length > ghosts.len() => Ok(()),
+            length => Err(length),
+        }
+    });
+    // It knows its place, too.
+    web.looks_again();
+    begin(&web, &proxy);
+    rests(&agent);
+    end(&web, &proxy);
+    ghosts.iter().for_each(|lease| web.delete(lease));
+    web.serves("r1");
+}
+
+/// It waits for its lease for as long as that takes, and the time in which it should have found ZooKeeper is over.
+#[test]
+fn a_run_until_nothing_is_left_to_do_rests_while_it_waits_for_its_lease() {
+    let Some(server) = zookeeper() else { return };
+    let agent = Agent::prepare(server, |_| {});
+    let web = agent.web();
+    web.put(&web.znodes.policy(), ONE_AT_A_TIME);
+    let ghost = claim(&agent, "ghost", 0);
+    web.deploy("r1", 1);
+    let mut command = agent.command(&["run", "--once"]);
+    agent.log_to(&mut command);
+    agent.adopt(command);
+    rests(&agent);
+    web.delete(&ghost);
+    assert_eq!(agent.wait(), Some(0));
+    web.is_at("r1");
+}
+
+/// Asserts that an agent does nothing, once it has waited for longer than it does between two looks.
+#[track_caller]
+fn rests(agent: &Agent) {
+    std::thread::sleep(LOOK_TIME);
+    let before = Usage::of(agent.pid()).processor;
+    std::thread::sleep(QUIET);
+    let spent = Usage::of(agent.pid()).processor - before;
+    assert!(spent < QUIET / 10, "{spent:?} of processor in {QUIET:?}");
 }
 
 /// Else a large fleet that restarts would be read whole by each of its hosts.

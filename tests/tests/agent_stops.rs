@@ -12,6 +12,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use deploy_core::wire::report::{Phase, Report};
+use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 use tests::agent::{Agent, Drain, LIMIT, Settings};
 use tests::archives::{Tar, gzip, program};
@@ -341,4 +342,28 @@ fn in_a_restart_that_never_ends() {
     // It was begun three times, and hung each time: that is a failure.
     web.failed("r2", "r1");
     nobody_is_drained(&web);
+}
+
+/// What it was told waits with it.
+#[test]
+fn a_frozen_deployd_that_is_told_to_stop_ends_when_it_goes_on() {
+    let Some(agent) = serving(|_| {}) else { return };
+    let status = format!("/proc/{}/status", agent.pid());
+    let says = |line: &str| {
+        eventually(line, LIMIT, || {
+            let status = fs::read_to_string(&status).unwrap_or_default();
+            let found = status.lines().any(|found| found.starts_with(line));
+            if found { Ok(()) } else { Err(status) }
+        });
+    };
+    agent.signal(Signal::SIGSTOP);
+    says("State:\tT");
+    std::thread::scope(|scope| {
+        let stopping = scope.spawn(|| agent.stop());
+        says("ShdPnd:\t0000000000004000");
+        agent.signal(Signal::SIGCONT);
+        assert_eq!(stopping.join().expect("it ends"), Some(0));
+    });
+    agent.run();
+    agent.web().serves("r1");
 }

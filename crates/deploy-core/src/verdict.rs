@@ -37,7 +37,8 @@ pub fn verdict(step: &Step, failure: Failure, goal: &BuildName, observed: &Obser
             Verdict::GoOn
         }
         (Step::PostRestart(_), _) => Verdict::GoOn,
-        (Step::Prune(_), _) => Verdict::TryAgain,
+        // A lease that somebody takes away each time says nothing of the build.
+        (Step::AcquireLease | Step::ReleaseLease | Step::Prune(_), _) => Verdict::TryAgain,
         (Step::Fetch(build) | Step::Extract(build) | Step::Prepare(build), Failure::OfTheBuild) => {
             Verdict::Reject(build.clone())
         }
@@ -83,3 +84,6 @@ pub fn pause_max(failures: u32) -> Duration {
         .saturating_mul(1 << failures.saturating_sub(1).min(16))
         .min(PAUSE_MAX)
 }
+
+#[cfg(test)]
+mod tests;

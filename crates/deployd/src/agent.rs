@@ -200,7 +200,9 @@ impl Agent {
                     if let Some(end) = once(run, &round.plan) {
                         return end;
                     }
-                    let deadline = (run == Run::Once).then_some(begun + ONCE_TIME);
+                    // Once it is over, there is a link: and what is waited for then takes as long as it takes.
+                    let deadline = Some(begun + ONCE_TIME)
+                        .filter(|deadline| run == Run::Once && *deadline > Instant::now());
                     let until = self.hold_ends(&round.wanted).or(deadline);
                     if self.wait(until).await != Woken::ByTime {
                         self.forget_units();

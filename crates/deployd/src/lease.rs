@@ -19,7 +19,8 @@ use deploy_zk::zk::Zk;
 use deploy_zk::znode::{Expect, Znode};
 use jiff::Timestamp;
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::sync::watch::error::RecvError;
+use tokio::time::{Instant, sleep_until};
 
 mod lapsed;
 mod limit;
@@ -48,6 +49,8 @@ pub(crate) struct LeaseQueue {
     searched: bool,
     /// How many leases were given back ever, before the queue was read last.
     given_back: Option<u32>,
+    /// When to look again, where the last look has failed.
+    again: Option<Instant>,
 }
 
 /// What is followed in ZooKeeper.
@@ -56,6 +59,17 @@ enum Followed {
     Queue(watch::Receiver<Seen<Vec<String>>>),
     /// Our own lease, or one ahead; and what is known of the queue.
     One(String, watch::Receiver<Seen<Znode>>, Place),
+}
+
+impl Followed {
+    /// Completes when it has changed, or with an error when the session is closed. Cancel-safe.
+    async fn changed(&mut self) -> Result<(), RecvError> {
+        match self {
+            Followed::Nothing => std::future::pending().await,
+            Followed::Queue(queue) => queue.changed().await,
+            Followed::One(_, one, _) => one.changed().await,
+        }
+    }
 }
 
 /// What is known of a place far behind.
@@ -95,6 +109,7 @@ impl LeaseQueue {
             dead: BTreeMap::new(),
             searched: false,
             given_back: None,
+            again: None,
         }
     }
 
@@ -129,7 +144,6 @@ impl LeaseQueue {
             .await?;
         self.take(&path);
         tracing::info!(lease = %path, "asked for a lease");
-        self.state = Lease::Queued;
         Ok(())
     }
 
@@ -157,6 +171,12 @@ impl LeaseQueue {
     /// # Errors
     /// Where ZooKeeper says no, or the policy can't be read: then nobody is granted anything new.
     pub(crate) async fn look(&mut self) -> Result<(), LeaseError> {
+        let result = self.look_now().await;
+        self.again = result.is_err().then(|| Instant::now() + AGAIN_TIME);
+        result
+    }
+
+    async fn look_now(&mut self) -> Result<(), LeaseError> {
         self.search().await?;
         let Some(name) = self.own.clone() else {
             self.state = Lease::None;
@@ -319,40 +339,35 @@ impl LeaseQueue {
         self.dead.clear();
     }
 
-    /// Completes when our standing may have changed. Never, where we have no lease.
+    /// Completes when our standing may have changed, or it is time to look. Never, where we have no lease.
+    ///
+    /// Only a look takes it further: where none follows, as without a link, it must not be waited for again.
     pub(crate) async fn changed(&mut self) {
-        let LeaseQueue {
-            own,
-            followed,
-            policy,
-            ..
-        } = self;
-        if own.is_none() {
+        if self.own.is_none() {
             return std::future::pending().await;
         }
+        let look = self.next_look();
         // Cancel-safe: all only wait for a version of a watch, or for a time.
-        let result = match followed {
-            // The last look has failed: the next would, too, if it were taken at once.
-            Followed::Nothing => tokio::select! {
-                result = policy.changed() => result,
-                () = sleep(AGAIN_TIME) => return,
-            },
-            Followed::Queue(queue) => tokio::select! {
-                result = queue.changed() => result,
-                result = policy.changed() => result,
-            },
-            Followed::One(_, one, place) => {
-                let look = place.looked + LOOK_TIME;
-                tokio::select! {
-                    result = one.changed() => result,
-                    result = policy.changed() => result,
-                    () = sleep_until(look), if self.state == Lease::Queued => return,
-                }
-            }
+        let result = tokio::select! {
+            result = self.followed.changed() => result,
+            result = self.policy.changed() => result,
+            () = at(look) => return,
         };
         if result.is_err() {
             // The session is closed: nothing will change any more.
             std::future::pending().await
+        }
+    }
+
+    /// When to look though nothing has changed.
+    fn next_look(&self) -> Option<Instant> {
+        match (self.again, &self.followed) {
+            // The last look has failed: the next would, too, if it were taken at once.
+            (Some(again), _) => Some(again),
+            (None, Followed::One(_, _, place)) if self.state == Lease::Queued => {
+                Some(place.looked + LOOK_TIME)
+            }
+            (None, _) => None,
         }
     }
 
@@ -374,9 +389,11 @@ impl LeaseQueue {
         Ok(())
     }
 
+    /// Who has a place is queued, whatever can or can't be told of it: else it would ask for one again.
     fn take(&mut self, path: &str) {
         self.own = Some(path.rsplit('/').next().unwrap_or(path).to_owned());
         self.followed = Followed::Nothing;
+        self.state = Lease::Queued;
     }
 
     fn policy(&mut self) -> Result<Policy, WireError> {
@@ -389,6 +406,14 @@ impl LeaseQueue {
             }),
             View::Absent => Ok(Policy::default()),
         }
+    }
+}
+
+/// Completes at a time, if there is one. Cancel-safe.
+async fn at(time: Option<Instant>) {
+    match time {
+        Some(time) => sleep_until(time).await,
+        None => std::future::pending().await,
     }
 }
 

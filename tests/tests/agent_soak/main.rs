@@ -12,12 +12,14 @@
 //! outside what clients see, all the time
 //! check   what must hold after each deployment
 //! figures what must not grow
+//! last    what is said last where it fails
 //! ```
 
 mod check;
 mod dice;
 mod faults;
 mod figures;
+mod last;
 mod outside;
 mod private;
 mod rig;
@@ -28,6 +30,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use self::dice::{Deck, Dice};
 use self::faults::{ALONE, Companion, FAULTS, NO_FAULT};
 use self::figures::Figures;
+use self::last::LastWords;
 use self::outside::Outside;
 use self::rig::{Case, Progress, Rig, SERVICES};
 
@@ -47,6 +50,8 @@ fn two_hundred_deployments_with_faults() {
     let wanted = if long { LONG } else { SHORT };
     let seed = seed();
     println!("soak: {wanted} deployments, DEPLOY_TEST_SEED={seed}");
+    let _last = LastWords::listen();
+    last::keep(format!("DEPLOY_TEST_SEED={seed}"));
     let Some(rig) = Rig::start() else { return };
     let mut progress = SERVICES.map(|service| Progress::first(&rig, service));
     let outside = Outside::start(&rig);

@@ -18,6 +18,7 @@ use tests::service::{Service, named};
 use tests::zookeeper::Server;
 
 use crate::dice::Dice;
+use crate::last;
 use crate::outside::Outside;
 use crate::private::SmallDisk;
 
@@ -373,8 +374,9 @@ impl<'a> Case<'a> {
     }
 
     /// Says what is tried when the test fails.
-    pub(crate) fn tell(&self, fault: &'static str, beside: &'static str) -> Story {
+    pub(crate) fn tell(&self, fault: &'static str, beside: &'static str) -> Story<'a> {
         Story {
+            services: self.services(),
             text: format!(
                 "in the deployment of {} after {} (rollout {} and on): {fault} (host {}); \
                  {beside}",
@@ -386,22 +388,24 @@ impl<'a> Case<'a> {
 }
 
 /// What is told of a deployment that fails.
-pub(crate) struct Story {
+pub(crate) struct Story<'a> {
+    services: Vec<Service<'a>>,
     text: String,
     begin: Instant,
 }
 
-impl Story {
+impl Story<'_> {
     /// It did not fail.
     pub(crate) fn over(mut self) {
         self.text.clear();
     }
 }
 
-impl Drop for Story {
+impl Drop for Story<'_> {
     fn drop(&mut self) {
         if !self.text.is_empty() {
-            eprintln!("--- after {:?} {} ---", self.begin.elapsed(), self.text);
+            last::keep(format!("after {:?} {}", self.begin.elapsed(), self.text));
+            self.services.iter().for_each(last::keep_host);
         }
     }
 }

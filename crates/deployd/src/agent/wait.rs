@@ -22,6 +22,7 @@ impl Agent {
     pub(super) async fn wait(&mut self, until: Option<Instant>) -> Woken {
         let look = self.looks.next();
         let until = until.map_or(look, |until| until.min(look));
+        let is_up = self.link.borrow().is_up();
         // Cancel-safe: they only wait for a version of a watch, or for a time.
         tokio::select! {
             _ = told(&mut self.stop) => {
@@ -30,7 +31,8 @@ impl Agent {
                 Woken::ToStop
             }
             () = self.inputs.changed() => Woken::ByZooKeeper,
-            () = self.performer.lease.changed() => Woken::ByZooKeeper,
+            // Without a link nobody can look, and its time would come again and again.
+            () = self.performer.lease.changed(), if is_up => Woken::ByZooKeeper,
             changed = self.link.changed() => {
                 if changed.is_err() {
                     sleep(LOOK_TIME).await;
