@@ -1,7 +1,8 @@
 //! `deployd fetch` over TLS: whom it trusts, and that it tries only once where it doesn't.
 
 use std::fs;
-use std::net::TcpStream;
+use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
@@ -30,6 +31,10 @@ impl Secure {
     /// Starts one whose certificate is for `name`, and good for so many days; `None`, aloud, where
     /// there is no openssl.
     fn start(name: &str, days: &str) -> Option<Secure> {
+        Self::start_at(&format!("127.0.0.1:{}", ports::free()), name, days)
+    }
+
+    fn start_at(address: &str, name: &str, days: &str) -> Option<Secure> {
         let dir = tempfile::tempdir().expect("a temporary directory");
         if Command::new("openssl").arg("version").output().is_err() {
             missing("openssl", "it can't be run (Debian: openssl)");
@@ -49,31 +54,35 @@ impl Secure {
              -extfile names -out pem"
         ));
         fs::write(dir.path().join("file"), BODY).expect("space");
-        let port = ports::free();
         let mut command = Command::new("openssl");
         command
             .args(["s_server", "-quiet", "-cert", "pem", "-key", "key", "-WWW"])
-            .args(["-accept", &format!("127.0.0.1:{port}")])
+            .args(["-accept", address])
             .current_dir(dir.path())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null());
         let child = spawn_tied(command);
         eventually("the server listens", LIMIT, || {
-            TcpStream::connect(("127.0.0.1", port)).map(drop)
+            TcpStream::connect(address).map(drop)
         });
-        let proxy = Proxy::start(port);
+        let (_, port) = address.rsplit_once(':').expect("it has a port");
+        let proxy = Proxy::start(port.parse().expect("a number"));
         Some(Secure { dir, child, proxy })
     }
 
     /// Fetches from it, and trusts its authority, too, where that is said.
     fn fetch(&self, authority: Option<&str>) -> Output {
+        self.fetch_from(&format!("https://{}/file", self.proxy.address()), authority)
+    }
+
+    fn fetch_from(&self, url: &str, authority: Option<&str>) -> Output {
         let mut command = deployd();
         if let Some(name) = authority {
             command.env("SSL_CERT_FILE", self.dir.path().join(name));
         }
         command
-            .args(["fetch", &format!("https://{}/file", self.proxy.address())])
+            .args(["fetch", url])
             .arg(self.dir.path().join("fetched/file"))
             .args(["--sha256", SHA256, "--size", "5"]);
         let fetched = self.dir.path().join("fetched");
@@ -122,6 +131,30 @@ fn a_server_with_a_good_certificate() {
     assert_eq!(output.status.code(), Some(0), "{said}");
     let file = fs::read_to_string(server.dir.path().join("fetched/file"));
     assert_eq!(file.expect("it was fetched"), BODY);
+}
+
+#[test]
+fn a_redirect_from_http_leads_to_whom_one_trusts() {
+    // Only where both have their own port it is the same server: an address that nobody else has.
+    let plain = match TcpListener::bind("127.80.44.3:80") {
+        Ok(plain) => plain,
+        Err(error) => return missing("root", &format!("nothing can listen on port 80: {error}")),
+    };
+    let Some(server) = Secure::start_at("127.80.44.3:443", "IP:127.80.44.3", "2") else {
+        return;
+    };
+    std::thread::spawn(move || {
+        let (mut stream, _) = plain.accept().expect("deployd asks");
+        let mut request = [0; 4096];
+        let _ = stream.read(&mut request).expect("a request");
+        let answer =
+            "HTTP/1.1 302 Found\r\nLocation: https://127.80.44.3/file\r\nContent-Length: 0\r\n\r\n";
+        stream.write_all(answer.as_bytes()).expect("it is sent");
+    });
+    let output = server.fetch_from("http://127.80.44.3/file", Some("ca.pem"));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    assert_eq!(names(&server.dir.path().join("fetched")), ["file"]);
 }
 
 #[test]

@@ -111,7 +111,6 @@ pub(crate) async fn download(
     progress: &watch::Sender<Progress>,
 ) -> Result<Verified, DownloadError> {
     sources.check(&request.url)?;
-    let client = client(limits, (sources, &request.url))?;
     let part = Part::create(
         &request.directory,
         request.size_bytes,
@@ -123,7 +122,7 @@ pub(crate) async fn download(
         limits,
         progress,
     };
-    let all = repeat(Attempt::new(client, call), Sink::new(part), call);
+    let all = repeat(Attempt::new(call), Sink::new(part), call);
     timeout(limits.total_timeout, all)
         .await
         .unwrap_or_else(|_| {
@@ -178,9 +177,10 @@ fn pause(error: &DownloadError, count: u32, limits: &Limits) -> Option<Duration>
     Some(PAUSE_MIN + range.mul_f64(fastrand::f64()))
 }
 
-fn client(limits: &Limits, (sources, url): (&Sources, &Url)) -> Result<Client, DownloadError> {
+/// Makes a client for the scheme of `url`.
+fn client(limits: &Limits, url: &Url) -> Result<Client, DownloadError> {
     let mut builder = Client::builder();
-    if !sources.may_need_certificates(url) {
+    if url.scheme() != "https" {
         // Reading all that this machine trusts, some 290 files, comes before the first byte is asked for.
         builder = builder.tls_certs_only([]);
     }

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use reqwest::header::{
     ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE, ETAG, HeaderMap, HeaderName, RETRY_AFTER,
 };
-use reqwest::{Client, Response, StatusCode};
+use reqwest::{Response, StatusCode};
 use tokio::time::timeout;
 
 use super::error::{DownloadError, shown};
@@ -15,19 +15,14 @@ use super::{Call, retry_after};
 
 /// What all attempts of one download share.
 pub(super) struct Attempt<'a> {
-    client: Client,
     call: Call<'a>,
     /// Of the bytes that the sink holds, where the server can send the rest of them.
     etag: Option<String>,
 }
 
 impl<'a> Attempt<'a> {
-    pub(super) fn new(client: Client, call: Call<'a>) -> Self {
-        Self {
-            client,
-            call,
-            etag: None,
-        }
+    pub(super) fn new(call: Call<'a>) -> Self {
+        Self { call, etag: None }
     }
 
     /// Brings the rest of the file into `sink`: all of it, where that can't be continued.
@@ -36,12 +31,12 @@ impl<'a> Attempt<'a> {
         let etag = self.etag.take();
         let resume = etag.filter(|_| taken > 0 && taken < self.call.request.size_bytes);
         let from = resume.as_deref().map(|etag| (taken, etag));
-        let (request, sources) = (self.call.request, self.call.sources);
-        let answer = follow(&self.client, (&request.url, sources), from);
-        let waiting = timeout(self.call.limits.response_timeout, answer);
+        let (request, limits) = (self.call.request, self.call.limits);
+        let answer = follow(limits, (&request.url, self.call.sources), from);
+        let waiting = timeout(limits.response_timeout, answer);
         let response = waiting.await.map_err(|_| DownloadError::Stalled {
-            url: shown(&self.call.request.url),
-            limit_s: self.call.limits.response_timeout.as_secs(),
+            url: shown(&request.url),
+            limit_s: limits.response_timeout.as_secs(),
             what: "an answer",
         })??;
         let start = self.accept(&response, from)?;

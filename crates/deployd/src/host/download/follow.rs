@@ -2,9 +2,10 @@
 //! have gone.
 
 use reqwest::header::{ACCEPT_ENCODING, HeaderMap, IF_RANGE, LOCATION, RANGE};
-use reqwest::{Client, Response, StatusCode};
+use reqwest::{Response, StatusCode};
 use url::Url;
 
+use super::Limits;
 use super::error::{DownloadError, shown};
 use super::sources::Sources;
 
@@ -14,14 +15,15 @@ const REDIRECTS_MAX: u32 = 5;
 /// From which byte on, and by which validator.
 pub(super) type From<'a> = (u64, &'a str);
 
-/// Returns the first answer that is no redirect. The time limit is the caller's.
+/// Returns the first answer that is no redirect. The time for that is the caller's to limit.
 pub(super) async fn follow(
-    client: &Client,
+    limits: &Limits,
     (url, sources): (&Url, &Sources),
     from: Option<From<'_>>,
 ) -> Result<Response, DownloadError> {
     let first = url;
     let mut url = first.clone();
+    let mut client = super::client(limits, &url)?;
     for _ in 0..=REDIRECTS_MAX {
         let mut request = client.get(url.clone()).header(ACCEPT_ENCODING, "identity");
         if let Some((start, etag)) = from {
@@ -36,7 +38,11 @@ pub(super) async fn follow(
         if !is_redirect(response.status()) {
             return Ok(response);
         }
-        url = redirected(&url, response.headers(), sources)?;
+        let to = redirected(&url, response.headers(), sources)?;
+        if to.scheme() != url.scheme() {
+            client = super::client(limits, &to)?;
+        }
+        url = to;
     }
     Err(DownloadError::Redirect {
         url: shown(first),

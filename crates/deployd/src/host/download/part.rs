@@ -8,13 +8,11 @@ use std::io::{self, Seek, Write};
 use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 
-use deploy_core::artifact::Digest;
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, OFlag, RenameFlags, open, renameat2};
 use nix::sys::stat::Mode;
 use nix::sys::statvfs::statvfs;
 use nix::unistd::{LinkatFlags, linkat, unlink};
-use sha2::{Digest as _, Sha256};
 
 use super::error::DownloadError;
 use crate::host::files::TEMPORARY;
@@ -27,7 +25,6 @@ const MODE: Mode = Mode::S_IRUSR.union(Mode::S_IWUSR);
 pub(super) struct Part {
     file: File,
     directory: PathBuf,
-    hasher: Sha256,
     written: u64,
 }
 
@@ -62,7 +59,6 @@ impl Part {
         Ok(Self {
             file,
             directory: directory.to_owned(),
-            hasher: Sha256::new(),
             written: 0,
         })
     }
@@ -74,7 +70,6 @@ impl Part {
 
     /// Adds bytes at its end. Blocking.
     pub(super) fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.hasher.update(bytes);
         self.file.write_all(bytes)?;
         self.written += bytes.len() as u64;
         Ok(())
@@ -82,7 +77,6 @@ impl Part {
 
     /// Empties it. Blocking.
     pub(super) fn restart(&mut self) -> Result<(), DownloadError> {
-        self.hasher = Sha256::new();
         self.written = 0;
         self.file
             .set_len(0)
@@ -102,12 +96,6 @@ impl Part {
             },
             _ => DownloadError::disk(&format!("write in {}", self.directory.display()), source),
         }
-    }
-
-    /// Returns the digest of what was written.
-    pub(super) fn digest(&self) -> Digest {
-        let digest: [u8; 32] = self.hasher.clone().finalize().into();
-        Digest::from_bytes(&digest)
     }
 
     /// Takes it as verified, at its first byte.

@@ -1,8 +1,12 @@
-//! Takes the bytes of a body from the network task to the disk: one buffer is filled while the
-//! one before it is hashed and written by a blocking thread.
+//! Takes the bytes of a body from the network task to the disk.
+//!
+//! The task hashes what comes, while a blocking thread writes the buffer before it: each costs about
+//! as much as the other, and where the network is fast, one thread for both is what is waited for.
 
 use std::io;
 
+use deploy_core::artifact::Digest;
+use sha2::{Digest as _, Sha256};
 use tokio::task::{JoinError, JoinHandle, spawn_blocking};
 
 use super::Request;
@@ -16,6 +20,10 @@ const BUFFER_BYTES: usize = 256 * 1024;
 pub(super) struct Sink {
     state: State,
     buffer: Vec<u8>,
+    /// An empty one, to be filled while that one is written.
+    spare: Vec<u8>,
+    /// Of everything it took since it was emptied.
+    hasher: Sha256,
 }
 
 enum State {
@@ -31,6 +39,8 @@ impl Sink {
         Self {
             state: State::Idle(part),
             buffer: Vec::with_capacity(BUFFER_BYTES),
+            spare: Vec::with_capacity(BUFFER_BYTES),
+            hasher: Sha256::new(),
         }
     }
 
@@ -43,11 +53,13 @@ impl Sink {
     /// Empties it.
     pub(super) async fn restart(&mut self) -> Result<(), DownloadError> {
         self.buffer.clear();
+        self.hasher = Sha256::new();
         self.settle().await?.restart()
     }
 
     /// Takes more bytes.
     pub(super) async fn push(&mut self, bytes: &[u8]) -> Result<(), DownloadError> {
+        self.hasher.update(bytes);
         self.buffer.extend_from_slice(bytes);
         if self.buffer.len() >= BUFFER_BYTES {
             self.flush().await?;
@@ -65,10 +77,9 @@ impl Sink {
                 wanted: request.size_bytes,
             });
         }
-        let part = self.settle().await?;
-        let found = part.digest();
+        let found = Digest::from_bytes(&self.hasher.clone().finalize().into());
         if found != request.sha256 {
-            part.restart()?;
+            self.restart().await?;
             return Err(DownloadError::DigestDiffers {
                 url: shown(&request.url),
                 found: found.to_string(),
@@ -88,7 +99,8 @@ impl Sink {
         }
         match std::mem::replace(&mut self.state, State::Lost) {
             State::Idle(mut part) => {
-                let bytes = std::mem::take(&mut self.buffer);
+                let spare = std::mem::take(&mut self.spare);
+                let bytes = std::mem::replace(&mut self.buffer, spare);
                 self.state = State::Writing(spawn_blocking(move || {
                     let written = part.append(&bytes);
                     (part, bytes, written)
@@ -106,10 +118,8 @@ impl Sink {
             let (part, mut bytes, written) = done.map_err(|_| lost())?;
             let result = written.map_err(|source| part.failed(source));
             self.state = State::Idle(part);
-            if self.buffer.capacity() == 0 {
-                bytes.clear();
-                self.buffer = bytes;
-            }
+            bytes.clear();
+            self.spare = bytes;
             result?;
         }
         match &mut self.state {

@@ -6,10 +6,10 @@ use reqwest::StatusCode;
 use tokio::time::timeout;
 use url::Url;
 
+use super::Limits;
 use super::error::{DownloadError, shown};
 use super::follow::follow;
 use super::sources::Sources;
-use super::{Limits, client};
 
 /// Everything together.
 const TOTAL_TIME: Duration = Duration::from_secs(30);
@@ -24,9 +24,8 @@ pub(crate) async fn small(
     limits: &Limits,
 ) -> Result<Vec<u8>, DownloadError> {
     sources.check(url)?;
-    let client = client(limits, (sources, url))?;
     let reading = async {
-        let mut response = follow(&client, (url, sources), None).await?;
+        let mut response = follow(limits, (url, sources), None).await?;
         if response.status() != StatusCode::OK {
             return Err(DownloadError::Status {
                 url: shown(url),

@@ -78,16 +78,6 @@ impl Sources {
         }
     }
 
-    /// Tells whether anything that begins at `url` may lead to a server that has to show a certificate.
-    pub(super) fn may_need_certificates(&self, url: &Url) -> bool {
-        let by_https = |prefix: &Url| prefix.scheme() == "https";
-        match &self.rule {
-            Rule::Listed { prefixes, .. } => prefixes.iter().any(by_https) || by_https(url),
-            // A redirect may be to something better.
-            Rule::AsTyped => true,
-        }
-    }
-
     /// Checks the URL of an artifact.
     ///
     /// # Errors
