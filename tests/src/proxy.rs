@@ -162,6 +162,11 @@ impl Proxy {
         lock(&self.shared.requests).about(prefix)
     }
 
+    /// Returns how many requests clients have sent so far for the names of the children of this znode.
+    pub fn lists(&self, path: &str) -> u64 {
+        lock(&self.shared.requests).lists(path)
+    }
+
     /// Returns the session that a server granted last.
     pub fn session(&self) -> Option<WireSession> {
         *lock(&self.shared.session)

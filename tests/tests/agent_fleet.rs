@@ -12,6 +12,10 @@ const HOSTS: usize = 40;
 const REQUESTS: f64 = 40.0;
 /// What a lease costs besides: a place in the queue, some looks at it, and its end.
 const LEASE_REQUESTS: f64 = 30.0;
+/// More hosts than a restart queue has room for, and what the lease of one may cost besides, in bytes from ZooKeeper: some lists of
+/// as many names as there is room for. Where each host read all that wait whenever one of them goes, it would be three times that.
+const MANY: usize = 200;
+const LEASE_BYTES: f64 = 13_000.0;
 /// Watches of a host: its inputs, its report, its mark, and what it waits for.
 const WATCHES: f64 = 12.0;
 
@@ -49,4 +53,30 @@ fn what_a_host_costs_does_not_depend_on_how_many_there_are() {
     assert!(comeback.connects <= 3.0, "{comeback:?}");
     let after = farm.roll_out(json!("100%"));
     held_to("afterwards", &after, REQUESTS + LEASE_REQUESTS);
+}
+
+#[test]
+fn nobody_reads_the_names_of_all_who_wait() {
+    let shape = Shape {
+        hosts: MANY,
+        restart: Duration::from_millis(50),
+        session_timeout: Duration::from_secs(15),
+    };
+    let Some(mut farm) = Farm::start(shape) else {
+        return;
+    };
+    farm.populate(shape);
+    let free = farm.roll_out(json!(MANY)).cost;
+    // Some wait in the queue; then nobody does, since as many as there are in it may go.
+    let few = farm.roll_out(json!("4%")).cost;
+    let many = farm.roll_out(json!("40%")).cost;
+    println!("figure: {free:?} {few:?} {many:?}");
+    for (leased, bytes) in [(few, LEASE_BYTES), (many, LEASE_BYTES / 2.0)] {
+        // What the slow re-reads of watches bring depends on the time.
+        let rereads = leased.watches * leased.seconds / 30.0;
+        let allowed = REQUESTS + LEASE_REQUESTS + rereads;
+        assert!(leased.requests <= allowed, "{allowed}: {leased:?}");
+        let allowed = free.bytes_from + bytes + 300.0 * rereads;
+        assert!(leased.bytes_from <= allowed, "{allowed}: {leased:?}");
+    }
 }

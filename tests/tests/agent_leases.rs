@@ -1,5 +1,6 @@
 //! The restart queue, with real agents in it.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use deploy_core::name::HostName;
@@ -11,14 +12,19 @@ use tests::service::Service;
 use tests::supervisor::Answer;
 use tests::usage::Usage;
 
-/// Who waits, in all.
+/// Who waits, in all: more than the queue has room for, as where older agents wait in it.
 const WAITING: usize = 1000;
 /// Agents at the front of the queue: those that a release may wake.
-const NEAR: usize = 8;
-/// Agents at its end.
-const FAR: usize = 4;
-/// What a waking may cost: the queue is read, with its watch, and once more to be sure.
-const REQUESTS_EACH: u64 = 3;
+const NEAR: usize = 3;
+/// Other agents that wait in it, behind many that are not there, and those outside of it.
+const FAR: usize = 3;
+const OUTSIDE: usize = 3;
+/// Who is before those far behind.
+const BEFORE_FAR: usize = 40;
+/// What a waking may cost: one lease is gone, the leases are counted, and their names read, with a watch, and once more to be sure.
+const REQUESTS_EACH: u64 = 6;
+/// Looks that each of the others takes by itself, as long as it takes here to be sure that nobody stirs.
+const LOOKS: u64 = 3;
 /// No request for so long: all have done what they had to.
 const QUIET: Duration = Duration::from_secs(2);
 /// A little more than passes between two looks of a host that is far behind.
@@ -40,7 +46,7 @@ fn one_release_wakes_few_of_a_thousand_waiting_hosts() {
     let holder = claim(&first, "holder", 0);
     web.deploy("r1", 1);
 
-    let join = |number: usize| -> Counted {
+    let wait = |number: usize| -> Counted {
         let proxy = Proxy::start(server_port(&first));
         let agent = first.neighbour(|settings| {
             settings.host = format!("h{number}");
@@ -48,27 +54,37 @@ fn one_release_wakes_few_of_a_thousand_waiting_hosts() {
             settings.services[0].instances = 1;
         });
         agent.run();
+        let waits = |report: &Report| report.phase == Phase::Waiting;
+        agent.web().until("it waits", waits);
+        (agent, proxy)
+    };
+    let join = |number: usize| -> Counted {
+        let counted = wait(number);
         let own = format!("h{number}-");
         eventually("it has a place in the queue", LIMIT, || {
-            let leases = agent.web().leases();
+            let leases = web.leases();
             let found = leases.iter().any(|lease| lease.starts_with(&own));
             if found { Ok(()) } else { Err(leases.len()) }
         });
-        (agent, proxy)
+        counted
+    };
+    let ghosts = |numbers: RangeInclusive<usize>| {
+        numbers.for_each(|number| drop(claim(&first, &format!("ghost{number}"), number)));
     };
     let near: Vec<Counted> = (1..=NEAR).map(&join).collect();
-    for number in NEAR + 1..=WAITING - FAR {
-        claim(&first, &format!("ghost{number}"), number);
-    }
-    let far: Vec<Counted> = (WAITING - FAR + 1..=WAITING).map(&join).collect();
-    assert_eq!(web.leases().len(), WAITING + 1);
+    ghosts(NEAR + 1..=BEFORE_FAR);
+    let far: Vec<Counted> = (BEFORE_FAR + 1..=BEFORE_FAR + FAR).map(&join).collect();
+    ghosts(BEFORE_FAR + FAR + 1..=WAITING);
+    let outside: Vec<Counted> = (WAITING + 1..=WAITING + OUTSIDE).map(&wait).collect();
+    assert_eq!(web.leases().len(), WAITING + 1, "no others came in");
 
     // The one whose turn comes stays where it is: so there is one release, and not a row of them.
     near[0].0.supervisor.on("restart", Answer::HoldBefore);
-    let before = when_quiet(&near, &far);
+    let all: Vec<&Counted> = near.iter().chain(&far).chain(&outside).collect();
+    let before = when_quiet(&all);
     web.delete(&holder);
     near[0].0.supervisor.wait_asked("restart", 0);
-    let after = when_quiet(&near, &far);
+    let after = when_quiet(&all);
 
     let asked: Vec<u64> = after.iter().zip(&before).map(|(a, b)| a - b).collect();
     let woken = &asked[1..NEAR];
@@ -78,11 +94,80 @@ fn one_release_wakes_few_of_a_thousand_waiting_hosts() {
     );
     // Nobody else stirs, but for the look that each takes from time to time.
     assert!(
-        asked[NEAR..].iter().all(|requests| *requests <= 1),
+        asked[NEAR..].iter().all(|requests| *requests <= LOOKS),
         "{asked:?}"
     );
     println!("figure: one release at {WAITING} waiting hosts: requests of those near {woken:?}");
+    // Once at its start each looks for a lease of its own; who waits in the queue has seen it once more.
+    let lists = |all: &[Counted]| -> Vec<u64> {
+        let leases = |(_, proxy): &Counted| proxy.lists(&web.znodes.leases());
+        all.iter().map(leases).collect()
+    };
+    assert_eq!(lists(&outside), [1; OUTSIDE]);
+    assert_eq!(lists(&far), [2; FAR]);
     near[0].0.supervisor.let_go();
+}
+
+/// Where many may be out of service, nobody waits in the queue, and nobody reads it.
+#[test]
+fn a_host_outside_comes_in_when_there_is_room() {
+    let Some(server) = zookeeper() else { return };
+    let proxy = Proxy::start(server.port());
+    let agent = Agent::prepare(server, |settings| {
+        settings.zookeeper = proxy.address();
+    });
+    agent.run();
+    let web = agent.web();
+    web.put(&web.znodes.policy(), r#"{"v":1,"restart_concurrency":200}"#);
+    let holders: Vec<String> = (0..200)
+        .map(|number| claim(&agent, "holder", number))
+        .collect();
+    web.deploy("r1", 1);
+    let waits = |report: &Report| report.phase == Phase::Waiting;
+    web.until("waiting for room", waits);
+    let report = web.looks_again();
+    assert_eq!((report.phase, report.lease), (Phase::Waiting, false));
+    assert_eq!(web.leases().len(), holders.len());
+    web.delete(&holders[150]);
+    web.serves("r1");
+    assert_eq!(web.leases().len(), holders.len() - 1);
+    // It waits for room no more when there is nothing to do.
+    claim(&agent, "holder", 1000);
+    web.deploy("r2", 2);
+    web.until("waiting for room", waits);
+    web.deploy("r1", 3);
+    web.serves("r1");
+    // With more room it need not look.
+    web.deploy("r3", 4);
+    web.until("waiting for room", waits);
+    web.put(&web.znodes.policy(), r#"{"v":1,"restart_concurrency":201}"#);
+    web.serves("r3");
+    let lists = proxy.lists(&web.znodes.leases());
+    assert!(lists <= 1, "the names were read {lists} times");
+}
+
+/// What is no lease takes no room from those that are.
+#[test]
+fn names_that_are_no_leases_keep_nobody_out() {
+    let Some(server) = zookeeper() else { return };
+    let agent = Agent::prepare(server, |_| {});
+    let web = agent.web();
+    web.put(&web.znodes.policy(), r#"{"v":1,"restart_concurrency":1}"#);
+    for number in 0..300 {
+        web.put(&format!("{}/x{number}", web.znodes.leases()), "");
+    }
+    let first = claim(&agent, "first", 300);
+    agent.run();
+    web.deploy("r1", 1);
+    web.until("waiting for its turn", |report| {
+        report.phase == Phase::Waiting
+    });
+    eventually("it has a place in the queue", LIMIT, || {
+        let leases = web.leases().len();
+        if leases == 302 { Ok(()) } else { Err(leases) }
+    });
+    web.delete(&first);
+    web.serves("r1");
 }
 
 #[test]
@@ -298,11 +383,10 @@ fn server_port(agent: &Agent) -> u16 {
 }
 
 /// Waits until nobody asks anything any more, and returns how much each has asked.
-fn when_quiet(near: &[Counted], far: &[Counted]) -> Vec<u64> {
+fn when_quiet(all: &[&Counted]) -> Vec<u64> {
     let count = || -> Vec<u64> {
-        let all = near.iter().chain(far);
-        let queue = |(agent, proxy): &Counted| proxy.requests(&agent.web().znodes.leases());
-        all.map(queue).collect()
+        let queue = |(agent, proxy): &&Counted| proxy.requests(&agent.web().znodes.leases());
+        all.iter().map(queue).collect()
     };
     eventually("nobody asks anything", LIMIT, || {
         let before = count();

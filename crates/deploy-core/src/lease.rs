@@ -3,9 +3,13 @@
 //! A lease is a persistent sequential znode; it is granted where its rank among all of them is
 //! below the restart concurrency. A list that is old is safe: it holds every lower number, and a
 //! deletion that was not seen yet only makes a host wait.
+//!
+//! A list costs as much as there are names in it. What can be told without one: [`crowd`].
 
 use crate::name::HostName;
 use crate::znode::sequence;
+
+pub mod crowd;
 
 /// Returns the names of the leases of `host` among the children of `leases`, lowest first.
 pub fn of_host<'a>(host: &HostName, children: &'a [String]) -> Vec<&'a String> {
@@ -31,9 +35,9 @@ pub fn before<'a>(own: &str, children: &'a [String]) -> Option<Vec<&'a String>> 
     Some(before)
 }
 
-/// Waiting hosts that are woken by each change of the queue. Each of the others waits for one lease, and becomes one of these
-/// when that goes: so one lease that is given back wakes few, however many wait.
-pub const NEAR: usize = 8;
+/// Waiting hosts that are woken by each change of the queue, and read it. Each of the others waits for one lease, and becomes one of
+/// these when that goes, or when it counts that enough others went: so one lease that is given back wakes few, however many wait.
+pub const NEAR: usize = 2;
 
 /// What a host has to follow to learn when its turn comes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,33 +64,18 @@ pub fn follow(before: &[&String], limit: u64) -> Follow {
     }
 }
 
-/// What was seen of the queue without reading it: how many leases are in it, and the transaction that last changed that.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Length {
-    /// Leases in it.
-    pub leases: u64,
-    /// The transaction that last made or deleted one.
-    pub changed_by: i64,
-}
-
-/// Tells whether the lease that this transaction made is granted because all in the queue are, whoever is first. Only a length
-/// that was seen after it was made says that: then all before it are counted, but for those that are given back.
-pub fn all_are_granted(length: Length, own_made_by: i64, limit: u64) -> bool {
-    length.changed_by >= own_made_by && length.leases <= limit
-}
-
-/// Tells whether a host that had so many leases before it is surely not near its turn, since too few of all have been given
-/// back after that.
-pub fn is_far(before: usize, given_back: u32, limit: u64) -> bool {
+/// Returns how many leases must surely be given back before a host that had so many before it is near its turn, when some of all
+/// were given back after that; 0 where its turn may be near.
+pub fn ahead(before: usize, given_back: u32, limit: u64) -> u64 {
     let before = (before as u64).saturating_sub(u64::from(given_back));
-    before >= limit.saturating_add(NEAR as u64)
+    let near = limit.saturating_add(NEAR as u64);
+    (before + 1).saturating_sub(near)
 }
 
-/// Returns how many of the children of a znode were ever deleted: what ZooKeeper says of it counts the changes, each of which
-/// made a child or deleted one. Wraps with ZooKeeper's counter.
-pub fn given_back(children_version: i32, children: i32) -> u32 {
-    // Changes less those children that are there: each other child was made and deleted.
-    children_version.wrapping_sub(children).cast_unsigned() / 2
+/// Returns how many of the names in `leases` are no leases.
+pub fn strangers(children: &[String]) -> u64 {
+    let strangers = children.iter().filter(|name| sequence(name).is_none());
+    strangers.count() as u64
 }
 
 /// Returns the host in the name of a lease.

@@ -1,18 +1,29 @@
 //! This host's place in the restart queue.
 //!
 //! A lease is a persistent znode that belongs to the host, not to a session: it outlives a crash
-//! and a lost session, and is found again at start. Who has no lease watches nothing.
+//! and a lost session, and is found again at start.
+//!
+//! Who wants one joins the queue where there is room in it, and waits outside where there is none: what each of them asks for
+//! does not depend on how many there are. See `deploy_core::lease::crowd`.
+//!
+//! ```text
+//! lease    joins, looks, leaves: what the list of names says
+//! counted  what the number of leases says: waiting outside of a queue, or for a long one to get short
+//! limit    how many hosts may be out of service
+//! lapsed   the leases of the dead
+//! ```
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use deploy_core::lease::crowd::{self, Joined, Tally};
 use deploy_core::lease::{self, Follow, of_host};
 use deploy_core::name::HostName;
 use deploy_core::observed::Lease;
 use deploy_core::wire::lease::LeaseClaim;
 use deploy_core::wire::policy::{Concurrency, Policy};
 use deploy_core::wire::{self, WireError};
-use deploy_core::znode::ServiceTree;
+use deploy_core::znode::{ServiceTree, sequence};
 use deploy_zk::error::Error;
 use deploy_zk::seen::{Seen, View};
 use deploy_zk::zk::Zk;
@@ -22,12 +33,11 @@ use tokio::sync::watch;
 use tokio::sync::watch::error::RecvError;
 use tokio::time::{Instant, sleep_until};
 
+use self::counted::{Outside, Pace};
+
+mod counted;
 mod lapsed;
 mod limit;
-
-/// How often a host that waits far behind looks all the same: the one that it waits for may have failed, and keep its
-/// lease for ever. It asks how many leases were given back, and reads the queue only where its turn may be near.
-const LOOK_TIME: Duration = Duration::from_secs(20);
 
 /// How long after a look that has failed the next one is taken, if nothing changes before.
 const AGAIN_TIME: Duration = Duration::from_secs(5);
@@ -45,10 +55,20 @@ pub(crate) struct LeaseQueue {
     state: Lease,
     /// Since when other hosts with a lease were seen dead.
     dead: BTreeMap<String, Instant>,
-    /// Whether the queue was looked at for a lease of an earlier run.
+    /// Whether the queue was looked at for a lease of ours that we don't know of.
     searched: bool,
-    /// How many leases were given back ever, before the queue was read last.
-    given_back: Option<u32>,
+    /// When we look by ourselves, where nothing tells us to.
+    pace: Pace,
+    /// What was counted a little before the queue was read last.
+    counted: Option<Tally>,
+    /// Names among the leases that are none, as the list said last.
+    strangers: u64,
+    /// What we asked for a lease for.
+    rollout: Option<u64>,
+    /// By which policy our place was judged last.
+    judged_by: Option<i64>,
+    /// When it was found that all who live have a mark.
+    all_marked: Option<Instant>,
     /// When to look again, where the last look has failed.
     again: Option<Instant>,
 }
@@ -56,31 +76,27 @@ pub(crate) struct LeaseQueue {
 /// What is followed in ZooKeeper.
 enum Followed {
     Nothing,
+    /// The number of leases: whether there is room.
+    Outside(Outside),
+    /// The same: we are in a queue since then that is long, and most likely gets short by itself.
+    Length(Instant),
     Queue(watch::Receiver<Seen<Vec<String>>>),
-    /// Our own lease, or one ahead; and what is known of the queue.
-    One(String, watch::Receiver<Seen<Znode>>, Place),
+    /// Our own lease, or one ahead, and how many were before ours when the queue was read.
+    One(String, watch::Receiver<Seen<Znode>>, usize),
 }
 
 impl Followed {
     /// Completes when it has changed, or with an error when the session is closed. Cancel-safe.
     async fn changed(&mut self) -> Result<(), RecvError> {
         match self {
-            Followed::Nothing => std::future::pending().await,
+            // Nobody tells of these.
+            Followed::Nothing | Followed::Outside(_) | Followed::Length(_) => {
+                std::future::pending().await
+            }
             Followed::Queue(queue) => queue.changed().await,
             Followed::One(_, one, _) => one.changed().await,
         }
     }
-}
-
-/// What is known of a place far behind.
-#[derive(Debug, Clone, Copy)]
-struct Place {
-    /// When we looked last.
-    looked: Instant,
-    /// How many leases were before ours.
-    before: usize,
-    /// How many were given back ever, at that time or a little earlier.
-    given_back: Option<u32>,
 }
 
 /// Why a place in the queue can't be had, kept or told.
@@ -108,7 +124,12 @@ impl LeaseQueue {
             state: Lease::None,
             dead: BTreeMap::new(),
             searched: false,
-            given_back: None,
+            pace: Pace::begin(),
+            counted: None,
+            strangers: 0,
+            rollout: None,
+            judged_by: None,
+            all_marked: None,
             again: None,
         }
     }
@@ -118,8 +139,8 @@ impl LeaseQueue {
         self.state
     }
 
-    /// Asks for a lease: a place at the end of the queue, unless we have one. A reply that is lost
-    /// makes no second one.
+    /// Asks for a lease: a place at the end of the queue, unless we have one; outside of it, where it is full. A reply that is
+    /// lost makes no second one.
     ///
     /// # Errors
     /// Where ZooKeeper says no, or nothing.
@@ -128,23 +149,69 @@ impl LeaseQueue {
         if self.own.is_some() {
             return Ok(());
         }
+        self.rollout = rollout;
+        let tally = self.tally().await?;
+        match tally {
+            Some(tally) if tally.leases >= crowd::ROOM => {
+                let (_, room) = self.room().await?;
+                if tally.leases < room {
+                    self.join().await
+                } else {
+                    self.stay_outside((tally, room), None).await
+                }
+            }
+            Some(_) => self.join().await,
+            None => {
+                let prefix = self.tree.lease_prefix(&self.host);
+                self.zk.create_parents(&prefix).await?;
+                self.join().await
+            }
+        }
+    }
+
+    /// Takes a place at the end of the queue. Leaves it again, where others did so at the same time, and it is one of too many.
+    async fn join(&mut self) -> Result<(), LeaseError> {
+        let outside = self.outside();
+        let number = self.create().await?;
+        let (limit, room) = self.room().await?;
+        let Some(tally) = self.tally().await? else {
+            return Ok(());
+        };
+        match crowd::joined(number, tally, (limit, room)) {
+            Joined::Granted => self.hold(),
+            Joined::Queued => {}
+            // It was never granted: only who has just joined may leave.
+            Joined::Crowded => {
+                self.give_back().await?;
+                self.stay_outside((tally, room), outside).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes a lease of our own, and returns its number.
+    async fn create(&mut self) -> Result<u64, Error> {
         let claim = LeaseClaim {
             host: self.host.clone(),
             machine_id: read("/etc/machine-id"),
             boot_id: read("/proc/sys/kernel/random/boot_id"),
             nonce: format!("{:032x}", fastrand::u128(..)),
-            rollout,
+            rollout: self.rollout,
             since: Some(wire::time::render(Timestamp::now())),
         };
         let prefix = self.tree.lease_prefix(&self.host);
-        self.zk.create_parents(&prefix).await?;
+        // If it fails, one may have been made all the same: it is ours, and is looked for.
+        self.searched = false;
         let path = self
             .zk
             .create_sequential(&prefix, &wire::encode(&claim))
             .await?;
+        self.searched = true;
         self.take(&path);
         tracing::info!(lease = %path, "asked for a lease");
-        Ok(())
+        self.pace = Pace::begin();
+        // A name without one is nobody's that ZooKeeper made: it counts as the last of all.
+        Ok(sequence(&path).unwrap_or(u64::MAX))
     }
 
     /// Gives the lease back. One that is gone already was broken by an operator.
@@ -154,6 +221,7 @@ impl LeaseQueue {
     pub(crate) async fn give_back(&mut self) -> Result<(), LeaseError> {
         self.search().await?;
         let Some(name) = &self.own else {
+            self.drop_own();
             return Ok(());
         };
         let path = format!("{}/{name}", self.tree.leases());
@@ -178,23 +246,19 @@ impl LeaseQueue {
 
     async fn look_now(&mut self) -> Result<(), LeaseError> {
         self.search().await?;
+        if self.own.is_none() {
+            self.look_from_outside().await?;
+        }
         let Some(name) = self.own.clone() else {
-            self.state = Lease::None;
             return Ok(());
         };
-        if self.all_are_granted(&name).await? {
-            self.state = Lease::Held;
-            let place = Place {
-                looked: Instant::now(),
-                before: 0,
-                given_back: None,
-            };
-            self.follow(Follow::Own, name, place);
+        if self.is_told_by_length(&name).await? {
             return Ok(());
         }
         let Some(children) = self.queue().await? else {
             return Ok(());
         };
+        self.strangers = lease::strangers(&children);
         let policy = self.policy()?;
         let Some(before) = lease::before(&name, &children) else {
             tracing::warn!(lease = %name, "the lease was broken by somebody");
@@ -220,36 +284,8 @@ impl LeaseQueue {
         } else {
             Lease::Queued
         };
-        let place = Place {
-            looked: Instant::now(),
-            before: before.len(),
-            given_back: self.given_back,
-        };
-        self.follow(follow, name, place);
+        self.follow(follow, name, before.len());
         Ok(())
-    }
-
-    /// Tells, of a new place in the queue, whether everybody in it is granted a lease: then nobody needs to read it, which is long
-    /// where many may restart at a time.
-    async fn all_are_granted(&mut self, own: &str) -> Result<bool, LeaseError> {
-        if self.state == Lease::Held || !matches!(self.followed, Followed::Nothing) {
-            return Ok(false);
-        }
-        let policy = self.policy()?;
-        let own = format!("{}/{own}", self.tree.leases());
-        let (Some(own), Some(queue)) = (
-            self.zk.get(&own).await?,
-            self.zk.get(&self.tree.leases()).await?,
-        ) else {
-            return Ok(false);
-        };
-        let length = lease::Length {
-            leases: queue.stat.num_children.unsigned_abs().into(),
-            changed_by: queue.stat.pzxid,
-        };
-        let before = length.leases.saturating_sub(1);
-        let limit = self.limit(&policy, before).await?;
-        Ok(lease::all_are_granted(length, own.stat.czxid, limit))
     }
 
     /// Returns the queue, where there is something new in it.
@@ -260,24 +296,30 @@ impl LeaseQueue {
                 View::Absent => Some(Vec::new()),
                 View::Unknown => None,
             }),
-            Followed::One(_, one, place) => {
-                let gone = matches!(one.borrow_and_update().view, View::Absent);
-                let patient = self.state == Lease::Held || place.looked.elapsed() < LOOK_TIME;
-                if !gone && (patient || self.is_still_far().await?) {
-                    Ok(None)
-                } else {
-                    Ok(Some(self.read_queue().await?))
+            Followed::One(_, one, before) => {
+                let is_gone = matches!(one.borrow_and_update().view, View::Absent);
+                let before = *before;
+                if self.state == Lease::Held {
+                    let lost = if is_gone {
+                        Some(self.children().await?)
+                    } else {
+                        None
+                    };
+                    return Ok(lost);
                 }
+                if is_gone || self.is_judged_anew()? || self.is_near(before).await? {
+                    // Followed from now on; what it says comes by itself. First how many were given back, then who is
+                    // left: so what is given back in between counts twice, and a host that is near is never taken
+                    // for one that is far.
+                    self.counted = self.tally().await?;
+                    self.followed = Followed::Queue(self.zk.watch_children(&self.tree.leases()));
+                }
+                Ok(None)
             }
-            Followed::Nothing => Ok(Some(self.read_queue().await?)),
+            Followed::Nothing | Followed::Outside(_) | Followed::Length(_) => {
+                Ok(Some(self.children().await?))
+            }
         }
-    }
-
-    async fn read_queue(&mut self) -> Result<Vec<String>, Error> {
-        // First how many were given back, then who is left: so what is given back in between counts twice, and a host
-        // that is near is never taken for one that is far.
-        self.given_back = self.count_given_back().await?;
-        self.children().await
     }
 
     async fn children(&self) -> Result<Vec<String>, Error> {
@@ -288,29 +330,15 @@ impl LeaseQueue {
             .unwrap_or_default())
     }
 
-    /// How many leases of the service were given back ever.
-    async fn count_given_back(&self) -> Result<Option<u32>, Error> {
-        let queue = self.zk.get(&self.tree.leases()).await?;
-        let stat = queue.map(|queue| queue.stat);
-        Ok(stat.map(|stat| lease::given_back(stat.children_version, stat.num_children)))
+    /// Our lease is granted.
+    fn hold(&mut self) {
+        self.state = Lease::Held;
+        if let Some(own) = self.own.clone() {
+            self.follow(Follow::Own, own, 0);
+        }
     }
 
-    /// Tells whether our turn can't be near, without reading the queue, which is long. Notes that we looked.
-    async fn is_still_far(&mut self) -> Result<bool, LeaseError> {
-        let policy = self.policy()?;
-        let now = self.count_given_back().await?;
-        let limit = self.most(&policy).await?;
-        let Followed::One(_, _, place) = &mut self.followed else {
-            return Ok(false);
-        };
-        let (Some(then), Some(now), None) = (place.given_back, now, policy.lease_reclaim_s) else {
-            return Ok(false);
-        };
-        place.looked = Instant::now();
-        Ok(lease::is_far(place.before, now.wrapping_sub(then), limit))
-    }
-
-    fn follow(&mut self, follow: Follow, own: String, place: Place) {
+    fn follow(&mut self, follow: Follow, own: String, before: usize) {
         let name = match follow {
             Follow::Queue => {
                 if !matches!(self.followed, Followed::Queue(_)) {
@@ -323,13 +351,14 @@ impl LeaseQueue {
             Follow::Ahead(name) => name,
         };
         match &mut self.followed {
-            Followed::One(followed, _, known) if *followed == name => *known = place,
+            Followed::One(followed, _, known) if *followed == name => *known = before,
             _ => {
                 let path = format!("{}/{name}", self.tree.leases());
                 let one = self.zk.watch_until_gone(&path);
-                self.followed = Followed::One(name, one, place);
+                self.followed = Followed::One(name, one, before);
             }
         }
+        self.pace.go_on();
     }
 
     fn drop_own(&mut self) {
@@ -337,13 +366,14 @@ impl LeaseQueue {
         self.followed = Followed::Nothing;
         self.state = Lease::None;
         self.dead.clear();
+        self.pace = Pace::begin();
     }
 
     /// Completes when our standing may have changed, or it is time to look. Never, where we have no lease.
     ///
     /// Only a look takes it further: where none follows, as without a link, it must not be waited for again.
     pub(crate) async fn changed(&mut self) {
-        if self.own.is_none() {
+        if self.own.is_none() && self.outside().is_none() {
             return std::future::pending().await;
         }
         let look = self.next_look();
@@ -364,23 +394,20 @@ impl LeaseQueue {
         match (self.again, &self.followed) {
             // The last look has failed: the next would, too, if it were taken at once.
             (Some(again), _) => Some(again),
-            (None, Followed::One(_, _, place)) if self.state == Lease::Queued => {
-                Some(place.looked + LOOK_TIME)
+            (None, Followed::Nothing | Followed::Queue(_)) => None,
+            (None, Followed::Outside(_) | Followed::Length(_) | Followed::One(..)) => {
+                (self.state == Lease::Queued).then(|| self.pace.next())
             }
-            (None, _) => None,
         }
     }
 
-    /// Finds the lease of an earlier run, once.
+    /// Finds the lease of an earlier run, or one that we don't know to be made, once.
     async fn search(&mut self) -> Result<(), Error> {
         if self.searched {
             return Ok(());
         }
-        let children = self
-            .zk
-            .children(&self.tree.leases())
-            .await?
-            .unwrap_or_default();
+        let children = self.children().await?;
+        self.strangers = lease::strangers(&children);
         self.searched = true;
         if let Some(name) = of_host(&self.host, &children).first() {
             let path = format!("{}/{name}", self.tree.leases());
@@ -396,8 +423,17 @@ impl LeaseQueue {
         self.state = Lease::Queued;
     }
 
+    /// Tells whether the policy is another one than our place was judged by.
+    fn is_judged_anew(&mut self) -> Result<bool, WireError> {
+        let before = self.judged_by;
+        self.policy()?;
+        Ok(self.judged_by != before)
+    }
+
     fn policy(&mut self) -> Result<Policy, WireError> {
-        match &self.policy.borrow_and_update().view {
+        let view = &self.policy.borrow_and_update().view;
+        self.judged_by = view.present().map(|znode| znode.stat.mzxid);
+        match view {
             View::Present(znode) => wire::decode::<Policy>(&znode.data),
             // Not read yet: the least that any policy allows.
             View::Unknown => Ok(Policy {

@@ -138,11 +138,11 @@ const ACTS: &[(&str, &str, &[Column])] = &[
     ),
     ("Nothing to do; of each host in a minute", "rest", REST),
     (
-        "Restart concurrency 1, joining the queue; of each host",
+        "Restart concurrency 1, and nobody gets on: joining the queue, or waiting outside; of each host",
         "joining",
         COST,
     ),
-    ("Waiting in it; of each host in a minute", "waiting", COST),
+    ("Waiting so; of each host in a minute", "waiting", COST),
     (
         "The lease goes from one to the next; each time, of all hosts together",
         "moving",

@@ -3,6 +3,8 @@
 use std::time::{Duration, Instant};
 
 use deploy_core::artifact::Artifact;
+use deploy_core::lease::crowd::Tally;
+use deploy_core::name::BuildName;
 use deploy_core::wire;
 use deploy_core::wire::report::{Phase, Report};
 use futures_util::future::join_all;
@@ -77,23 +79,20 @@ impl Farm {
         let build = self.build();
         let before = self.count();
         self.enable(&build);
-        eventually("all are in the queue", LIMIT, || {
-            let there = self.leases();
-            if there > self.hosts.len() {
-                Ok(())
-            } else {
-                Err(there)
-            }
+        // In the queue, as many as there is room for, or outside of it.
+        self.await_reports("a host waits for a lease", |report| {
+            let target = report.target.as_ref().map(BuildName::as_str);
+            target == Some(&*build.0) && report.phase == Phase::Waiting
         });
         self.await_quiet();
         let joining = self.cost_since(before);
         let waiting = self.rest(time);
         let before = self.count();
-        let in_all = self.leases();
+        let then = self.tally();
         self.znodes.delete(&holder);
         std::thread::sleep(time);
         let moving = self.cost_since(before);
-        let given_back = in_all - self.leases();
+        let given_back = self.tally().given_back_since(then) as usize;
         self.concurrency(json!(self.hosts.len()));
         self.await_serving(&build.0);
         Queue {
@@ -104,10 +103,10 @@ impl Farm {
         }
     }
 
-    fn leases(&self) -> usize {
+    fn tally(&self) -> Tally {
         let queue = self.znodes.get(&self.tree.leases());
-        let children = queue.map_or(0, |queue| queue.stat.num_children);
-        usize::try_from(children).expect("no count is negative")
+        let stat = queue.expect("there was a lease").stat;
+        Tally::of(stat.children_version, stat.num_children)
     }
 
     /// Rolls a new build out, with this restart concurrency.
@@ -298,11 +297,14 @@ impl Farm {
     }
 
     fn await_serving(&self, build: &str) {
-        let at_it =
-            |report: &Option<Report>| report.as_ref().is_some_and(|report| serves(report, build));
+        self.await_reports("a host serves the build", |report| serves(report, build));
+    }
+
+    fn await_reports(&self, what: &str, wanted: impl Fn(&Report) -> bool) {
+        let says_so = |report: &Option<Report>| report.as_ref().is_some_and(&wanted);
         for mut report in self.reports() {
-            let serving = eventually_in("a host serves the build", LIMIT, &mut report, at_it);
-            self.agents.block_on(serving);
+            let saying = eventually_in(what, LIMIT, &mut report, says_so);
+            self.agents.block_on(saying);
         }
     }
 

@@ -1,7 +1,8 @@
-use super::{
-    Follow, Length, NEAR, all_are_granted, before, follow, given_back, host_of, is_far, of_host,
-};
+use super::{Follow, NEAR, ahead, before, follow, host_of, of_host, strangers};
 use crate::name::HostName;
+
+mod crowd;
+mod fleet;
 
 fn children(names: &[&str]) -> Vec<String> {
     names.iter().map(|name| (*name).to_owned()).collect()
@@ -50,8 +51,8 @@ fn whose_turn_is_next_follows_the_queue_and_who_holds_only_its_own() {
     let follows = |index: usize, limit| follow(&before(&names[index], &names).unwrap(), limit);
     assert_eq!(follows(1, 2), Follow::Own);
     assert_eq!(follows(2, 2), Follow::Queue);
-    assert_eq!(follows(9, 2), Follow::Queue);
-    assert_eq!(follows(10, 2), Follow::Ahead(names[0].clone()));
+    assert_eq!(follows(3, 2), Follow::Queue);
+    assert_eq!(follows(4, 2), Follow::Ahead(names[0].clone()));
 }
 
 #[test]
@@ -75,24 +76,12 @@ fn many_that_may_hold_at_a_time_wake_as_many() {
 
 #[test]
 fn who_is_far_reads_no_queue() {
-    assert!(is_far(100, 0, 10));
-    assert!(is_far(100, 82, 10));
-    assert!(!is_far(100, 83, 10));
-    assert!(!is_far(5, 9, 10));
-    // ZooKeeper: five made, two of them deleted.
-    assert_eq!(given_back(7, 3), 2);
-    assert_eq!(given_back(0, 0), 0);
-    assert_eq!(given_back(i32::MIN, 2), given_back(i32::MAX, 1));
-}
-
-#[test]
-fn a_short_queue_is_not_read_unless_it_is_older_than_our_place_in_it() {
-    let length = |leases, changed_by| Length { leases, changed_by };
-    assert!(all_are_granted(length(3, 70), 70, 3));
-    assert!(all_are_granted(length(2, 75), 70, 3));
-    assert!(!all_are_granted(length(4, 75), 70, 3));
-    // A server that has not heard of it yet has not heard of others before it either.
-    assert!(!all_are_granted(length(1, 69), 70, 3));
+    let near = 10 + NEAR;
+    assert_eq!(ahead(near - 1, 0, 10), 0);
+    assert_eq!(ahead(near, 0, 10), 1);
+    assert_eq!(ahead(100, 0, 10), 101 - near as u64);
+    assert_eq!(ahead(100, 60, 10), 41 - near as u64);
+    assert_eq!(ahead(5, 9, 10), 0);
 }
 
 #[test]
@@ -111,4 +100,5 @@ fn names() {
         of_host(&host, &all),
         ["web-1-0000000002", "web-1-0000000009"]
     );
+    assert_eq!(strangers(&all), 1);
 }
