@@ -4,7 +4,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::Result;
 
-use crate::tool::{install, root, succeed};
+use crate::tool::{cargo, install, root, succeed};
 
 /// What is installed where it is missing; deny.toml is in its format.
 const VERSION: &str = "0.20.2";
@@ -13,6 +13,8 @@ const VERSION: &str = "0.20.2";
 /// said, and the rest checked all the same.
 pub(crate) fn check() -> Result<()> {
     let deny = install("cargo-deny", VERSION)?;
+    // It looks at dependencies of every platform, of which a build here has fetched its own; and offline nobody fetches them.
+    succeed(&mut cargo(["fetch", "--locked"]))?;
     let run = |args: &[&str]| {
         let mut command = Command::new(&deny);
         // Warnings, such as of a licence that nothing has any more, are for who looks.
