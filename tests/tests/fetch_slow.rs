@@ -6,9 +6,13 @@ use std::time::{Duration, Instant};
 use tests::archives::{deployd, names};
 use tests::http_server::{Act, Server};
 
-/// Fetches one million bytes, within `limit`, and expects a refusal with `why`.
+/// Two limits of 10 s and the pauses take 21 s. More only says that the machine does other things, too, and that a build without
+/// optimisation reads a flood slowly; this much, that there is no end.
+const ENDLESS: Duration = Duration::from_secs(150);
+
+/// Fetches one million bytes, and expects a refusal with `why`.
 #[track_caller]
-fn check(script: Vec<Act>, options: &[&str], (limit_s, why): (u64, &str)) {
+fn check(script: Vec<Act>, options: &[&str], why: &str) {
     let server = Server::start(vec![script]);
     let directory = tempfile::tempdir().expect("a temporary directory");
     let started = Instant::now();
@@ -25,7 +29,7 @@ fn check(script: Vec<Act>, options: &[&str], (limit_s, why): (u64, &str)) {
     assert!(stderr.contains(why), "{stderr}, not: {why}");
     assert!(names(directory.path()).is_empty(), "something is left");
     let took = started.elapsed();
-    assert!(took < Duration::from_secs(limit_s), "took {took:?}");
+    assert!(took < ENDLESS, "took {took:?}");
 }
 
 fn head() -> Act {
@@ -52,12 +56,12 @@ fn servers_that_never_end() {
     );
     // All at once: their time is spent waiting.
     std::thread::scope(|scope| {
-        scope.spawn(|| check(vec![Act::Stall], &[], (35, no_answer)));
-        scope.spawn(|| check(vec![head_start(), drip(b"x")], &[], (35, no_answer)));
-        scope.spawn(|| check(vec![interim()], &[], (35, no_answer)));
-        scope.spawn(|| check(vec![head(), body(), Act::Stall], &[], (35, no_data)));
-        scope.spawn(|| check(vec![chunked(), extension(), drip(b"x")], &[], (35, no_data)));
-        scope.spawn(|| check(vec![head(), drip(b"x")], &[], (45, "is too slow")));
+        scope.spawn(|| check(vec![Act::Stall], &[], no_answer));
+        scope.spawn(|| check(vec![head_start(), drip(b"x")], &[], no_answer));
+        scope.spawn(|| check(vec![interim()], &[], no_answer));
+        scope.spawn(|| check(vec![head(), body(), Act::Stall], &[], no_data));
+        scope.spawn(|| check(vec![chunked(), extension(), drip(b"x")], &[], no_data));
+        scope.spawn(|| check(vec![head(), drip(b"x")], &[], "is too slow"));
     });
 }
 
@@ -65,5 +69,5 @@ fn servers_that_never_end() {
 fn a_total_time() {
     let why = "was not fetched within 2 s";
     let slow = vec![head(), drip(&[b'x'; 4096])];
-    check(slow, &["--timeout-s", "2"], (9, why));
+    check(slow, &["--timeout-s", "2"], why);
 }
