@@ -384,6 +384,13 @@ impl Tail {
     }
 }
 
+/// Returns the last lines of an output, as [`Ended`] has them.
+pub(crate) fn tail(output: &[u8]) -> Vec<String> {
+    let mut tail = Tail::new(TAIL_BYTES);
+    tail.add(output);
+    tail.lines()
+}
+
 /// Returns the last lines of a text, with control characters escaped: they end up in terminals.
 pub(crate) fn last_lines(text: &str) -> Vec<String> {
     let lines: Vec<&str> = text

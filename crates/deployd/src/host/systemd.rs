@@ -10,8 +10,9 @@ use futures_util::future::join_all;
 use nix::unistd::Uid;
 
 use super::cgroup;
-use super::process::{Ended, How, Job, Leftovers, StartError, TAIL_LINES, read, run};
+use super::process::{Ended, How, Job, Leftovers, StartError, read, run};
 
+pub(crate) mod journal;
 pub(crate) mod transient;
 
 /// How long systemd may take to answer a question.
@@ -167,43 +168,6 @@ pub(crate) fn is_same_start(unit: &str, said: &Unit) -> bool {
     let link = Path::new(INVOCATIONS).join(format!("invocation:{unit}"));
     let now = std::fs::read_link(link);
     !said.invocation.is_empty() && now.is_ok_and(|now| now == Path::new(&said.invocation))
-}
-
-/// Returns the last lines that a unit has logged, and systemd about it, since it was started last.
-pub(crate) async fn log(unit: &str) -> Vec<String> {
-    // The last words of a program that ends at once may still be on their way to the journal. Where it can't be waited
-    // for, what has arrived is better than nothing.
-    let sync = ["journalctl", "--sync"].map(str::to_owned);
-    let _ = run(&job(&sync, ANSWER_TIME)).await;
-    let start = show(unit)
-        .await
-        .map(|unit| unit.invocation)
-        .unwrap_or_default();
-    let of_start = [
-        format!("_SYSTEMD_INVOCATION_ID={start}"),
-        "+".to_owned(),
-        format!("INVOCATION_ID={start}"),
-    ];
-    match start.is_empty() {
-        true => journal(&[format!("--unit={unit}")]).await,
-        false => journal(&of_start).await,
-    }
-}
-
-/// Returns the last lines of the journal that match; none where it can't be read.
-async fn journal(matches: &[String]) -> Vec<String> {
-    let lines = format!("--lines={TAIL_LINES}");
-    let words = [
-        "journalctl",
-        "--quiet",
-        "--no-pager",
-        "--output=cat",
-        &lines,
-    ];
-    let arguments: Vec<String> = words.map(str::to_owned).into_iter().collect();
-    let arguments = [&arguments, matches].concat();
-    let ended = run(&job(&arguments, ANSWER_TIME)).await;
-    ended.map(|ended| ended.tail).unwrap_or_default()
 }
 
 fn parse(text: &str) -> Unit {

@@ -12,7 +12,7 @@ use crate::chain::Chain;
 use crate::config::{Check, Instance, RestartMethod, Service};
 use crate::host::probe::{self, Wanted};
 use crate::host::process::{How, Job, Leftovers, run};
-use crate::host::systemd;
+use crate::host::systemd::journal;
 use crate::observe::{Seen, Up, look_at};
 
 /// The least that a check must have left before the deadline.
@@ -49,6 +49,7 @@ impl Performer {
         let mut patience = Patience::new(wanted.timeout);
         let mut in_a_row = 0;
         let mut last = String::new();
+        let mut answered = String::new();
         let mut until_well = FIRST_PAUSE.min(wanted.interval);
         loop {
             let began = Instant::now();
@@ -57,6 +58,9 @@ impl Performer {
                 Ok(()) => in_a_row += 1,
                 Err(why) => {
                     in_a_row = 0;
+                    if began.elapsed() < limit {
+                        answered.clone_from(&why);
+                    }
                     last = why;
                 }
             }
@@ -70,8 +74,8 @@ impl Performer {
                 until_well = (until_well * 2).min(wanted.interval);
                 interval
             };
-            // A check without time to answer would only hide what the last one said. Looked at again
-            // after the sleep, which takes longer than asked for on a busy host.
+            // A check without time to answer says nothing. Looked at again after the sleep, which takes
+            // longer than asked for on a busy host.
             let pause = interval.saturating_sub(began.elapsed());
             if pause + CHECK_TIME_MIN >= patience.left() {
                 break;
@@ -87,8 +91,11 @@ impl Performer {
                 "{unit} did not answer well {} times in a row in {seconds} s",
                 wanted.successes
             )
-        } else {
+        } else if answered.is_empty() || answered == last {
             format!("{unit} did not pass its probe in {seconds} s: {last}")
+        } else {
+            // The deadline has cut the last check short: what was answered before says more.
+            format!("{unit} did not pass its probe in {seconds} s: {last}; before that: {answered}")
         };
         Err(of_the_build(message, log(&self.service, instance).await))
     }
@@ -195,7 +202,7 @@ impl Performer {
 /// The last lines that an instance has logged, where systemd keeps them.
 async fn log(service: &Service, instance: &Instance) -> Vec<String> {
     match service.restart.method {
-        RestartMethod::Systemd | RestartMethod::Reload => systemd::log(&instance.unit).await,
+        RestartMethod::Systemd | RestartMethod::Reload => journal::log(&instance.unit).await,
         RestartMethod::Command(_) | RestartMethod::None => Vec::new(),
     }
 }

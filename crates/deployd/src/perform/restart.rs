@@ -14,7 +14,7 @@ use super::{Performer, StepError, of_the_build, passing};
 use crate::chain::Chain;
 use crate::config::{Instance, RestartMethod, Service};
 use crate::host::process::{Job, Leftovers};
-use crate::host::systemd::{self, Verb};
+use crate::host::systemd::{self, Verb, journal};
 use crate::host::tree::Current;
 use crate::observe::{Seen, Up, look};
 
@@ -125,7 +125,7 @@ async fn restart_unit(service: &Service, instance: &Instance) -> Result<Seen, St
     let changed = systemd::change(Verb::Restart, unit, service.restart.timeout).await;
     if let Err(error) = changed {
         let message = Chain(&error).to_string();
-        return Err(of_the_build(message, systemd::log(unit).await));
+        return Err(of_the_build(message, journal::log(unit).await));
     }
     let first = look_afresh(service, instance).await;
     let now = if service.probe.check.is_none() && first.up == Up::Yes {
@@ -136,7 +136,7 @@ async fn restart_unit(service: &Service, instance: &Instance) -> Result<Seen, St
     };
     if died(&first, &now) {
         let message = format!("{unit} was started and did not stay up");
-        return Err(of_the_build(message, systemd::log(unit).await));
+        return Err(of_the_build(message, journal::log(unit).await));
     }
     Ok(now)
 }

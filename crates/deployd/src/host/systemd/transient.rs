@@ -12,7 +12,8 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-use super::{ANSWER_TIME, SystemdError, Unit, command, job, journal, show, systemctl};
+use super::journal::{self, lines};
+use super::{ANSWER_TIME, SystemdError, Unit, command, job, show, systemctl};
 use crate::host::process::{
     Ended, How, Job, Leftovers, StartError, environment, escape, program, read, run as run_child,
 };
@@ -269,11 +270,10 @@ async fn ended(transient: Transient<'_>, unit: &Unit) -> Result<Ended, Transient
         });
     }
     // What it said last may not have been written yet.
-    let sync = ["journalctl".to_owned(), "--sync".to_owned()];
-    let _ = run_child(&job(&sync, ANSWER_TIME)).await;
+    journal::sync().await;
     let invocation = &unit.invocation;
     if matches!(how, How::Exit(code) if START_CODES.contains(&code)) || unit.main_code == 0 {
-        let said = journal(&[format!("INVOCATION_ID={invocation}")]).await;
+        let said = lines(&[format!("INVOCATION_ID={invocation}")]).await;
         if let Some(why) = said
             .iter()
             .find_map(|line| line.split_once("Failed at step "))
@@ -288,7 +288,7 @@ async fn ended(transient: Transient<'_>, unit: &Unit) -> Result<Ended, Transient
         "+".to_owned(),
         format!("_SYSTEMD_INVOCATION_ID={invocation}"),
     ];
-    let tail = journal(&matches).await;
+    let tail = lines(&matches).await;
     Ok(Ended { how, tail })
 }
 
