@@ -5,8 +5,12 @@ use std::time::Duration;
 use tests::eventually::eventually;
 use tests::fleet::{Fleet, Held, PORTS};
 
-/// `ExecStopPost` takes 0.1 s, and `RestartSec` is 2 s.
-const OPEN_MAX: Duration = Duration::from_secs(2);
+/// `ExecStopPost` takes 0.1 s. [`RESTART_LATE`] is later.
+const OPEN_MAX: Duration = Duration::from_secs(40);
+/// Lets the next start of a killed deployd wait for longer than a busy machine needs for its end.
+const RESTART_LATE: &str = "d=/run/systemd/system/deployd.service.d && mkdir -p $d && \
+                            printf '[Service]\\nRestartSec=60\\n' > $d/late.conf && \
+                            systemctl daemon-reload";
 /// `TimeoutStopSec` is 90 s.
 const STOP_MAX: Duration = Duration::from_secs(80);
 const SOON: Duration = Duration::from_secs(20);
@@ -42,11 +46,14 @@ fn deployd_is_killed_while_a_port_is_drained() {
     };
     let held = begin_to_drain(&fleet, "v2");
     refuses(&fleet);
+    fleet.on("h1", RESTART_LATE).well();
     fleet.ask(&["kill9", "h1"]).well();
-    // Long before deployd is back: ExecStopPost.
+    // Before deployd is back: ExecStopPost.
     eventually("the port is open again", OPEN_MAX, || {
         fleet.get("h2", ("h1", 8001), "/")
     });
+    assert_eq!(fleet.property("h1", "deployd", "SubState"), "auto-restart");
+    fleet.on("h1", "systemctl restart deployd").well();
     assert_eq!(held.finish(), Ok("v1 8001 h1".to_owned()));
     is_deployed(&fleet, "v2");
 }
