@@ -48,8 +48,8 @@ impl Profile {
     }
 }
 
-/// Installs a program of this version below `target/tools`, where it is missing, and returns its path. It is built with
-/// little optimisation: that takes a minute less, and it has little to do.
+/// Installs a program of this version below `target/tools`, where it is missing, and returns its path. It is built without
+/// optimisation: that takes a minute less, and it has little to do.
 pub(crate) fn install(name: &str, version: &str) -> Result<PathBuf> {
     let place = root().join("target/tools");
     let program = place.join("bin").join(name);
@@ -62,7 +62,7 @@ pub(crate) fn install(name: &str, version: &str) -> Result<PathBuf> {
     install.args(["--locked", "--debug", "--no-default-features", "--root"]);
     install.arg(&place);
     install.env("CARGO_TARGET_DIR", place.join("build"));
-    install.env("CARGO_PROFILE_DEV_OPT_LEVEL", "1");
+    install.env("CARGO_PROFILE_DEV_OPT_LEVEL", "0");
     install.env("CARGO_PROFILE_DEV_DEBUG", "0");
     succeed(&mut install)?;
     Ok(program)

@@ -18,8 +18,8 @@ use super::ground::Ground;
 use super::table::Table;
 use crate::demo::http;
 
-/// What is watched for each round that was asked for.
-const WINDOW: Duration = Duration::from_secs(12);
+/// What is watched for each round that was asked for. It is long, since some of what an agent does at rest comes once in 90 s.
+const WINDOW: Duration = Duration::from_secs(40);
 const SERVICES: &[&str] = &["web", "api", "jobs"];
 const SIZE: Size = Size {
     agents: 1,
