@@ -19,6 +19,7 @@ pub mod stats;
 pub mod zk;
 pub mod znode;
 
+mod alarm;
 mod armed;
 mod backend;
 mod backoff;

@@ -12,6 +12,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep, timeout};
 
+use crate::alarm::Alarm;
 use crate::backend::{Client, Connection, Fault, Phase, Session};
 use crate::backoff::{Backoff, jittered};
 use crate::config::Config;
@@ -225,11 +226,12 @@ impl Supervisor {
 
 /// Asks for a sign of life again and again, until there is none.
 async fn beat(up: Up, every: Duration, deadline: Duration) -> Turn {
+    let alarm = Alarm::new();
     loop {
         tokio::select! {
             // Cancel-safe, all three: they only wait.
             () = up.lost() => return lost(&up),
-            () = sleep(every) => {}
+            () = alarm.after(every) => {}
             () = up.session.doubt.notified() => {}
         }
         match timeout(deadline, up.ask(up.session.probe())).await {
