@@ -35,13 +35,13 @@ async fn a_build_is_registered_with_the_key_that_signed_it() {
     let comment = format!("service:web build:r2 sha256:{digest}");
     let signature = key.sign(ARCHIVE, &comment, Kind::Hashed);
     rig.file("r2.tar.gz.minisig", signature.as_bytes());
-    // minisign writes the key's number into its comment.
+    // minisign writes the key's number into its comment, without zeros before it.
     let public = std::fs::read_to_string(key.public()).expect("it was made");
     let number = public
         .lines()
         .next()
         .and_then(|line| line.split(' ').next_back());
-    let number = number.expect("a key has a number");
+    let number = format!("{:0>16}", number.expect("a key has a number"));
     rig.ctl(&add)
         .await
         .is(0)
