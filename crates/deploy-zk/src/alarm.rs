@@ -42,14 +42,13 @@ impl Alarm {
 
     /// Returns after this time, counted from the call. Cancel-safe: the next call sets it anew.
     pub(crate) async fn after(&self, time: Duration) {
-        let rung = match &self.timer {
-            Some(timer) => ring(timer, time).await,
-            None => Err(io::ErrorKind::Unsupported.into()),
-        };
-        // Late is better than never, and better than at once.
-        if rung.is_err() {
-            sleep(time).await;
+        if let Some(timer) = &self.timer
+            && ring(timer, time).await.is_ok()
+        {
+            return;
         }
+        // Late is better than never, and better than at once.
+        sleep(time).await;
     }
 }
 
