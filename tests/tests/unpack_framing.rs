@@ -257,6 +257,21 @@ fn many_small_entries_are_no_bomb() {
 }
 
 #[test]
+fn files_may_be_far_between() {
+    // Each in a buffer of its own, of which there are less than files wait to be filled.
+    let mut tar = Tar::new();
+    let mut expected = String::new();
+    for number in 10..50 {
+        tar = tar.file(&number.to_string(), b"x");
+        expected = format!("{expected}f644 {number} 1\n");
+        for _ in 0..300 {
+            tar = tar.directory("d");
+        }
+    }
+    check(&gzip(&tar.end()), &format!("{expected}d755 d"));
+}
+
+#[test]
 fn directories_that_no_entry_names_have_a_budget_too() {
     let mut tar = Tar::new();
     for number in 0..30 {

@@ -11,12 +11,13 @@
 //! anything under the final name that is not complete and on disk. No system call here takes a
 //! path of more than one component.
 //!
-//! One thread inflates while the caller's parses and writes; both hold a few buffers, so memory
-//! does not grow with the archive.
+//! One thread inflates, the caller's parses and makes the files, and another one fills them. They share
+//! a few buffers, so memory does not grow with the archive.
 
 use std::borrow::Cow;
 use std::fs::File;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
@@ -24,6 +25,7 @@ use nix::unistd::{Gid, Uid};
 
 use self::compression::Compression;
 use self::error::UnpackError;
+use self::fill::Filler;
 use self::member::{Kind, Member, Members};
 use self::partial::Partial;
 use self::stream::Stream;
@@ -31,6 +33,7 @@ use self::tree::Tree;
 
 mod compression;
 pub(crate) mod error;
+mod fill;
 mod header;
 mod member;
 mod name;
@@ -142,31 +145,39 @@ fn write_tree(
     let mut tree = Tree::new(partial.root(), options)?;
     let unpacked = std::thread::scope(|scope| {
         let buffers = compression.inflate(archive, scope)?;
-        let mut members = Members::new(Stream::new(buffers, options), &options.limits);
-        while let Some(member) = members.next()? {
-            write_member(&mut tree, &mut members, &member)?;
-        }
-        members.finish()
+        let mut filler = Filler::start(scope)?;
+        let members = Members::new(Stream::new(buffers, options), &options.limits);
+        let made = write_members(&mut tree, members, &mut filler);
+        // What is yet to be filled comes earlier in the archive than what is made.
+        filler.finish().and(made)
     })?;
     tree.finish()?;
     Ok(unpacked)
 }
 
-fn write_member(
+fn write_members(
     tree: &mut Tree,
-    members: &mut Members,
-    member: &Member,
-) -> Result<(), UnpackError> {
-    match &member.kind {
-        Kind::Directory { mode } => tree.directory(&member.path, *mode),
-        Kind::Symlink { target } => tree.symlink(&member.path, target),
-        Kind::HardLink { target } => tree.hard_link(&member.path, target),
-        Kind::File { mode, size } => {
-            let mut file = tree.file(&member.path, *mode)?;
-            members.copy_body(*size, &mut |bytes| file.write(bytes))?;
-            file.close(member.modified)
+    mut members: Members,
+    filler: &mut Filler,
+) -> Result<Unpacked, UnpackError> {
+    while let Some(member) = members.next()? {
+        let Member {
+            path,
+            kind,
+            modified,
+        } = member;
+        match kind {
+            Kind::Directory { mode } => tree.directory(&path, mode)?,
+            Kind::Symlink { target } => tree.symlink(&path, &target)?,
+            Kind::HardLink { target } => tree.hard_link(&path, &target)?,
+            Kind::File { mode, size } => {
+                let file = Arc::new(tree.file(path, mode)?);
+                members.copy_body(size, &mut |piece| filler.write(&file, piece))?;
+                filler.close(file, modified)?;
+            }
         }
     }
+    members.finish()
 }
 
 /// A rule of `docs/archives.md` that was broken, in words that follow the name of an entry.

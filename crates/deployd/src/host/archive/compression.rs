@@ -13,7 +13,7 @@ use flate2::bufread::GzDecoder;
 
 use super::error::UnpackError;
 
-/// Bytes of one buffer on its way from the inflating to the writing thread.
+/// Bytes of one buffer on its way from the inflating to the writing threads.
 const BUFFER_BYTES: usize = 128 * 1024;
 
 /// Buffers on their way at most.
@@ -32,7 +32,7 @@ pub(super) enum Compression {
     Zstd,
 }
 
-/// The writing thread's end: full buffers come, empty ones go back.
+/// The other threads' end: full buffers come, empty ones go back.
 pub(super) struct Buffers {
     /// Full ones; closed after the last one, and after an error.
     pub(super) full: Receiver<io::Result<Vec<u8>>>,

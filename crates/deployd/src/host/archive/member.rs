@@ -6,7 +6,7 @@ use super::error::UnpackError;
 use super::header::Header;
 use super::name::EntryPath;
 use super::pax::{self, Extended};
-use super::stream::{BLOCK_BYTES, Block, Stream};
+use super::stream::{BLOCK_BYTES, Block, Piece, Stream};
 use super::{Limits, Rule, Unpacked};
 
 /// Bytes of a PAX header or a GNU long name.
@@ -136,7 +136,7 @@ impl<'a> Members<'a> {
     pub(super) fn copy_body(
         &mut self,
         size: u64,
-        sink: &mut dyn FnMut(&[u8]) -> Result<(), UnpackError>,
+        sink: &mut dyn FnMut(&Piece<'_>) -> Result<(), UnpackError>,
     ) -> Result<(), UnpackError> {
         self.stream.body(size, sink)
     }
@@ -169,8 +169,8 @@ impl<'a> Members<'a> {
 
     fn meta_body(&mut self, size: u64) -> Result<Vec<u8>, UnpackError> {
         let mut body = Vec::new();
-        self.stream.body(size, &mut |bytes| {
-            body.extend_from_slice(bytes);
+        self.stream.body(size, &mut |piece| {
+            body.extend_from_slice(piece.bytes());
             Ok(())
         })?;
         Ok(body)

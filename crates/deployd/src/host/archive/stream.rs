@@ -1,6 +1,9 @@
 //! The decompressed archive as the parser takes it: blocks, bodies, and a budget for every byte.
 
+use std::ops::Range;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::SyncSender;
 use std::time::{Duration, Instant};
 
 use super::Options;
@@ -28,10 +31,24 @@ pub(super) enum Block {
     End,
 }
 
+/// Bytes as the inflater delivered them. They go back to it when nobody needs them any more.
+pub(super) struct Buffer {
+    bytes: Vec<u8>,
+    empty: SyncSender<Vec<u8>>,
+}
+
+/// A part of a buffer.
+pub(super) struct Piece<'a> {
+    /// The buffer, for who wants to keep it.
+    pub(super) buffer: &'a Arc<Buffer>,
+    /// Where in it.
+    pub(super) range: Range<usize>,
+}
+
 /// The decompressed archive.
 pub(super) struct Stream<'a> {
     buffers: Buffers,
-    current: Vec<u8>,
+    current: Arc<Buffer>,
     position: usize,
     budget: u64,
     started: Instant,
@@ -41,9 +58,13 @@ pub(super) struct Stream<'a> {
 
 impl<'a> Stream<'a> {
     pub(super) fn new(buffers: Buffers, options: &Options<'a>) -> Self {
+        let current = Arc::new(Buffer {
+            bytes: Vec::new(),
+            empty: buffers.empty.clone(),
+        });
         Self {
             buffers,
-            current: Vec::new(),
+            current,
             position: 0,
             budget: options
                 .limits
@@ -64,7 +85,8 @@ impl<'a> Stream<'a> {
     pub(super) fn block(&mut self, block: &mut [u8; BLOCK_BYTES]) -> Result<Block, UnpackError> {
         let mut filled = 0;
         while filled < BLOCK_BYTES {
-            let bytes = self.next(BLOCK_BYTES as u64 - filled as u64)?;
+            let piece = self.next(BLOCK_BYTES as u64 - filled as u64)?;
+            let bytes = piece.bytes();
             if bytes.is_empty() {
                 return Ok(if filled == 0 { Block::End } else { Block::Cut });
             }
@@ -78,7 +100,7 @@ impl<'a> Stream<'a> {
     pub(super) fn body(
         &mut self,
         size: u64,
-        sink: &mut dyn FnMut(&[u8]) -> Result<(), UnpackError>,
+        sink: &mut dyn FnMut(&Piece<'_>) -> Result<(), UnpackError>,
     ) -> Result<(), UnpackError> {
         self.exactly(size, sink)?;
         let padding = size.wrapping_neg() % BLOCK_BYTES as u64;
@@ -88,16 +110,16 @@ impl<'a> Stream<'a> {
     fn exactly(
         &mut self,
         size: u64,
-        sink: &mut dyn FnMut(&[u8]) -> Result<(), UnpackError>,
+        sink: &mut dyn FnMut(&Piece<'_>) -> Result<(), UnpackError>,
     ) -> Result<(), UnpackError> {
         let mut left = size;
         while left > 0 {
-            let bytes = self.next(left)?;
-            if bytes.is_empty() {
+            let piece = self.next(left)?;
+            if piece.range.is_empty() {
                 return Err(UnpackError::archive("it ends in the middle of an entry"));
             }
-            left -= bytes.len() as u64;
-            sink(bytes)?;
+            left -= piece.range.len() as u64;
+            sink(&piece)?;
         }
         Ok(())
     }
@@ -106,7 +128,8 @@ impl<'a> Stream<'a> {
     pub(super) fn rest_is_zero(&mut self) -> Result<bool, UnpackError> {
         let mut zero = true;
         loop {
-            let bytes = self.next(u64::MAX)?;
+            let piece = self.next(u64::MAX)?;
+            let bytes = piece.bytes();
             if bytes.is_empty() {
                 return Ok(zero);
             }
@@ -115,21 +138,26 @@ impl<'a> Stream<'a> {
     }
 
     /// Takes between one and `max` bytes; none at the end of the stream.
-    fn next(&mut self, max: u64) -> Result<&[u8], UnpackError> {
-        if self.position == self.current.len() && !self.refill()? {
-            return Ok(&[]);
+    fn next(&mut self, max: u64) -> Result<Piece<'_>, UnpackError> {
+        if self.position == self.current.bytes.len() {
+            self.refill()?;
         }
-        let left = self.current.len() - self.position;
+        let left = self.current.bytes.len() - self.position;
         let count = usize::try_from(max).unwrap_or(usize::MAX).min(left);
         self.budget = self
             .budget
             .checked_sub(count as u64)
             .ok_or_else(|| UnpackError::archive("it has more bytes than its limit allows"))?;
-        self.position += count;
-        Ok(&self.current[self.position - count..self.position])
+        let range = self.position..self.position + count;
+        self.position = range.end;
+        Ok(Piece {
+            buffer: &self.current,
+            range,
+        })
     }
 
-    fn refill(&mut self) -> Result<bool, UnpackError> {
+    /// Takes the next buffer, if there is one: at the end the last one stays, used up.
+    fn refill(&mut self) -> Result<(), UnpackError> {
         if self.stop.load(Ordering::Relaxed) {
             return Err(UnpackError::Stopped);
         }
@@ -138,17 +166,13 @@ impl<'a> Stream<'a> {
                 limit_s: self.time_max.as_secs(),
             });
         }
-        let used = std::mem::take(&mut self.current);
-        self.position = 0;
-        if used.capacity() > 0 {
-            // An error means that the other end is done, and wants no more buffers.
-            let _ = self.buffers.empty.send(used);
-        }
         match self.buffers.full.recv() {
-            Err(_) => Ok(false),
-            Ok(Ok(buffer)) => {
-                self.current = buffer;
-                Ok(true)
+            Err(_) => Ok(()),
+            Ok(Ok(bytes)) => {
+                let empty = self.buffers.empty.clone();
+                self.current = Arc::new(Buffer { bytes, empty });
+                self.position = 0;
+                Ok(())
             }
             // An errno comes from the disk; everything else from the decoder.
             Ok(Err(source)) if source.raw_os_error().is_some() => {
@@ -156,5 +180,29 @@ impl<'a> Stream<'a> {
             }
             Ok(Err(source)) => Err(UnpackError::Corrupt { source }),
         }
+    }
+}
+
+impl Buffer {
+    /// Returns all of it.
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl Drop for Buffer {
+    fn drop(&mut self) {
+        let bytes = std::mem::take(&mut self.bytes);
+        if bytes.capacity() > 0 {
+            // An error means that the inflater is done, and wants no more buffers.
+            let _ = self.empty.send(bytes);
+        }
+    }
+}
+
+impl Piece<'_> {
+    /// Returns the bytes.
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.buffer.bytes[self.range.clone()]
     }
 }

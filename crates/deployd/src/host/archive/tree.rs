@@ -103,21 +103,18 @@ impl<'a> Tree<'a> {
         Ok(())
     }
 
-    /// Makes a file, to be written and closed by the caller.
-    pub(super) fn file<'p>(
-        &mut self,
-        path: &'p EntryPath,
-        mode: u32,
-    ) -> Result<NewFile<'p>, UnpackError> {
-        let (depth, name) = self.enter_parent(path)?;
+    /// Makes a file, to be filled and closed by the caller.
+    pub(super) fn file(&mut self, path: EntryPath, mode: u32) -> Result<NewFile, UnpackError> {
+        let (depth, name) = self.enter_parent(&path)?;
         let parent = self.handle(depth);
         let file = openat(parent, name, NEW_FILE, mode_of(mode)).map_err(|errno| match errno {
-            Errno::EEXIST => twice(path),
-            errno => failed(errno, path, "make the file"),
+            Errno::EEXIST => twice(&path),
+            errno => failed(errno, &path, "make the file"),
         })?;
-        self.own(file.as_fd(), path)?;
+        self.own(file.as_fd(), &path)?;
         if self.umask == Umask::InTheWay {
-            fchmod(&file, mode_of(mode)).map_err(|errno| failed(errno, path, "set the mode of"))?;
+            fchmod(&file, mode_of(mode))
+                .map_err(|errno| failed(errno, &path, "set the mode of"))?;
         }
         Ok(NewFile {
             file: File::from(file),
@@ -253,27 +250,26 @@ impl<'a> Tree<'a> {
     }
 }
 
-/// A file that is being written.
-pub(super) struct NewFile<'p> {
+/// A file that is being written. Whoever writes to it need not be who made it.
+pub(super) struct NewFile {
     file: File,
-    path: &'p EntryPath,
+    path: EntryPath,
 }
 
-impl NewFile<'_> {
+impl NewFile {
     /// Writes the next bytes.
-    pub(super) fn write(&mut self, bytes: &[u8]) -> Result<(), UnpackError> {
-        self.file
+    pub(super) fn write(&self, bytes: &[u8]) -> Result<(), UnpackError> {
+        (&self.file)
             .write_all(bytes)
-            .map_err(|source| io_failed(source, self.path, "write"))
+            .map_err(|source| io_failed(source, &self.path, "write"))
     }
 
-    /// Sets the time of change, which is never worth an error, and closes it.
-    pub(super) fn close(self, modified: Option<(i64, u32)>) -> Result<(), UnpackError> {
+    /// Sets the time of change, which is never worth an error.
+    pub(super) fn stamp(&self, modified: Option<(i64, u32)>) {
         if let Some((seconds, nanoseconds)) = modified {
             let modified = TimeSpec::new(seconds, i64::from(nanoseconds));
             let _ = futimens(&self.file, &TimeSpec::UTIME_OMIT, &modified);
         }
-        Ok(())
     }
 }
 
