@@ -3,7 +3,8 @@
 //! Everything here may vanish while it is read: then it is not there.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
+use std::fs::{self, File};
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
@@ -11,6 +12,10 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use super::sockets;
+
+/// A line of `/proc/PID/stat` is shorter: 52 numbers and a name of at most 64 bytes. The kernel hands it out at once, and
+/// who doesn't know how long it is reads six times.
+const STAT_BYTES_MAX: usize = 2048;
 
 /// A process, told apart from a later one of the same number.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,6 +31,8 @@ pub(crate) struct Process {
 #[derive(Debug)]
 pub(crate) struct Running {
     releases: PathBuf,
+    /// The same without symlinks, where it is there.
+    real: OnceLock<Option<PathBuf>>,
     found: OnceLock<BTreeMap<i32, String>>,
 }
 
@@ -34,6 +41,7 @@ impl Running {
     pub(crate) fn new(releases: &Path) -> Running {
         Running {
             releases: releases.to_owned(),
+            real: OnceLock::new(),
             found: OnceLock::new(),
         }
     }
@@ -68,13 +76,20 @@ impl Running {
     pub(crate) fn release_of(&self, pid: i32) -> Option<String> {
         match self.found.get() {
             Some(found) => found.get(&pid).cloned(),
-            None => releases_of([pid], &self.releases).pop_first(),
+            None => release_of(pid, self.real()?),
         }
     }
 
     fn all(&self) -> &BTreeMap<i32, String> {
-        self.found
-            .get_or_init(|| by_process(pids(), &self.releases).collect())
+        let found = || match self.real() {
+            Some(releases) => by_process(pids(), releases).collect(),
+            None => BTreeMap::new(),
+        };
+        self.found.get_or_init(found)
+    }
+
+    fn real(&self) -> Option<&Path> {
+        self.real.get_or_init(|| real(&self.releases)).as_deref()
     }
 }
 
@@ -98,7 +113,9 @@ pub(crate) enum Listening {
 
 /// Returns a running process by its number.
 pub(crate) fn process(pid: i32) -> Option<Process> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let mut stat = [0; STAT_BYTES_MAX];
+    let bytes = File::open(format!("/proc/{pid}/stat")).and_then(|mut file| file.read(&mut stat));
+    let stat = String::from_utf8_lossy(&stat[..bytes.ok()?]);
     // The name is in parentheses and may hold anything; the state is the first field behind it,
     // the start time the 20th.
     let fields: Vec<_> = stat[stat.rfind(')')? + 1..].split_whitespace().collect();
@@ -123,7 +140,10 @@ pub(crate) fn releases_of(
     pids: impl IntoIterator<Item = i32>,
     releases: &Path,
 ) -> BTreeSet<String> {
-    by_process(pids, releases).map(|(_, name)| name).collect()
+    let Some(releases) = real(releases) else {
+        return BTreeSet::new();
+    };
+    by_process(pids, &releases).map(|(_, name)| name).collect()
 }
 
 /// Those of these processes that run a release, and which.
@@ -131,16 +151,20 @@ fn by_process(
     pids: impl IntoIterator<Item = i32>,
     releases: &Path,
 ) -> impl Iterator<Item = (i32, String)> {
-    // What the kernel shows has no symlinks; neither must what it is compared with. Without the
-    // directory there are no releases.
-    let releases = fs::canonicalize(releases).ok();
-    pids.into_iter().filter_map(move |pid| {
-        let releases = releases.as_ref()?;
-        let name = ["cwd", "exe"].iter().find_map(|what| {
-            let path = fs::read_link(format!("/proc/{pid}/{what}")).ok()?;
-            release_in(&path, releases)
-        });
-        Some((pid, name?))
+    let running = |pid| Some((pid, release_of(pid, releases)?));
+    pids.into_iter().filter_map(running)
+}
+
+/// What the kernel shows has no symlinks; neither must what it is compared with. Without the
+/// directory there are no releases.
+fn real(releases: &Path) -> Option<PathBuf> {
+    fs::canonicalize(releases).ok()
+}
+
+fn release_of(pid: i32, releases: &Path) -> Option<String> {
+    ["cwd", "exe"].iter().find_map(|what| {
+        let path = fs::read_link(format!("/proc/{pid}/{what}")).ok()?;
+        release_in(&path, releases)
     })
 }
 
