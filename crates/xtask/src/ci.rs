@@ -6,6 +6,7 @@ mod transcript;
 
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -63,7 +64,7 @@ pub(crate) fn run(own_program: &Path) -> Result<ExitCode> {
         },
         Part {
             name: "test",
-            run: &|| run_all_tests(required_and_possible(own_program)),
+            run: &|| run_all_tests(own_program),
         },
         Part {
             name: "demo",
@@ -148,13 +149,19 @@ fn required_and_possible(own_program: &Path) -> &'static str {
     }
 }
 
-/// Builds the programs and the tests, and runs them.
-fn run_all_tests(required: &str) -> Result<()> {
+/// Builds the programs and the tests while the fleet is prepared, which mostly waits, and runs them.
+fn run_all_tests(own_program: &Path) -> Result<()> {
+    // Before the fleet installs what it needs: two who install lock each other out.
+    debian::install(debian::FOR_TESTS)?;
+    let required = thread::scope(|scope| {
+        let fleet = scope.spawn(|| required_and_possible(own_program));
+        prepare_tests()?;
+        succeed(&mut test_command(&["--no-run"], required()))?;
+        anyhow::Ok(fleet.join().expect("it doesn't panic"))
+    })?;
     if required != REQUIRED_WITH_FLEET {
         return run_tests(&[], required);
     }
-    prepare_tests()?;
-    succeed(&mut test_command(&["--no-run"], required))?;
     streams::run()
 }
 

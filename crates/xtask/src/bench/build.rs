@@ -68,7 +68,7 @@ pub(crate) fn run(ground: &Ground) -> Result<Vec<Table>> {
             crates.row([build.name.to_owned(), unit.name, seconds(unit.time)]);
         }
     }
-    costs.note("Time in the linker is the sum over all that were linked; two run at a time. Packages are downloaded before.");
+    costs.note("Each measured once. Time in the linker is the sum over all that were linked; two run at a time. Packages are downloaded before.");
     Ok(vec![costs, crates])
 }
 
