@@ -39,9 +39,11 @@ const STARTED_AT_A_TIME: usize = 100;
 /// How much memory ZooKeeper may take, and how much more for each host, in MiB and KiB.
 const HEAP_MIB: usize = 256;
 const HEAP_KIB_PER_HOST: usize = 200;
-/// Names of files that are open at once, per host and besides.
+/// Files that are open at once, per host and besides: a session has a connection and a timer, a download three more.
 const FILES_PER_HOST: u64 = 6;
 const FILES: u64 = 1000;
+/// With less than that per host it can't be done; not all download at once.
+const FILES_PER_HOST_MIN: u64 = 3;
 
 /// The servers and the hosts of a simulation.
 pub struct Farm {
@@ -80,7 +82,7 @@ impl Farm {
     /// # Panics
     /// If something can't be started.
     pub fn start(shape: Shape) -> Option<Farm> {
-        raise_file_limit(shape.hosts as u64 * FILES_PER_HOST + FILES);
+        raise_file_limit(shape.hosts as u64);
         let heap = HEAP_MIB + shape.hosts * HEAP_KIB_PER_HOST / 1024;
         let server = Server::start_large(heap)?;
         let mut dir = tempfile::Builder::new();
@@ -207,13 +209,17 @@ fn runtime(name: &str, workers: usize) -> Runtime {
     builder.build().expect("a runtime can be made")
 }
 
-/// Every session is an open file, and every download.
-fn raise_file_limit(files: u64) {
+/// Sees to it that so many hosts can have their files open.
+fn raise_file_limit(hosts: u64) {
+    let files = hosts * FILES_PER_HOST + FILES;
     let (_, most) = getrlimit(Resource::RLIMIT_NOFILE).expect("a limit can be read");
-    let raised = setrlimit(Resource::RLIMIT_NOFILE, files.min(most), most.max(files));
     // Who may not raise the upper limit has to do with it.
-    if raised.is_err() || files > most {
-        let _ = setrlimit(Resource::RLIMIT_NOFILE, files, files)
-            .or_else(|_| setrlimit(Resource::RLIMIT_NOFILE, most, most));
-    }
+    let _ = setrlimit(Resource::RLIMIT_NOFILE, files, most.max(files))
+        .or_else(|_| setrlimit(Resource::RLIMIT_NOFILE, files.min(most), most));
+    let (had, _) = getrlimit(Resource::RLIMIT_NOFILE).expect("a limit can be read");
+    let needed = hosts * FILES_PER_HOST_MIN + FILES;
+    assert!(
+        had >= needed,
+        "{hosts} hosts have {needed} files open, and this process may have {had} (`ulimit -n`)"
+    );
 }
