@@ -208,15 +208,16 @@ async fn look_near(
     record: &Record,
 ) -> Vec<Seen> {
     let tree = Tree::new(&service.dir);
+    let running = Running::new(&tree.releases());
     let remembered = |instance: &config::Instance| record.units.get(&instance.unit);
     if let RestartMethod::Systemd | RestartMethod::Reload = service.restart.method {
         let units = units(instances, before).await;
-        let seen = instances.iter().zip(units);
-        return seen
-            .map(|(instance, unit)| look_at_unit((instance, unit), &tree, remembered(instance)))
-            .collect();
+        let seen = instances.iter().zip(units).map(|(instance, unit)| {
+            let remembered = remembered(instance);
+            look_at_unit((instance, unit), &tree, &running, remembered)
+        });
+        return seen.collect();
     }
-    let running = Running::new(&tree.releases());
     let seen = instances.iter().enumerate().map(|(at, instance)| {
         let before = before.get(at).and_then(|seen| seen.identity.as_deref());
         let listeners = instance.port.map(|port| running.listeners(port, before));
@@ -288,6 +289,7 @@ fn not_ours_to_mend(seen: Seen) -> Seen {
 fn look_at_unit(
     (instance, unit): (&config::Instance, Result<(Unit, Instant), SystemdError>),
     tree: &Tree,
+    running: &Running,
     remembered: Option<&UnitRecord>,
 ) -> Seen {
     let (unit, asked) = match unit {
@@ -320,7 +322,7 @@ fn look_at_unit(
         Ok(Current::Release(name)) => BuildName::parse(&name).ok(),
         Ok(_) | Err(_) => None,
     };
-    let builds = proc::releases_of(unit.processes(), &tree.releases());
+    let builds = running.releases_of(unit.processes());
     let builds = builds.iter().filter_map(|name| BuildName::parse(name).ok());
     let told = Runs::of(&builds.collect(), current.as_ref());
     Seen {

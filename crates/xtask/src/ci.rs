@@ -155,7 +155,7 @@ fn run_all_tests(own_program: &Path) -> Result<()> {
     debian::install(debian::FOR_TESTS)?;
     let required = thread::scope(|scope| {
         let fleet = scope.spawn(|| required_and_possible(own_program));
-        prepare_tests()?;
+        build_programs(Profile::Debug)?;
         succeed(&mut test_command(&["--no-run"], required()))?;
         anyhow::Ok(fleet.join().expect("it doesn't panic"))
     })?;

@@ -76,20 +76,31 @@ impl Running {
     pub(crate) fn release_of(&self, pid: i32) -> Option<String> {
         match self.found.get() {
             Some(found) => found.get(&pid).cloned(),
-            None => release_of(pid, self.real()?),
+            None => self.look_at(pid),
         }
     }
 
-    fn all(&self) -> &BTreeMap<i32, String> {
-        let found = || match self.real() {
-            Some(releases) => by_process(pids(), releases).collect(),
-            None => BTreeMap::new(),
-        };
-        self.found.get_or_init(found)
+    /// Returns the names of all releases that these processes run.
+    pub(crate) fn releases_of(&self, pids: impl IntoIterator<Item = i32>) -> BTreeSet<String> {
+        let pids = pids.into_iter();
+        pids.filter_map(|pid| self.look_at(pid)).collect()
     }
 
-    fn real(&self) -> Option<&Path> {
-        self.real.get_or_init(|| real(&self.releases)).as_deref()
+    fn all(&self) -> &BTreeMap<i32, String> {
+        let running = |pid| Some((pid, self.look_at(pid)?));
+        self.found
+            .get_or_init(|| pids().filter_map(running).collect())
+    }
+
+    fn look_at(&self, pid: i32) -> Option<String> {
+        // What the kernel shows has no symlinks; neither must what it is compared with. Without the
+        // directory there are no releases.
+        let real = || fs::canonicalize(&self.releases).ok();
+        let releases = self.real.get_or_init(real).as_deref()?;
+        ["cwd", "exe"].iter().find_map(|what| {
+            let path = fs::read_link(format!("/proc/{pid}/{what}")).ok()?;
+            release_in(&path, releases)
+        })
     }
 }
 
@@ -133,39 +144,6 @@ pub(crate) fn process(pid: i32) -> Option<Process> {
 fn same_process(identity: &str) -> Option<Process> {
     let pid = identity.split('@').next()?.parse().ok()?;
     process(pid).filter(|process| process.identity == identity)
-}
-
-/// Returns the names of all releases that these processes run.
-pub(crate) fn releases_of(
-    pids: impl IntoIterator<Item = i32>,
-    releases: &Path,
-) -> BTreeSet<String> {
-    let Some(releases) = real(releases) else {
-        return BTreeSet::new();
-    };
-    by_process(pids, &releases).map(|(_, name)| name).collect()
-}
-
-/// Those of these processes that run a release, and which.
-fn by_process(
-    pids: impl IntoIterator<Item = i32>,
-    releases: &Path,
-) -> impl Iterator<Item = (i32, String)> {
-    let running = |pid| Some((pid, release_of(pid, releases)?));
-    pids.into_iter().filter_map(running)
-}
-
-/// What the kernel shows has no symlinks; neither must what it is compared with. Without the
-/// directory there are no releases.
-fn real(releases: &Path) -> Option<PathBuf> {
-    fs::canonicalize(releases).ok()
-}
-
-fn release_of(pid: i32, releases: &Path) -> Option<String> {
-    ["cwd", "exe"].iter().find_map(|what| {
-        let path = fs::read_link(format!("/proc/{pid}/{what}")).ok()?;
-        release_in(&path, releases)
-    })
 }
 
 fn release_in(path: &Path, releases: &Path) -> Option<String> {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command};
 
 use super::{collect, processes};
-use crate::host::proc::releases_of;
+use crate::host::proc::Running;
 
 /// A group below our own, with one inside; gone when dropped, with the processes in it.
 struct Group {
@@ -74,7 +74,10 @@ fn all_processes_of_a_group_and_those_inside() {
     found.sort_unstable();
     started.sort_unstable();
     assert_eq!(found, started);
-    let told: Vec<_> = releases_of(found, &releases).into_iter().collect();
+    let told: Vec<_> = Running::new(&releases)
+        .releases_of(found)
+        .into_iter()
+        .collect();
     assert_eq!(told, ["r1", "r2"]);
     let name = group.dir.clone();
     drop(group);

@@ -3,7 +3,7 @@ use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::{Listening, Running, is_listening, names_unit, process, release_in, releases_of};
+use super::{Listening, Running, is_listening, names_unit, process, release_in};
 
 #[test]
 fn finds_itself_by_its_port() {
@@ -48,7 +48,7 @@ fn a_working_directory_tells_the_release() {
     let releases = temp.path().join("releases");
     let running = Running::new(&releases);
     let found = running.release_of(pid);
-    let all = releases_of([pid, 1], &releases);
+    let all = running.releases_of([pid, 1]);
     child.kill().unwrap();
     child.wait().unwrap();
     assert_eq!(found.as_deref(), Some("r1"));
