@@ -155,29 +155,30 @@ impl LeaseQueue {
             Some(tally) if tally.leases >= crowd::ROOM => {
                 let (_, room) = self.room().await?;
                 if tally.leases < room {
-                    self.join().await
+                    self.join(tally).await
                 } else {
                     self.stay_outside((tally, room), None).await
                 }
             }
-            Some(_) => self.join().await,
+            Some(tally) => self.join(tally).await,
             None => {
                 let prefix = self.tree.lease_prefix(&self.host);
                 self.zk.create_parents(&prefix).await?;
-                self.join().await
+                self.join(Tally::default()).await
             }
         }
     }
 
-    /// Takes a place at the end of the queue. Leaves it again, where others did so at the same time, and it is one of too many.
-    async fn join(&mut self) -> Result<(), LeaseError> {
+    /// Takes a place at the end of the queue, in which so much was counted a moment ago. Leaves it again, where others did so at the
+    /// same time, and it is one of too many.
+    async fn join(&mut self, counted: Tally) -> Result<(), LeaseError> {
         let outside = self.outside();
         let number = self.create().await?;
         let (limit, room) = self.room().await?;
         let Some(tally) = self.tally().await? else {
             return Ok(());
         };
-        match crowd::joined(number, tally, (limit, room)) {
+        match crowd::joined(number, (counted, tally), (limit, room)) {
             Joined::Granted => self.hold(),
             Joined::Queued => {}
             // It was never granted: only who has just joined may leave.

@@ -26,8 +26,13 @@ const LOOK_MAX_MOVING: Duration = Duration::from_secs(300);
 /// How much longer than the last time a host waits at most: the first that are given back say little of the pace.
 const LONGER_MAX: f64 = 2.0;
 
-/// What ZooKeeper counts of the queue. Names that are no leases count, too.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// How long a host that has joined a long queue waits for it to get short, at least.
+const SETTLE_TIME: Duration = Duration::from_secs(2);
+/// The same, in requests: one takes some milliseconds, and seconds where ten thousand hosts ask at once.
+const SETTLE_TRIPS: u32 = 8;
+
+/// What ZooKeeper counts of the queue. Names that are no leases count, too. The default is that of a queue in which nobody ever was.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Tally {
     /// Leases in it.
     pub leases: u64,
@@ -75,18 +80,30 @@ pub enum Joined {
     Crowded,
 }
 
-/// Says what the host is that has the lease with this number.
-pub fn joined(number: u64, tally: Tally, (limit, room): (u64, u64)) -> Joined {
-    if all_are_granted(number, tally, limit) {
+/// Says what the host is that has the lease with this number, by what was counted before it was made, and after.
+pub fn joined(number: u64, (then, now): (Tally, Tally), (limit, room): (u64, u64)) -> Joined {
+    // Else somebody has deleted the queue in between, and another has its name.
+    let is_same = now.made >= then.made && now.given_back >= then.given_back;
+    if is_same && is_granted_at_once(number, then, limit) || all_are_granted(number, now, limit) {
         return Joined::Granted;
     }
     // Each that is gone may have been before it: so it has at least so many before it.
-    let before = number.saturating_sub(tally.given_back.into());
+    let before = number.saturating_sub(now.given_back.into());
     if before < room {
         Joined::Queued
     } else {
         Joined::Crowded
     }
+}
+
+/// Tells whether the lease with this number is granted since those that there were before it was made, and those that were made in
+/// between, are fewer than may be: no others can be before it.
+///
+/// So the queue may be longer than that, as where all come at once, and who came first needs no list.
+fn is_granted_at_once(number: u64, then: Tally, limit: u64) -> bool {
+    // A lower number is that of a lease that was there before.
+    let between = number.checked_sub(then.made.into());
+    between.is_some_and(|between| then.leases.saturating_add(between) < limit)
 }
 
 /// Tells whether the lease with this number is granted because all are, whoever is first. Only what was counted after it was made
@@ -95,9 +112,14 @@ pub fn all_are_granted(number: u64, tally: Tally, limit: u64) -> bool {
     u64::from(tally.made) > number && tally.leases <= limit
 }
 
-/// Tells whether a list of so many leases is worth waiting a moment, until some of them are given back or leave again.
-pub fn is_long(tally: Tally) -> bool {
-    tally.leases > 2 * ROOM
+/// Tells whether a host that has joined, and has waited so long, waits on instead of reading a list of so many names: most of them
+/// leave again, since all came at once. `trip` is how long it took to count them.
+///
+/// Who is granted a lease loses that time. But each name is 25 bytes that ZooKeeper sends to each who reads, and where it takes
+/// long to count, it takes long for others to leave, too, and has no time for lists.
+pub fn waits_for_shorter(tally: Tally, waited: Duration, trip: Duration) -> bool {
+    let most = trip.saturating_mul(SETTLE_TRIPS).max(SETTLE_TIME);
+    tally.leases > 2 * ROOM && waited < most
 }
 
 /// Returns how many leases are given back between two looks of a host outside, in a fleet of `hosts`.

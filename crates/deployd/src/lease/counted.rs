@@ -11,9 +11,7 @@ use tokio::time::Instant;
 
 use super::{Followed, LeaseError, LeaseQueue};
 
-/// How long a host that has joined a long queue waits at most for it to get short, before it reads it.
-const SETTLE_TIME: Duration = Duration::from_secs(2);
-/// How long it waits the first time.
+/// How long a host that has joined a long queue waits for it to get short before it counts again, the first time.
 const SETTLE_LOOK: Duration = Duration::from_millis(100);
 
 /// After so many looks a host outside reads the names: some may be no leases, and take up the room. Where nothing moves that is
@@ -154,15 +152,14 @@ impl LeaseQueue {
         if reads || is_new {
             (_, outside.room) = self.room().await?;
         }
-        let tally = self.tally().await?;
-        if let Some(tally) = tally {
-            self.pace = self.pace.again(tally, crowd::ahead_outside(outside.hosts));
-        }
+        // Gone with all that were in it, where it is gone: then the first number is 0 again.
+        let tally = self.tally().await?.unwrap_or_default();
+        self.pace = self.pace.again(tally, crowd::ahead_outside(outside.hosts));
         self.followed = Followed::Outside(outside);
-        match tally {
-            Some(tally) if tally.leases >= outside.room => Ok(()),
-            _ => self.join().await,
+        if tally.leases >= outside.room {
+            return Ok(());
         }
+        self.join(tally).await
     }
 
     /// Tells, of a place in the queue of which nothing else is known, whether its length says all that there is to know: that everybody in
@@ -175,7 +172,9 @@ impl LeaseQueue {
         };
         let policy = self.policy()?;
         // Before the names are read, if they are.
+        let asked = Instant::now();
         self.counted = self.tally().await?;
+        let trip = asked.elapsed();
         let (Some(tally), Some(number)) = (self.counted, sequence(own)) else {
             return Ok(false);
         };
@@ -189,7 +188,7 @@ impl LeaseQueue {
             }
             return Ok(is_there);
         }
-        if !crowd::is_long(tally) || since.elapsed() >= SETTLE_TIME {
+        if !crowd::waits_for_shorter(tally, since.elapsed(), trip) {
             return Ok(false);
         }
         self.pace = match self.followed {

@@ -1,7 +1,8 @@
 use std::time::Duration;
 
 use super::super::crowd::{
-    Joined, ROOM, Tally, ahead_outside, all_are_granted, is_long, joined, look_again, room,
+    Joined, ROOM, Tally, ahead_outside, all_are_granted, joined, look_again, room,
+    waits_for_shorter,
 };
 
 /// Of so many that were made so many are gone, as ZooKeeper tells it.
@@ -62,9 +63,19 @@ fn no_count_grants_what_the_list_does_not() {
         let tally = tally(MADE.cast_signed(), gone.cast_signed());
         for number in (0..MADE).filter(|number| present & (1 << number) != 0) {
             let before = u64::from((present & ((1 << number) - 1)).count_ones());
+            // At any time before it was made, with the fewest that can have been there: who is there now, was then.
+            let then = (0..=number).map(|made| Tally {
+                leases: (present & ((1 << made) - 1)).count_ones().into(),
+                made,
+                given_back: made - (present & ((1 << made) - 1)).count_ones(),
+            });
+            let then: Vec<Tally> = then.collect();
             for limit in 0..=u64::from(MADE) {
-                for room in limit..=u64::from(MADE) {
-                    match joined(number.into(), tally, (limit, room)) {
+                for (room, then) in (limit..=u64::from(MADE))
+                    .flat_map(|room| then.iter().map(move |then| (room, *then)))
+                {
+                    let joined = joined(number.into(), (then, tally), (limit, room));
+                    match joined {
                         Joined::Granted => assert!(before < limit, "{present:b} {number} {limit}"),
                         // Whoever is granted a lease keeps it.
                         Joined::Crowded => {
@@ -74,8 +85,7 @@ fn no_count_grants_what_the_list_does_not() {
                     }
                     // The first is never sent away, so somebody gets on.
                     if before == 0 && limit > 0 {
-                        let first = joined(number.into(), tally, (limit, room));
-                        assert_ne!(first, Joined::Crowded);
+                        assert_ne!(joined, Joined::Crowded);
                     }
                 }
             }
@@ -84,10 +94,42 @@ fn no_count_grants_what_the_list_does_not() {
 }
 
 #[test]
-fn a_list_is_long_where_many_more_joined_than_there_is_room_for() {
-    assert!(!is_long(tally(64, 0)));
-    assert!(!is_long(tally(128, 0)));
-    assert!(is_long(tally(129, 0)));
+fn who_comes_first_of_many_is_granted_a_lease_without_the_list() {
+    // Twenty were there, five of them are gone, and then hundreds came at once.
+    let crowd = tally(600, 5);
+    let joined = |number, limit| joined(number, (tally(20, 5), crowd), (limit, limit.max(ROOM)));
+    assert_eq!(joined(20, 16), Joined::Granted);
+    assert_eq!(joined(20, 15), Joined::Queued);
+    assert_eq!(joined(104, 100), Joined::Granted);
+    assert_eq!(joined(105, 100), Joined::Crowded);
+    // Its number says that it was made before, so nothing was counted before.
+    assert_eq!(joined(19, 100), Joined::Queued);
+    // Nobody ever was there.
+    let first = super::super::crowd::joined(0, (Tally::default(), crowd), (1, ROOM));
+    assert_eq!(first, Joined::Granted);
+    // Another queue, of which nothing was counted before: five are before the sixth.
+    let other = super::super::crowd::joined(5, (tally(5, 4), tally(70, 1)), (4, ROOM));
+    assert_eq!(other, Joined::Queued);
+}
+
+#[test]
+fn a_long_list_is_not_read_before_it_had_time_to_get_short() {
+    let waits = |leases, waited_ms, trip_ms| {
+        let [waited, trip] = [waited_ms, trip_ms].map(Duration::from_millis);
+        waits_for_shorter(tally(leases, 0), waited, trip)
+    };
+    assert!(!waits(64, 0, 5));
+    assert!(!waits(128, 0, 5));
+    assert!(waits(129, 1999, 5));
+    assert!(!waits(129, 2000, 5));
+    // The server takes a second for each request.
+    assert!(waits(129, 7999, 1000));
+    assert!(!waits(10_000, 8000, 1000));
+    assert!(!waits_for_shorter(
+        tally(129, 0),
+        Duration::MAX,
+        Duration::MAX
+    ));
 }
 
 #[test]

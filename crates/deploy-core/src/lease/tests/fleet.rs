@@ -8,8 +8,8 @@ use std::time::Duration;
 use proptest::prelude::Strategy;
 
 use super::super::crowd::{
-    FIRST_LOOK, Joined, LOOK_TIME, ROOM, Tally, ahead_outside, all_are_granted, is_long, joined,
-    look_again, room,
+    FIRST_LOOK, Joined, LOOK_TIME, ROOM, Tally, ahead_outside, all_are_granted, joined, look_again,
+    room, waits_for_shorter,
 };
 use super::super::{Follow, ahead, before, follow};
 use crate::wire::tests::properties::check;
@@ -18,10 +18,8 @@ use crate::wire::tests::properties::check;
 type Time = u64;
 
 const SECOND: Time = 1_000_000;
-/// How long a request takes, at most.
+/// How long a request takes, at most, where nobody has much to do.
 const TRIP: Time = SECOND / 50;
-/// How long a host waits at most for a long queue to get short.
-const SETTLE: Time = 2 * SECOND;
 /// Bytes of a name in a list.
 const NAME: u64 = 25;
 /// Nothing takes as long.
@@ -39,6 +37,8 @@ struct Shape {
     failing: u64,
     /// How many have an older agent, which joins however long the queue is, and goes by its names.
     older: u64,
+    /// How long a request takes, at most.
+    trip: Time,
     /// After what time somebody's lease is broken, again and again.
     broken: Option<Time>,
 }
@@ -83,6 +83,8 @@ enum State {
 #[derive(Debug, Clone, Default)]
 struct Host {
     lease: Option<u64>,
+    /// What it counted before it joined.
+    counted: Tally,
     state: State,
     /// When it looked last by itself, and what was given back then; how long it waits for the next time.
     looked: (Time, u32),
@@ -189,7 +191,8 @@ impl Fleet {
 
     /// After a request.
     fn soon(&mut self, event: Event) {
-        let trip = TRIP / 4 + self.below(TRIP * 3 / 4);
+        let trip = self.shape.trip;
+        let trip = trip / 4 + self.below(trip * 3 / 4);
         self.after(trip, event);
     }
 
@@ -220,7 +223,7 @@ impl Fleet {
     fn happens(&mut self, event: Event) {
         match event {
             Event::Ask(host) if self.is_older(host) || self.tally().leases < self.room() => {
-                self.soon(Event::Create(host));
+                self.joins(host);
             }
             Event::Ask(host) => self.stay_outside(host),
             Event::Create(host) => self.join(host),
@@ -249,6 +252,12 @@ impl Fleet {
         }
     }
 
+    /// Has found room, and joins a moment later.
+    fn joins(&mut self, host: usize) {
+        self.hosts[host].counted = self.tally();
+        self.soon(Event::Create(host));
+    }
+
     fn join(&mut self, host: usize) {
         self.queue.insert(self.made, host);
         self.hosts[host].lease = Some(self.made);
@@ -264,7 +273,8 @@ impl Fleet {
         if self.is_older(host) {
             return self.read(host, number);
         }
-        match joined(number, self.tally(), (self.shape.limit, self.room())) {
+        let tallies = (self.hosts[host].counted, self.tally());
+        match joined(number, tallies, (self.shape.limit, self.room())) {
             Joined::Granted => self.granted(host),
             Joined::Queued => self.soon(Event::Woken(host)),
             Joined::Crowded => self.soon(Event::Leave(host)),
@@ -279,7 +289,7 @@ impl Fleet {
     fn look(&mut self, host: usize) {
         self.hosts[host].looks += 1;
         if self.tally().leases < self.room() {
-            return self.soon(Event::Create(host));
+            return self.joins(host);
         }
         self.wait_again(host, ahead_outside(self.shape.hosts));
         self.later(host, Event::Look(host));
@@ -317,7 +327,8 @@ impl Fleet {
                     return self.granted(host);
                 }
                 let waited = self.now - at;
-                if is_long(tally) && waited < SETTLE {
+                let [since, trip] = [waited, self.shape.trip / 2].map(Duration::from_micros);
+                if waits_for_shorter(tally, since, trip) {
                     return self.after(waited.max(SECOND / 10), Event::Woken(host));
                 }
             }
@@ -426,6 +437,7 @@ const CALM: Shape = Shape {
     within: 5 * SECOND,
     failing: 0,
     older: 0,
+    trip: TRIP,
     broken: None,
 };
 
@@ -451,6 +463,7 @@ fn nobody_is_granted_too_much_and_nobody_waits_for_ever() {
                 within,
                 failing: failing.min(limit - 1).min(hosts - 1),
                 older: older * hosts / 3,
+                trip: TRIP,
                 broken: (broken > 0).then_some(broken * restart),
             };
             (shape, seed)
@@ -532,4 +545,23 @@ fn all_at_once() {
     assert!(outcome.joins <= 3.5, "{outcome:?}");
     assert!(outcome.list_bytes <= 15_000.0, "{outcome:?}");
     assert!(outcome.seconds <= 450.0, "{outcome:?}");
+}
+
+/// ZooKeeper takes seconds for each request, since it has all of a large fleet to serve: that is no reason to ask for long lists.
+#[test]
+fn a_server_on_its_knees() {
+    for (hosts, trip) in [(1000, 2 * SECOND), (5000, 2 * SECOND), (5000, 6 * SECOND)] {
+        let shape = Shape {
+            hosts,
+            limit: hosts / 10,
+            restart: 3 * SECOND,
+            within: 30 * SECOND,
+            trip,
+            ..CALM
+        };
+        let outcome = Fleet::play(shape, 7);
+        println!("{hosts} {trip}: {outcome:?}");
+        assert!(outcome.joins <= 3.0, "{outcome:?}");
+        assert!(outcome.list_bytes <= 6_000.0, "{outcome:?}");
+    }
 }
