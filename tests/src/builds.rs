@@ -6,10 +6,14 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use deploy_core::artifact::{Artifact, Digest};
-use nix::sys::socket::{setsockopt, sockopt};
+use nix::sys::socket::{Backlog, listen, setsockopt, sockopt};
 use sha2::{Digest as _, Sha256};
 
 use crate::archives::{Tar, gzip};
+
+/// Connections that may wait until they are accepted. With std's 128 a fleet that comes at once waits for TCP to try again, which
+/// doubles its pauses.
+const BACKLOG: i32 = 4096;
 
 /// How an archive is served.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,6 +84,8 @@ impl Builds {
     /// If no port is free.
     pub fn start() -> Builds {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+        let backlog = Backlog::new(BACKLOG).expect("it is not too many");
+        listen(&listener, backlog).expect("it may be listened to again");
         let address = listener.local_addr().expect("it is bound");
         let shelf = Arc::new(Mutex::new(BTreeMap::new()));
         let serving = Arc::clone(&shelf);

@@ -1,33 +1,37 @@
-//! A fleet that no machine could hold: many agents in this process, a real ZooKeeper, a real build server.
+//! A fleet that no machine could hold: many agents in few processes, a real ZooKeeper, a real build server.
 //!
 //! ```text
-//! Farm    what there is: servers, hosts, and what was done to them so far
+//! Farm    what there is: servers, the parts of the fleet, and what was done to it so far
 //! acts    what happens to it: a rollout, a hundred changes, a restart of ZooKeeper, a queue
 //! counts  what that took: requests, bytes, watches
+//! part    a process that plays some of the hosts
+//! talk    what is said to it and what it answers
+//! player  what it does
 //! ```
 //!
 //! What of an agent is not real is told in `deployd::simulate`. All of it is on 127.0.0.1 and in memory.
 
+use std::path::Path;
 use std::time::Duration;
 
 use deploy_core::artifact::Artifact;
 use deploy_core::name::{HostName, ServiceName};
 use deploy_core::znode::{Root, ServiceTree};
-use deploy_zk::link::Link;
-use deployd::simulate::{Host, Simulated};
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tokio::runtime::{Builder, Runtime};
 
 use crate::archives::{Tar, gzip};
 use crate::builds::Builds;
-use crate::eventually::eventually_in;
+use crate::simulation::part::{HOSTS_MAX, Part, open_files_up_to};
+use crate::simulation::talk::{Answer, Ask, Traffic};
 use crate::znodes::Znodes;
 use crate::zookeeper::Server;
 
 pub mod acts;
 pub mod counts;
+pub mod part;
+pub mod player;
+pub mod talk;
 
 const SERVICE: &str = "web";
 /// How long anything may take.
@@ -39,18 +43,17 @@ const STARTED_AT_A_TIME: usize = 100;
 /// How much memory ZooKeeper may take, and how much more for each host, in MiB and KiB.
 const HEAP_MIB: usize = 256;
 const HEAP_KIB_PER_HOST: usize = 200;
-/// Files that are open at once, per host and besides: a session has a connection and a timer, a download three more.
-const FILES_PER_HOST: u64 = 6;
+/// Files of the build server and of whoever looks on, besides one for each host that downloads.
 const FILES: u64 = 1000;
-/// With less than that per host it can't be done; not all download at once.
-const FILES_PER_HOST_MIN: u64 = 3;
 
 /// The servers and the hosts of a simulation.
 pub struct Farm {
     /// ZooKeeper.
     pub server: Server,
-    /// The hosts.
-    pub hosts: Vec<Host>,
+    /// How many hosts there are.
+    hosts: usize,
+    /// Who plays them, some each.
+    parts: Vec<Part>,
     tree: ServiceTree,
     znodes: Znodes,
     builds: Builds,
@@ -59,17 +62,12 @@ pub struct Farm {
     /// The build that was rolled out last, and the one before.
     now: Option<(String, Artifact)>,
     before: Option<(String, Artifact)>,
-    /// Runs the agents, and whoever waits for them.
-    agents: Runtime,
-    sessions: Runtime,
     dir: TempDir,
 }
 
-/// How a simulated fleet is.
+/// How the hosts of a simulated fleet are.
 #[derive(Debug, Clone, Copy)]
 pub struct Shape {
-    /// How many hosts.
-    pub hosts: usize,
     /// How long a restart takes.
     pub restart: Duration,
     /// How long ZooKeeper keeps a session that it hears nothing of.
@@ -81,9 +79,9 @@ impl Farm {
     ///
     /// # Panics
     /// If something can't be started.
-    pub fn start(shape: Shape) -> Option<Farm> {
-        raise_file_limit(shape.hosts as u64);
-        let heap = HEAP_MIB + shape.hosts * HEAP_KIB_PER_HOST / 1024;
+    pub fn start(hosts: usize) -> Option<Farm> {
+        open_files_up_to(hosts as u64 + FILES);
+        let heap = HEAP_MIB + hosts * HEAP_KIB_PER_HOST / 1024;
         let server = Server::start_large(heap)?;
         let mut dir = tempfile::Builder::new();
         let dir = dir.prefix("deploy-simulation-").tempdir_in(PLACE);
@@ -93,49 +91,53 @@ impl Farm {
         Some(Farm {
             tree: root.service(&service),
             builds: Builds::start(),
-            hosts: Vec::new(),
+            hosts,
+            parts: Vec::new(),
             rollouts: 0,
             now: None,
             before: None,
             znodes: Znodes::connect(&server.address()),
             server,
-            agents: runtime("agents", 2),
-            sessions: runtime("sessions", 1),
             dir,
         })
     }
 
-    /// Starts all hosts, some at a time, and waits until each has its link.
+    /// Starts all hosts, some at a time, and waits until each has its link. The program is `simulate`, which plays them.
     ///
     /// # Panics
     /// If one can't be started.
-    pub fn populate(&mut self, shape: Shape) {
-        let simulated = Simulated {
-            sessions: self.sessions.handle().clone(),
-            restart: shape.restart,
-        };
-        while self.hosts.len() < shape.hosts {
-            let first = self.hosts.len();
-            let last = shape.hosts.min(first + STARTED_AT_A_TIME);
-            for number in first..last {
-                let text = self.configuration(number, shape.session_timeout);
-                let host = self.agents.block_on(Host::start(&text, &simulated));
-                self.hosts.push(host.expect("a host starts"));
+    pub fn populate(&mut self, program: &Path, shape: Shape) {
+        let mut numbers = (0..self.hosts).collect::<Vec<_>>();
+        while !numbers.is_empty() {
+            let rest = numbers.split_off(numbers.len().min(HOSTS_MAX));
+            let mut part = Part::start(program, numbers.len(), shape.restart);
+            for some in numbers.chunks(STARTED_AT_A_TIME) {
+                let texts = some.iter();
+                let texts = texts.map(|number| self.configuration(*number, shape.session_timeout));
+                part.ask(&Ask::Start(texts.collect()));
+                part.answer();
             }
-            self.await_links();
+            self.parts.push(part);
+            numbers = rest;
         }
     }
 
-    /// Waits until every host has its link to ZooKeeper.
-    ///
-    /// # Panics
-    /// If one does not get it.
-    pub fn await_links(&self) {
-        for host in &self.hosts {
-            let mut link = host.link();
-            let up = eventually_in("a host has its link", LIMIT, &mut link, Link::is_up);
-            self.agents.block_on(up);
+    /// Asks all parts at once, and waits until each has answered.
+    fn ask(&mut self, ask: &Ask) -> Vec<Answer> {
+        for part in &mut self.parts {
+            part.ask(ask);
         }
+        self.parts.iter_mut().map(Part::answer).collect()
+    }
+
+    /// Requests and connects of all hosts, and how many have their link: cheap enough to be asked ten times a second.
+    fn traffic(&mut self) -> Traffic {
+        let answers = self.ask(&Ask::Count).into_iter();
+        let counted = answers.map(|answer| match answer {
+            Answer::Counted(traffic) => traffic,
+            other => panic!("who was to count said {other:?}"),
+        });
+        counted.fold(Traffic::default(), |sum, part| sum + part)
     }
 
     /// The name of a host.
@@ -199,27 +201,4 @@ method = "none"
         let policy = json!({ "v": 1, "restart_concurrency": concurrency });
         self.znodes.put(&self.tree.policy(), policy.to_string());
     }
-}
-
-fn runtime(name: &str, workers: usize) -> Runtime {
-    let mut builder = Builder::new_multi_thread();
-    builder.worker_threads(workers).thread_name(name);
-    // Archives are unpacked by these.
-    builder.max_blocking_threads(4).enable_all();
-    builder.build().expect("a runtime can be made")
-}
-
-/// Sees to it that so many hosts can have their files open.
-fn raise_file_limit(hosts: u64) {
-    let files = hosts * FILES_PER_HOST + FILES;
-    let (_, most) = getrlimit(Resource::RLIMIT_NOFILE).expect("a limit can be read");
-    // Who may not raise the upper limit has to do with it.
-    let _ = setrlimit(Resource::RLIMIT_NOFILE, files, most.max(files))
-        .or_else(|_| setrlimit(Resource::RLIMIT_NOFILE, files.min(most), most));
-    let (had, _) = getrlimit(Resource::RLIMIT_NOFILE).expect("a limit can be read");
-    let needed = hosts * FILES_PER_HOST_MIN + FILES;
-    assert!(
-        had >= needed,
-        "{hosts} hosts have {needed} files open, and this process may have {had} (`ulimit -n`)"
-    );
 }

@@ -1,5 +1,6 @@
 //! What many hosts cost together: each no more than one of few. Counts only; times are for `cargo xtask simulate`.
 
+use std::path::Path;
 use std::time::Duration;
 
 use serde_json::json;
@@ -19,17 +20,21 @@ const LEASE_BYTES: f64 = 13_000.0;
 /// Watches of a host: its inputs, its report, its mark, and what it waits for.
 const WATCHES: f64 = 12.0;
 
-#[test]
-fn what_a_host_costs_does_not_depend_on_how_many_there_are() {
+fn farm(hosts: usize) -> Option<Farm> {
     let shape = Shape {
-        hosts: HOSTS,
         restart: Duration::from_millis(50),
         session_timeout: Duration::from_secs(15),
     };
-    let Some(mut farm) = Farm::start(shape) else {
+    let mut farm = Farm::start(hosts)?;
+    farm.populate(Path::new(env!("CARGO_BIN_EXE_simulate")), shape);
+    Some(farm)
+}
+
+#[test]
+fn what_a_host_costs_does_not_depend_on_how_many_there_are() {
+    let Some(mut farm) = farm(HOSTS) else {
         return;
     };
-    farm.populate(shape);
     let held_to = |what: &str, rollout: &Rollout, requests: f64| {
         let cost = &rollout.cost;
         // The slow re-reads of watches, which depend on the time that it took.
@@ -61,15 +66,9 @@ fn nobody_reads_the_names_of_all_who_wait() {
         println!("two hundred hosts take the whole machine: only with DEPLOY_TEST_LONG=1");
         return;
     }
-    let shape = Shape {
-        hosts: MANY,
-        restart: Duration::from_millis(50),
-        session_timeout: Duration::from_secs(15),
-    };
-    let Some(mut farm) = Farm::start(shape) else {
+    let Some(mut farm) = farm(MANY) else {
         return;
     };
-    farm.populate(shape);
     let free = farm.roll_out(json!(MANY)).cost;
     // Some wait in the queue; then nobody does, since as many as there are in it may go.
     let few = farm.roll_out(json!("4%")).cost;

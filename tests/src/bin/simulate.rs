@@ -1,12 +1,17 @@
 //! `cargo xtask simulate`: plays a fleet, and tells what it cost.
 //!
-//! Takes numbers of hosts; for each act it prints a line of JSON to standard output.
+//! ```text
+//! simulate HOSTS                  plays so many; for each act it prints a line of JSON to standard output
+//! simulate part HOSTS RESTART_MS  plays some of them, and is told by standard input what to do
+//! ```
 
 use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 use tests::simulation::acts::{Comeback, Queue, Rollout};
 use tests::simulation::counts::Cost;
+use tests::simulation::part::raise_file_limit;
+use tests::simulation::player::Player;
 use tests::simulation::{Farm, Shape};
 
 /// Targets that are written one behind the other.
@@ -15,23 +20,34 @@ const CHANGES: usize = 100;
 const TIME: Duration = Duration::from_secs(30);
 
 fn main() {
-    for hosts in std::env::args().skip(1) {
-        let hosts = hosts.parse().expect("a number of hosts");
-        play(hosts);
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match words.as_slice() {
+        [hosts] => play(number(hosts)),
+        ["part", hosts, restart_ms] => {
+            raise_file_limit(number(hosts));
+            let restart = Duration::from_millis(number(restart_ms) as u64);
+            Player::new(restart).play(std::io::stdin().lock(), std::io::stdout().lock());
+        }
+        _ => panic!("usage: simulate HOSTS | simulate part HOSTS RESTART_MS"),
     }
 }
 
+fn number(word: &str) -> usize {
+    word.parse().expect("a number of hosts, or of milliseconds")
+}
+
 fn play(hosts: usize) {
+    let program = std::env::current_exe().expect("a process knows its program");
     let shape = Shape {
-        hosts,
         restart: Duration::from_millis(200),
         session_timeout: Duration::from_secs(30),
     };
-    let Some(mut farm) = Farm::start(shape) else {
+    let Some(mut farm) = Farm::start(hosts) else {
         return;
     };
-    eprintln!("{hosts} hosts are started");
-    farm.populate(shape);
+    eprintln!("starting {hosts} hosts");
+    farm.populate(&program, shape);
     farm.await_quiet();
     let tell = |act: &str, figures: Value| {
         println!(

@@ -4,16 +4,14 @@ use std::time::{Duration, Instant};
 
 use deploy_core::artifact::Artifact;
 use deploy_core::lease::crowd::Tally;
-use deploy_core::name::BuildName;
 use deploy_core::wire;
-use deploy_core::wire::report::{Phase, Report};
-use futures_util::future::join_all;
+use deploy_core::wire::report::Report;
 use serde_json::{Value, json};
-use tokio::sync::watch;
 
 use super::counts::Cost;
+use super::talk::{Answer, Ask, State, Traffic, now};
 use super::{Farm, LIMIT};
-use crate::eventually::{eventually, eventually_in};
+use crate::eventually::eventually;
 
 /// Nobody has asked for anything for so long: all have done what they had to.
 const QUIET: Duration = Duration::from_secs(2);
@@ -80,10 +78,7 @@ impl Farm {
         let before = self.count();
         self.enable(&build);
         // In the queue, as many as there is room for, or outside of it.
-        self.await_reports("a host waits for a lease", |report| {
-            let target = report.target.as_ref().map(BuildName::as_str);
-            target == Some(&*build.0) && report.phase == Phase::Waiting
-        });
+        self.ask(&Ask::Await(State::Waiting(build.0.clone())));
         self.await_quiet();
         let joining = self.cost_since(before);
         let waiting = self.rest(time);
@@ -93,7 +88,7 @@ impl Farm {
         std::thread::sleep(time);
         let moving = self.cost_since(before);
         let given_back = self.tally().given_back_since(then) as usize;
-        self.concurrency(json!(self.hosts.len()));
+        self.concurrency(json!(self.hosts));
         self.await_serving(&build.0);
         Queue {
             joining,
@@ -101,6 +96,11 @@ impl Farm {
             moving,
             given_back,
         }
+    }
+
+    /// Requests in a sample that heartbeats and slow re-reads make at most.
+    fn quiet_below(&self) -> u64 {
+        self.hosts as u64 / 10
     }
 
     fn tally(&self) -> Tally {
@@ -124,7 +124,7 @@ impl Farm {
     /// # Panics
     /// If not all get there.
     pub fn roll_back(&mut self) -> Rollout {
-        self.concurrency(json!(self.hosts.len()));
+        self.concurrency(json!(self.hosts));
         let before = self.before.take().expect("there was a build before");
         self.rollouts += 1;
         self.bring_to(before)
@@ -133,16 +133,9 @@ impl Farm {
     fn bring_to(&mut self, build: (String, Artifact)) -> Rollout {
         self.await_quiet();
         let before = self.count();
+        self.ask(&Ask::WatchFirstSteps(build.0.clone()));
         let begun = Instant::now();
-        let reactions = self.reactions(&build.0);
-        self.enable(&build);
-        let mut reactions: Vec<_> = self
-            .agents
-            .block_on(reactions)
-            .into_iter()
-            .map(|at| at.duration_since(begun))
-            .collect();
-        reactions.sort();
+        let reactions = self.enable_and_time(&build);
         self.await_serving(&build.0);
         let served = begun.elapsed();
         self.await_reported(&build.0);
@@ -162,7 +155,7 @@ impl Farm {
     /// # Panics
     /// If it does not reach every host.
     pub fn burst(&mut self, changes: usize) -> Rollout {
-        self.concurrency(json!(self.hosts.len()));
+        self.concurrency(json!(self.hosts));
         self.await_quiet();
         let before = self.count();
         let begun = Instant::now();
@@ -187,7 +180,7 @@ impl Farm {
     }
 
     /// What every host costs with nothing to do, in this time.
-    pub fn rest(&self, time: Duration) -> Cost {
+    pub fn rest(&mut self, time: Duration) -> Cost {
         let before = self.count();
         std::thread::sleep(time);
         self.cost_since(before)
@@ -215,29 +208,29 @@ impl Farm {
             let now = self.traffic();
             let last = *samples.last().expect("there is a sample");
             // Quiet: no more than what heartbeats and slow re-reads make.
-            if (now.0 - last.0) * 10 > self.hosts.len() as u64 || now.1 > last.1 {
+            if now.requests - last.requests > self.quiet_below() || now.connects > last.connects {
                 quiet_since = Instant::now();
             }
             samples.push(now);
-            if linked.is_none() && self.hosts.iter().all(|host| host.link().borrow().is_up()) {
+            if linked.is_none() && now.linked == self.hosts {
                 linked = Some(back.elapsed());
             }
             assert!(back.elapsed() < LIMIT, "not all hosts come back");
         }
         let last = *samples.last().expect("there is a sample");
-        let peak = |of: fn(&(u64, u64)) -> u64| {
+        let peak = |of: fn(&Traffic) -> u64| {
             let steps = samples.windows(2).map(|pair| of(&pair[1]) - of(&pair[0]));
             steps.max().unwrap_or_default()
         };
-        let each = |count: u64| count as f64 / self.hosts.len() as f64;
+        let each = |count: u64| count as f64 / self.hosts as f64;
         Comeback {
             away,
             linked: linked.expect("it was waited for"),
             settled: quiet_since.duration_since(back),
-            requests_peak: peak(|sample| sample.0),
-            connects_peak: peak(|sample| sample.1),
-            requests: each(last.0 - first.0),
-            connects: each(last.1 - first.1),
+            requests_peak: peak(|sample| sample.requests),
+            connects_peak: peak(|sample| sample.connects),
+            requests: each(last.requests - first.requests),
+            connects: each(last.connects - first.connects),
         }
     }
 
@@ -245,14 +238,14 @@ impl Farm {
     ///
     /// # Panics
     /// If it never gets quiet.
-    pub fn await_quiet(&self) {
+    pub fn await_quiet(&mut self) {
         let mut quiet_since = Instant::now();
-        let mut last = self.traffic().0;
+        let mut last = self.traffic().requests;
         eventually("the fleet is quiet", LIMIT, || {
             std::thread::sleep(SAMPLE);
-            let now = self.traffic().0;
+            let now = self.traffic().requests;
             let asked = now - std::mem::replace(&mut last, now);
-            if asked * 10 > self.hosts.len() as u64 {
+            if asked > self.quiet_below() {
                 quiet_since = Instant::now();
             }
             if quiet_since.elapsed() >= QUIET {
@@ -263,59 +256,33 @@ impl Farm {
         });
     }
 
-    fn reports(&self) -> Vec<watch::Receiver<Option<Report>>> {
-        let reports = self.hosts.iter().map(|host| host.report());
-        reports
-            .map(|report| report.expect("it has a service"))
-            .collect()
-    }
-
-    /// When each host had begun its first step to a build.
-    fn reactions(&self, build: &str) -> impl Future<Output = Vec<Instant>> + use<> {
-        let build = build.to_owned();
-        let begins = self.reports().into_iter().map(move |mut report| {
-            let build = build.clone();
-            let tasks = self.agents.handle();
-            tasks.spawn(async move {
-                let begun = |report: &Option<Report>| {
-                    let target = report.as_ref().and_then(|report| report.target.as_ref());
-                    target.is_some_and(|target| target.as_str() == build)
-                };
-                let begun = tokio::time::timeout(LIMIT, report.wait_for(begun)).await;
-                begun.expect("a host hears of the target").expect("it runs");
-                Instant::now()
-            })
+    /// Writes the target, and returns how long each host took to its first step, the shortest first.
+    fn enable_and_time(&mut self, build: &(String, Artifact)) -> Vec<Duration> {
+        let begun = now();
+        self.enable(build);
+        let answers = self.ask(&Ask::FirstSteps).into_iter();
+        let steps = answers.flat_map(|answer| match answer {
+            Answer::FirstSteps(steps) => steps,
+            other => panic!("who was to time first steps said {other:?}"),
         });
-        let begins: Vec<_> = begins.collect();
-        async {
-            join_all(begins)
-                .await
-                .into_iter()
-                .map(|at| at.expect("it ends"))
-                .collect()
-        }
+        let mut reactions: Vec<_> = steps.map(|at| at.saturating_sub(begun)).collect();
+        reactions.sort();
+        reactions
     }
 
-    fn await_serving(&self, build: &str) {
-        self.await_reports("a host serves the build", |report| serves(report, build));
-    }
-
-    fn await_reports(&self, what: &str, wanted: impl Fn(&Report) -> bool) {
-        let says_so = |report: &Option<Report>| report.as_ref().is_some_and(&wanted);
-        for mut report in self.reports() {
-            let saying = eventually_in(what, LIMIT, &mut report, says_so);
-            self.agents.block_on(saying);
-        }
+    fn await_serving(&mut self, build: &str) {
+        self.ask(&Ask::Await(State::Serving(build.to_owned())));
     }
 
     fn await_reported(&self, build: &str) {
-        for number in 0..self.hosts.len() {
+        let serving = State::Serving(build.to_owned());
+        for number in 0..self.hosts {
             let path = self.tree.host(&Farm::name(number));
             eventually("its report says that it serves", LIMIT, || {
                 let znode = self.znodes.get(&path).ok_or("no report".to_owned())?;
                 let report =
                     wire::decode::<Report>(&znode.data).map_err(|error| error.to_string())?;
-                if serves(&report, build) {
+                if serving.is_said_by(&report) {
                     Ok(())
                 } else {
                     Err(format!("{report:?}"))
@@ -323,12 +290,4 @@ impl Farm {
             });
         }
     }
-}
-
-fn serves(report: &Report, build: &str) -> bool {
-    let serving = report
-        .serving
-        .as_ref()
-        .is_some_and(|serving| serving.as_str() == build);
-    serving && report.phase == Phase::Serving
 }

@@ -14,8 +14,6 @@ pub struct Counts {
     /// Requests of the sessions, but for heartbeats.
     requests: u64,
     heartbeats: u64,
-    /// Clients that were made, and connections that came up again.
-    connects: u64,
     /// Bytes that ZooKeeper was sent, over the connections that there are.
     bytes_to: u64,
     /// Bytes that it has sent.
@@ -69,32 +67,24 @@ impl Cost {
 
 impl Farm {
     /// Counts.
-    pub fn count(&self) -> Counts {
+    pub fn count(&mut self) -> Counts {
         let (bytes_to, bytes_from) = bytes(self.server.port());
-        let mut counts = Counts {
+        let traffic = self.traffic();
+        Counts {
             at: Instant::now(),
-            requests: 0,
-            heartbeats: 0,
-            connects: 0,
+            requests: traffic.requests - traffic.heartbeats,
+            heartbeats: traffic.heartbeats,
             bytes_to,
             bytes_from,
             watches: self.server_says("zk_watch_count"),
-        };
-        for host in &self.hosts {
-            let stats = host.stats();
-            counts.requests += stats.requests - stats.heartbeats;
-            counts.heartbeats += stats.heartbeats;
-            counts.connects += stats.clients + stats.reconnects;
         }
-        counts
     }
 
     /// What was counted since then, for each host.
-    pub fn cost_since(&self, before: Counts) -> Cost {
+    pub fn cost_since(&mut self, before: Counts) -> Cost {
         let now = self.count();
         // As many hosts and requests as anybody simulates fit a float.
-        let each =
-            |before: u64, now: u64| now.saturating_sub(before) as f64 / self.hosts.len() as f64;
+        let each = |before: u64, now: u64| now.saturating_sub(before) as f64 / self.hosts as f64;
         Cost {
             requests: each(before.requests, now.requests),
             heartbeats: each(before.heartbeats, now.heartbeats),
@@ -103,17 +93,6 @@ impl Farm {
             watches: each(0, now.watches),
             seconds: now.at.duration_since(before.at).as_secs_f64(),
         }
-    }
-
-    /// Requests of all hosts, heartbeats included, and their connects: cheap enough to be asked ten times a second.
-    pub(super) fn traffic(&self) -> (u64, u64) {
-        let stats = self.hosts.iter().map(|host| host.stats());
-        stats.fold((0, 0), |(requests, connects), stats| {
-            (
-                requests + stats.requests,
-                connects + stats.clients + stats.reconnects,
-            )
-        })
     }
 
     /// A figure of ZooKeeper's own.
