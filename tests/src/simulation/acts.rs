@@ -1,5 +1,6 @@
 //! What happens to a simulated fleet, and how it is told when that is over.
 
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use deploy_core::artifact::Artifact;
@@ -96,11 +97,6 @@ impl Farm {
             moving,
             given_back,
         }
-    }
-
-    /// Requests in a sample that heartbeats and slow re-reads make at most.
-    fn quiet_below(&self) -> u64 {
-        self.hosts as u64 / 10
     }
 
     fn tally(&self) -> Tally {
@@ -202,21 +198,23 @@ impl Farm {
         // What was tried while nobody listened counts in all, and for no peak.
         let mut samples = vec![self.traffic()];
         let mut linked = None;
-        let mut quiet_since = Instant::now();
-        while linked.is_none() || quiet_since.elapsed() < QUIET {
+        let mut window = Window::default();
+        let settled = loop {
             std::thread::sleep(SAMPLE);
             let now = self.traffic();
-            let last = *samples.last().expect("there is a sample");
-            // Quiet: no more than what heartbeats and slow re-reads make.
-            if now.requests - last.requests > self.quiet_below() || now.connects > last.connects {
-                quiet_since = Instant::now();
+            if now.connects > samples.last().map_or(0, |last| last.connects) {
+                window = Window::default();
             }
             samples.push(now);
             if linked.is_none() && now.linked == self.hosts {
                 linked = Some(back.elapsed());
             }
+            match window.quiet_since(now.requests, self.hosts) {
+                Some(since) if linked.is_some() => break since.duration_since(back),
+                _ => {}
+            }
             assert!(back.elapsed() < LIMIT, "not all hosts come back");
-        }
+        };
         let last = *samples.last().expect("there is a sample");
         let peak = |of: fn(&Traffic) -> u64| {
             let steps = samples.windows(2).map(|pair| of(&pair[1]) - of(&pair[0]));
@@ -226,7 +224,7 @@ impl Farm {
         Comeback {
             away,
             linked: linked.expect("it was waited for"),
-            settled: quiet_since.duration_since(back),
+            settled,
             requests_peak: peak(|sample| sample.requests),
             connects_peak: peak(|sample| sample.connects),
             requests: each(last.requests - first.requests),
@@ -239,20 +237,11 @@ impl Farm {
     /// # Panics
     /// If it never gets quiet.
     pub fn await_quiet(&mut self) {
-        let mut quiet_since = Instant::now();
-        let mut last = self.traffic().requests;
+        let mut window = Window::default();
         eventually("the fleet is quiet", LIMIT, || {
             std::thread::sleep(SAMPLE);
-            let now = self.traffic().requests;
-            let asked = now - std::mem::replace(&mut last, now);
-            if asked > self.quiet_below() {
-                quiet_since = Instant::now();
-            }
-            if quiet_since.elapsed() >= QUIET {
-                Ok(())
-            } else {
-                Err(asked)
-            }
+            let requests = self.traffic().requests;
+            window.quiet_since(requests, self.hosts).ok_or(requests)
         });
     }
 
@@ -290,4 +279,31 @@ impl Farm {
             });
         }
     }
+}
+
+/// The requests of the last moments, to tell whether they are more than those of a fleet at rest.
+///
+/// Not sample by sample: a host reads all that it watches at once, and a sample may come late.
+#[derive(Default)]
+struct Window {
+    /// When something was counted, oldest first.
+    samples: VecDeque<(Instant, u64)>,
+}
+
+impl Window {
+    /// Adds what is counted now, and tells since when it is quiet, if it is: long enough, and less than one request of each host a
+    /// second. Heartbeats and slow re-reads are half of that at most.
+    fn quiet_since(&mut self, requests: u64, hosts: usize) -> Option<Instant> {
+        self.samples.push_back((Instant::now(), requests));
+        while self.samples.get(1).is_some_and(is_old) {
+            self.samples.pop_front();
+        }
+        let first = self.samples.front().filter(|first| is_old(first))?;
+        let rate = (requests - first.1) as f64 / first.0.elapsed().as_secs_f64();
+        (rate < hosts as f64).then_some(first.0)
+    }
+}
+
+fn is_old((at, _): &(Instant, u64)) -> bool {
+    at.elapsed() >= QUIET
 }
