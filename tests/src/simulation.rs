@@ -107,9 +107,8 @@ impl Farm {
     /// # Panics
     /// If one can't be started.
     pub fn populate(&mut self, program: &Path, shape: Shape) {
-        let mut numbers = (0..self.hosts).collect::<Vec<_>>();
-        while !numbers.is_empty() {
-            let rest = numbers.split_off(numbers.len().min(HOSTS_MAX));
+        for first in (0..self.hosts).step_by(HOSTS_MAX) {
+            let numbers: Vec<_> = (first..self.hosts.min(first + HOSTS_MAX)).collect();
             let mut part = Part::start(program, numbers.len(), shape.restart);
             for some in numbers.chunks(STARTED_AT_A_TIME) {
                 let texts = some.iter();
@@ -118,7 +117,6 @@ impl Farm {
                 part.answer();
             }
             self.parts.push(part);
-            numbers = rest;
         }
     }
 
