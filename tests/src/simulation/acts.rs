@@ -9,7 +9,7 @@ use deploy_core::wire;
 use deploy_core::wire::report::Report;
 use serde_json::{Value, json};
 
-use super::counts::Cost;
+use super::counts::{Cost, Counts};
 use super::talk::{Answer, Ask, State, Traffic, now};
 use super::{Farm, LIMIT};
 use crate::eventually::eventually;
@@ -130,20 +130,12 @@ impl Farm {
         self.await_quiet();
         let before = self.count();
         self.ask(&Ask::WatchFirstSteps(build.0.clone()));
-        let begun = Instant::now();
-        let reactions = self.enable_and_time(&build);
-        self.await_serving(&build.0);
-        let served = begun.elapsed();
-        self.await_reported(&build.0);
-        let reported = begun.elapsed();
-        self.await_quiet();
+        let begun = now();
+        self.enable(&build);
+        let reactions = self.reactions_since(begun);
+        let rollout = self.await_all(&build.0, (begun, before), reactions);
         self.before = self.now.replace(build);
-        Rollout {
-            reactions,
-            served,
-            reported,
-            cost: self.cost_since(before),
-        }
+        rollout
     }
 
     /// Writes so many targets, one behind the other, and waits until the last is served.
@@ -154,7 +146,7 @@ impl Farm {
         self.concurrency(json!(self.hosts));
         self.await_quiet();
         let before = self.count();
-        let begun = Instant::now();
+        let begun = now();
         let mut last = None;
         for _ in 0..changes {
             let build = self.build();
@@ -162,13 +154,23 @@ impl Farm {
             last = Some(build.0);
         }
         let last = last.expect("there is a change");
-        self.await_serving(&last);
-        let served = begun.elapsed();
-        self.await_reported(&last);
-        let reported = begun.elapsed();
+        self.await_all(&last, (begun, before), Vec::new())
+    }
+
+    /// Waits until all serve and report a build, and it is quiet; tells what it took since it had begun.
+    fn await_all(
+        &mut self,
+        build: &str,
+        (begun, before): (Duration, Counts),
+        reactions: Vec<Duration>,
+    ) -> Rollout {
+        self.await_serving(build);
+        let served = now() - begun;
+        self.await_reported(build);
+        let reported = now() - begun;
         self.await_quiet();
         Rollout {
-            reactions: Vec::new(),
+            reactions,
             served,
             reported,
             cost: self.cost_since(before),
@@ -245,10 +247,8 @@ impl Farm {
         });
     }
 
-    /// Writes the target, and returns how long each host took to its first step, the shortest first.
-    fn enable_and_time(&mut self, build: &(String, Artifact)) -> Vec<Duration> {
-        let begun = now();
-        self.enable(build);
+    /// Returns how long each host took from then to its first step, which is watched for, the shortest first.
+    fn reactions_since(&mut self, begun: Duration) -> Vec<Duration> {
         let answers = self.ask(&Ask::FirstSteps).into_iter();
         let steps = answers.flat_map(|answer| match answer {
             Answer::FirstSteps(steps) => steps,

@@ -59,22 +59,17 @@ fn a_short_queue_is_not_read_unless_it_is_older_than_our_place_in_it() {
 fn no_count_grants_what_the_list_does_not() {
     const MADE: u32 = 9;
     for present in 0_u32..1 << MADE {
-        let gone = MADE - present.count_ones();
-        let tally = tally(MADE.cast_signed(), gone.cast_signed());
+        let below = |number: u32| (present & ((1 << number) - 1)).count_ones();
+        // When so many were made, with the fewest that can have been there: who is there in the end, was then.
+        let then = |made: u32| tally(made.cast_signed(), (made - below(made)).cast_signed());
+        let now = then(MADE);
         for number in (0..MADE).filter(|number| present & (1 << number) != 0) {
-            let before = u64::from((present & ((1 << number) - 1)).count_ones());
-            // At any time before it was made, with the fewest that can have been there: who is there now, was then.
-            let then = (0..=number).map(|made| Tally {
-                leases: (present & ((1 << made) - 1)).count_ones().into(),
-                made,
-                given_back: made - (present & ((1 << made) - 1)).count_ones(),
-            });
-            let then: Vec<Tally> = then.collect();
+            let before = u64::from(below(number));
             for limit in 0..=u64::from(MADE) {
-                for (room, then) in (limit..=u64::from(MADE))
-                    .flat_map(|room| then.iter().map(move |then| (room, *then)))
+                for (room, made) in (limit..=u64::from(MADE))
+                    .flat_map(|room| (0..=number).map(move |made| (room, made)))
                 {
-                    let joined = joined(number.into(), (then, tally), (limit, room));
+                    let joined = joined(number.into(), (then(made), now), (limit, room));
                     match joined {
                         Joined::Granted => assert!(before < limit, "{present:b} {number} {limit}"),
                         // Whoever is granted a lease keeps it.
@@ -97,18 +92,18 @@ fn no_count_grants_what_the_list_does_not() {
 fn who_comes_first_of_many_is_granted_a_lease_without_the_list() {
     // Twenty were there, five of them are gone, and then hundreds came at once.
     let crowd = tally(600, 5);
-    let joined = |number, limit| joined(number, (tally(20, 5), crowd), (limit, limit.max(ROOM)));
-    assert_eq!(joined(20, 16), Joined::Granted);
-    assert_eq!(joined(20, 15), Joined::Queued);
-    assert_eq!(joined(104, 100), Joined::Granted);
-    assert_eq!(joined(105, 100), Joined::Crowded);
+    let one = |number, limit| joined(number, (tally(20, 5), crowd), (limit, limit.max(ROOM)));
+    assert_eq!(one(20, 16), Joined::Granted);
+    assert_eq!(one(20, 15), Joined::Queued);
+    assert_eq!(one(104, 100), Joined::Granted);
+    assert_eq!(one(105, 100), Joined::Crowded);
     // Its number says that it was made before, so nothing was counted before.
-    assert_eq!(joined(19, 100), Joined::Queued);
+    assert_eq!(one(19, 100), Joined::Queued);
     // Nobody ever was there.
-    let first = super::super::crowd::joined(0, (Tally::default(), crowd), (1, ROOM));
+    let first = joined(0, (Tally::default(), crowd), (1, ROOM));
     assert_eq!(first, Joined::Granted);
     // Another queue, of which nothing was counted before: five are before the sixth.
-    let other = super::super::crowd::joined(5, (tally(5, 4), tally(70, 1)), (4, ROOM));
+    let other = joined(5, (tally(5, 4), tally(70, 1)), (4, ROOM));
     assert_eq!(other, Joined::Queued);
 }
 
