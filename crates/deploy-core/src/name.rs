@@ -1,9 +1,11 @@
 //! The names of builds, services and hosts: parsed once, then trusted.
 //!
 //! Every one of them becomes a file name, a znode name and a field of a log line, so the alphabet
-//! is small and a name can never be `.`, `..` or hold a separator.
+//! is small and a name can never be `.`, `..` or hold a separator. A clone is the same text, counted: names go wherever
+//! a host or a build goes.
 
 use std::fmt;
+use std::sync::Arc;
 
 /// Why a text is not a name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -24,7 +26,7 @@ macro_rules! name {
             Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
         )]
         #[serde(try_from = "String", into = "String")]
-        pub struct $name(String);
+        pub struct $name(Arc<str>);
 
         impl $name {
             /// Parses the name.
@@ -34,7 +36,7 @@ macro_rules! name {
             pub fn parse(text: &str) -> Result<Self, NameError> {
                 let accepts: fn(&str) -> bool = $accepts;
                 if accepts(text) {
-                    return Ok(Self(text.to_owned()));
+                    return Ok(Self(Arc::from(text)));
                 }
                 let shown = text.chars().take(SHOWN_CHARS_MAX).collect::<String>();
                 Err(NameError { what: $what, shown: shown.escape_debug().to_string(), rule: $rule })
@@ -61,7 +63,7 @@ macro_rules! name {
 
         impl From<$name> for String {
             fn from(name: $name) -> String {
-                name.0
+                name.0.as_ref().to_owned()
             }
         }
     };

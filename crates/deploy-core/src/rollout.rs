@@ -4,6 +4,7 @@
 //! rollout and build: a host that has not seen the new target yet is never taken for done.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crate::name::{BuildName, HostName, ServiceName};
 use crate::wire::report::{Phase, Report};
@@ -44,8 +45,8 @@ pub struct Host {
     pub role: Role,
     /// Whether its agent has a session.
     pub alive: bool,
-    /// What it says of itself, if it ever did and it can be read.
-    pub report: Option<Report>,
+    /// What it says of itself, if it ever did and it can be read. Shared: each look at a fleet has all of them.
+    pub report: Option<Arc<Report>>,
     /// The transaction that wrote the report; 0 without one.
     pub report_mzxid: i64,
 }

@@ -1,6 +1,7 @@
 //! Everything of a service, read once.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use deploy_core::name::{BuildName, HostName, ServiceName};
 use deploy_core::rollout::{Host, State, Targets};
@@ -185,7 +186,9 @@ pub(crate) fn host_of(role: Option<&Znode>, report: Option<&Znode>) -> Host {
     Host {
         role: role_of(role.map(|znode| znode.data.as_slice())),
         alive: children > 0,
-        report: report.and_then(|znode| wire::decode(&znode.data).ok()),
+        report: report
+            .and_then(|znode| wire::decode(&znode.data).ok())
+            .map(Arc::new),
         report_mzxid: report.map_or(0, |znode| znode.stat.mzxid),
     }
 }

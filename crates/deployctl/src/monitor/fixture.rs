@@ -1,5 +1,7 @@
 //! A fleet halfway through a rollout, for the tests of the monitor.
 
+use std::sync::Arc;
+
 use deploy_core::name::{BuildName, HostName, ServiceName};
 use deploy_core::rollout::{Host, State, Targets};
 use deploy_core::wire::history::{Entry, Outcome};
@@ -161,7 +163,7 @@ pub(super) fn reporting(name: &str, phase: Phase, seconds: i64) -> Host {
         role: Role::Fleet,
         alive: true,
         report_mzxid: 1,
-        report: Some(Report {
+        report: Some(Arc::new(Report {
             host: host(name),
             service: service("web"),
             role: Some(Role::Fleet),
@@ -180,13 +182,13 @@ pub(super) fn reporting(name: &str, phase: Phase, seconds: i64) -> Host {
             error: None,
             disk_free: Some(12_884_901_888),
             at: ago(seconds),
-        }),
+        })),
     }
 }
 
 /// Gives a host a step with so much done of so much.
 pub(super) fn at_step(mut host: Host, name: &str, (done, total): (u64, u64)) -> Host {
-    if let Some(report) = &mut host.report {
+    if let Some(report) = host.report.as_mut().map(Arc::make_mut) {
         report.step = Some(StepReport {
             name: name.to_owned(),
             attempt: 1,
@@ -202,7 +204,7 @@ pub(super) fn at_step(mut host: Host, name: &str, (done, total): (u64, u64)) -> 
 /// A host that failed, and was put back.
 pub(super) fn failed(name: &str, seconds: i64) -> Host {
     let mut host = reporting(name, Phase::Failed, seconds);
-    if let Some(report) = &mut host.report {
+    if let Some(report) = host.report.as_mut().map(Arc::make_mut) {
         report.lease = true;
         report.error = Some(ErrorReport {
             step: "probe".to_owned(),
@@ -222,7 +224,7 @@ fn web_host(name: &str, index: usize, hosts: usize) -> Host {
     match index * 12 / hosts.max(12) {
         6 => {
             let mut host = at_step(reporting(name, Phase::Restarting, 12), "drain", (1, 4));
-            if let Some(report) = &mut host.report {
+            if let Some(report) = host.report.as_mut().map(Arc::make_mut) {
                 report.lease = true;
                 report.instances[1].state = "draining".to_owned();
                 report.instances[1].connections = Some(41);
@@ -311,7 +313,7 @@ pub(super) fn api() -> Fleet {
             (90, "r881")
         };
         of.role = if index < 3 { Role::Canary } else { Role::Fleet };
-        if let Some(report) = &mut of.report {
+        if let Some(report) = of.report.as_mut().map(Arc::make_mut) {
             report.rollout = Some(number);
             report.target = Some(build(served));
             report.serving = Some(build(served));

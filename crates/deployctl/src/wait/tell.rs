@@ -49,10 +49,13 @@ impl Teller {
                 standing: *standing,
                 detail: detail(host, *standing),
             };
-            let before = self.told.insert(name.clone(), told.clone());
+            if self.told.get(name) == Some(&told) {
+                continue;
+            }
+            let before = self.told.insert(name.clone(), told);
             // Who is offline from the start is in the first line.
             let known = is_first && *standing == Standing::Offline;
-            if before.as_ref() != Some(&told) && !known {
+            if !known {
                 let is_back = before.is_some_and(|before| before.standing == Standing::Offline);
                 let event = HostEvent::new(name, host, (*standing, is_back), &tally);
                 events.push(Event::Host(Box::new(event)));

@@ -1,5 +1,7 @@
 //! What is recorded counts; else what can be seen.
 
+use std::sync::Arc;
+
 use super::course;
 use crate::name::{BuildName, ServiceName};
 use crate::rollout::{State, Targets};
@@ -27,7 +29,7 @@ fn state(enabled: Option<(&str, u64)>, canary: Option<(&str, u64)>, hosts: &[&st
                 _ => Role::Fleet,
             },
             alive: true,
-            report: Some(wire::decode(report.as_bytes()).unwrap()),
+            report: Some(Arc::new(wire::decode(report.as_bytes()).unwrap())),
             report_mzxid: 0,
         };
         (crate::name::HostName::parse(&name).unwrap(), host)

@@ -1,6 +1,7 @@
 //! Tables: hosts and targets in, verdict and standings out.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::{Goal, Judgement, judge};
 use crate::name::{BuildName, HostName, ServiceName};
@@ -53,7 +54,7 @@ fn host(text: &str) -> (HostName, Host) {
         Host {
             role,
             alive,
-            report,
+            report: report.map(Arc::new),
             report_mzxid: 10,
         },
     )

@@ -1,5 +1,7 @@
 //! Whom a change is for, and what it would do there.
 
+use std::sync::Arc;
+
 use super::{Audience, Preview, Wish, preview};
 use crate::name::{BuildName, HostName, ServiceName};
 use crate::percent::Percent;
@@ -39,7 +41,7 @@ fn host(text: &str) -> (HostName, Host) {
             false => Role::Fleet,
         },
         alive: !words[0].contains('-'),
-        report: Some(wire::decode(report.as_bytes()).unwrap()),
+        report: Some(Arc::new(wire::decode(report.as_bytes()).unwrap())),
         report_mzxid: 0,
     };
     (HostName::parse(name).unwrap(), host)

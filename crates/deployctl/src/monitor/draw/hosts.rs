@@ -41,7 +41,7 @@ impl Widths {
             .state
             .hosts
             .values()
-            .filter_map(|host| host.report.as_ref());
+            .filter_map(|host| host.report.as_deref());
         let builds = reports.filter_map(|report| report.serving.as_ref());
         let build = builds
             .map(|build| build.as_str().len())
@@ -192,7 +192,7 @@ fn row(
     widths: &Widths,
 ) -> Line<'static> {
     let host = &view.fleet.state.hosts[name];
-    let report = host.report.as_ref();
+    let report = host.report.as_deref();
     let is_chosen = model.host.as_ref() == Some(name);
     let (mark, ink) = model.style.mark(standing);
     let word = view.tracks.get(name).map_or("", |track| &track.word);
@@ -260,7 +260,7 @@ fn progress(
     (name, host, standing): (&HostName, &Host, Standing),
     columns: usize,
 ) -> Row {
-    let report = host.report.as_ref();
+    let report = host.report.as_deref();
     if let Some(step) = working_step(standing, report)
         && let (Some(done), Some(total @ 1..)) = (step.done, step.total)
     {
@@ -331,7 +331,7 @@ fn short_bytes(bytes: u64) -> String {
 
 /// Nobody knows about those of a host without an agent.
 fn instances(host: &Host) -> String {
-    let report = host.report.as_ref().filter(|_| host.alive);
+    let report = host.report.as_deref().filter(|_| host.alive);
     let all = report.map_or(&[][..], |report| &report.instances);
     if all.is_empty() {
         return "-".to_owned();

@@ -1,5 +1,7 @@
 //! What is on the screen, against the files in `screens`.
 
+use std::sync::Arc;
+
 use jiff::SignedDuration;
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
@@ -178,7 +180,7 @@ fn nothing_that_others_wrote_steers_the_terminal() {
     let hostile = "\u{1b}]0;x\u{7}\u{202e}\r\n\t\u{9b}2J\u{0}";
     let mut fleet = web(12);
     let mut bad = failed("web-09", 22);
-    if let Some(report) = &mut bad.report {
+    if let Some(report) = bad.report.as_mut().map(Arc::make_mut) {
         let error = report.error.as_mut().unwrap();
         error.message = hostile.repeat(100);
         error.step = hostile.to_owned();

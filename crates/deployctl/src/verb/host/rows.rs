@@ -105,7 +105,7 @@ fn object(
     json!({
         "host": name, "service": fleet.service, "role": host.role, "alive": host.alive,
         "standing": standing.as_str(), "wants": target.map(|target| &target.build),
-        "report_age_s": age, "report": host.report,
+        "report_age_s": age, "report": host.report.as_deref(),
     })
 }
 

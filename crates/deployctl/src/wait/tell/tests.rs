@@ -1,6 +1,7 @@
 //! Each change is told once.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use deploy_core::name::{BuildName, HostName, ServiceName};
 use deploy_core::rollout::judge::{Goal, judge};
@@ -79,7 +80,7 @@ fn host(text: &str, build: &BuildName) -> (HostName, Host) {
         Host {
             role: Role::Fleet,
             alive,
-            report: Some(report),
+            report: Some(Arc::new(report)),
             report_mzxid: 1,
         },
     )
