@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use deploy_zk::bell::Bell;
 use deploy_zk::config::Config;
 use deploy_zk::link::Link;
+use deploy_zk::seen::View;
 use deploy_zk::zk::Zk;
 use deploy_zk::znode::{Expect, Mode};
 use tests::eventually::{eventually_async, eventually_in};
@@ -44,7 +46,12 @@ async fn leases_that_are_gone_leave_no_watches() {
         .await;
         zk.delete(&path, Expect::Any).await.unwrap();
         eventually_in("gone", HANG, &mut lease, |seen| {
-            matches!(seen.view, deploy_zk::seen::View::Absent)
+            matches!(seen.view, View::Absent)
+        })
+        .await;
+        let mut late = zk.watch_until_gone(&path);
+        eventually_in("gone before it was followed", HANG, &mut late, |seen| {
+            matches!(seen.view, View::Absent)
         })
         .await;
     }
@@ -99,4 +106,88 @@ async fn a_change_of_a_followed_znode_costs_one_request() {
             );
         }
     }
+}
+
+/// Who begins to follow a fleet begins with as many znodes as it has hosts.
+#[tokio::test]
+async fn what_most_likely_is_there_costs_one_request() {
+    let Some(server) = Server::start() else {
+        return;
+    };
+    let proxy = Proxy::start(server.port());
+    let writer = Zk::start(Config::new(&[&server.address()]));
+    writer.create("/w", b"0", Mode::Persistent).await.unwrap();
+    let zk = Zk::start(Config::new(&[&proxy.address()]));
+    let mut there = zk.watch_present("/w");
+    eventually_in("seen", HANG, &mut there, |seen| {
+        seen.view.present().is_some()
+    })
+    .await;
+    assert_eq!(proxy.requests("/w"), 1);
+
+    let mut missing = zk.watch_present("/missing");
+    eventually_in("not there", HANG, &mut missing, |seen| {
+        matches!(seen.view, View::Absent)
+    })
+    .await;
+    writer
+        .create("/missing", b"", Mode::Persistent)
+        .await
+        .unwrap();
+    eventually_in("there after all", HANG, &mut missing, |seen| {
+        seen.view.present().is_some()
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_bell_rings_for_whatever_comes_until_it_is_silenced() {
+    let Some(server) = Server::start() else {
+        return;
+    };
+    let zk = Zk::start(Config::new(&[&server.address()]));
+    let mut bell = zk.bell();
+    zk.create("/b", b"0", Mode::Persistent).await.unwrap();
+    let mut data = zk.watch("/b");
+    let mut children = zk.watch_children("/b");
+    ring_until("both are read", &mut bell, || {
+        data.borrow().view.present().is_some() && children.borrow().view.present().is_some()
+    })
+    .await;
+
+    zk.set("/b", b"1", Expect::Any).await.unwrap();
+    ring_until("the new data", &mut bell, || {
+        let seen = data.borrow_and_update();
+        seen.view.present().is_some_and(|now| now.data == b"1")
+    })
+    .await;
+    zk.create("/b/c", b"", Mode::Persistent).await.unwrap();
+    ring_until("the new child", &mut bell, || {
+        let seen = children.borrow_and_update();
+        seen.view.present().is_some_and(|now| !now.is_empty())
+    })
+    .await;
+    zk.set("/b", b"2", Expect::Any).await.unwrap();
+    bell.rings().await;
+    bell.rings().await;
+
+    let link = zk.link();
+    bell.silence();
+    zk.close(HANG).await;
+    ring_until("the end", &mut bell, || *link.borrow() == Link::Closed).await;
+}
+
+/// Looks only when the bell rings, as those do who have one.
+async fn ring_until(what: &str, bell: &mut Bell, mut is_seen: impl FnMut() -> bool) {
+    let ringing = async {
+        loop {
+            bell.rings().await;
+            bell.silence();
+            if is_seen() {
+                return;
+            }
+        }
+    };
+    let rang = tokio::time::timeout(HANG, ringing).await;
+    rang.unwrap_or_else(|_| panic!("{what}: no bell within {HANG:?}"));
 }

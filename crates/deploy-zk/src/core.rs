@@ -9,6 +9,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::backend::{Connection, Fault, Phase, Session, Slot};
 use crate::backoff::Backoff;
+use crate::bell::Ringer;
 use crate::config::Config;
 use crate::error::{Call, Error};
 use crate::rhythm::Rhythm;
@@ -20,6 +21,7 @@ pub(crate) struct Core {
     pub(crate) config: Config,
     pub(crate) current: watch::Receiver<Current>,
     pub(crate) counters: Arc<Counters>,
+    pub(crate) ringer: Ringer,
     pub(crate) tasks: Handle,
 }
 

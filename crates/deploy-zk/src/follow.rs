@@ -5,7 +5,7 @@
 
 use std::future::Future;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::time::{sleep, sleep_until, timeout};
@@ -13,8 +13,9 @@ use tokio::time::{sleep, sleep_until, timeout};
 use crate::armed::Armed;
 use crate::backend::Fault;
 use crate::backoff::Backoff;
+use crate::bell::Ringer;
 use crate::core::{Core, Up};
-use crate::error::{Call, Op};
+use crate::error::{Call, Error, Op};
 use crate::seen::{Seen, View};
 use crate::stats::count;
 use crate::znode::Znode;
@@ -112,44 +113,38 @@ impl Watched for Vec<String> {
     }
 }
 
-/// How often a znode can be there.
+/// What is known beforehand of whether a znode is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Life {
-    /// It may come and go.
-    Many,
-    /// Deleted, it never comes back, as one with a sequence number in its name.
-    One,
+pub(crate) enum Presence {
+    /// Nothing: it may come and go.
+    Open,
+    /// Most likely it is, to begin with; it may come and go.
+    Likely,
+    /// Most likely it is, and deleted it never comes back, as one with a sequence number in its name.
+    Once,
 }
 
 /// What is followed.
 #[derive(Clone, Debug)]
 pub(crate) struct Subject {
     pub(crate) path: String,
-    pub(crate) life: Life,
+    pub(crate) presence: Presence,
 }
 
-/// Keeps `seen` current until nobody looks at it any more, or the session is closed.
-pub(crate) async fn follow<T: Watched>(
-    core: Arc<Core>,
-    subject: Subject,
-    seen: watch::Sender<Seen<T>>,
-) {
-    let seen = Arc::new(seen);
+/// Keeps what the board shows current until nobody looks at it any more, or the session is closed.
+pub(crate) async fn follow<T: Watched>(core: Arc<Core>, subject: Subject, board: Board<T>) {
+    let board = Arc::new(board);
     tokio::select! {
         // Cancel-safe: it only waits; and what is dropped of the other are reads.
-        () = seen.closed() => {}
-        () = keep_current(&core, &subject, &seen) => {}
+        () = board.seen.closed() => {}
+        () = keep_current(&core, &subject, &board) => {}
     }
 }
 
-async fn keep_current<T: Watched>(
-    core: &Core,
-    subject: &Subject,
-    seen: &Arc<watch::Sender<Seen<T>>>,
-) {
+async fn keep_current<T: Watched>(core: &Core, subject: &Subject, board: &Arc<Board<T>>) {
     let mut backoff = Backoff::default();
     while let Some(up) = core.up().await {
-        let watching = watch_connection(up.clone(), subject.clone(), Arc::clone(seen));
+        let watching = watch_connection(up.clone(), subject.clone(), Arc::clone(board));
         let fault = match up.session.beside(watching).await {
             Some(Over::Gone) => break,
             None | Some(Over::Fault(Fault::Lost)) if !up.holds() => {
@@ -160,9 +155,7 @@ async fn keep_current<T: Watched>(
             None => Fault::Lost,
         };
         if fault != Fault::Lost {
-            // The view stays: that something can't be read does not mean that it is absent.
-            let call = Call::new(T::OP, &subject.path);
-            seen.send_modify(|seen| seen.refused = Some(fault.error(call)));
+            board.refuse(fault.error(Call::new(T::OP, &subject.path)));
         }
         sleep(backoff.next_wait()).await;
     }
@@ -181,17 +174,17 @@ enum Over {
 }
 
 /// Follows the znode over one connection.
-async fn watch_connection<T: Watched>(
-    up: Up,
-    Subject { path, life }: Subject,
-    seen: Arc<watch::Sender<Seen<T>>>,
-) -> Over {
-    let (up, path, seen) = (&up, path.as_str(), seen.as_ref());
+async fn watch_connection<T: Watched>(up: Up, subject: Subject, board: Arc<Board<T>>) -> Over {
+    let (up, path, board) = (&up, subject.path.as_str(), board.as_ref());
     loop {
-        let mut armed = match up.ask(arm_again(up, path, seen)).await {
-            Ok((value, armed)) => {
-                publish(seen, value, up.epoch);
+        let mut armed = match up.ask(arm_again(up, &subject, board)).await {
+            Ok(Some((value, armed))) => {
+                board.publish(value, up.epoch);
                 armed
+            }
+            Ok(None) => {
+                board.publish(None, up.epoch);
+                return Over::Gone;
             }
             Err(fault) => return Over::Fault(fault),
         };
@@ -203,76 +196,90 @@ async fn watch_connection<T: Watched>(
                 () = sleep_until(up.rereads.next()) => {}
             }
             match up.ask(T::read(up, path)).await {
-                Ok(value) if is_news(seen, value.as_ref()) => {
+                Ok(value) if board.is_news(value.as_ref()) => {
                     if timeout(EVENT_LATE_MAX, armed.fired()).await.is_err() && up.holds() {
                         count(&up.session.counters.missed_events);
                         tracing::warn!(path, "znode changed and no watch told of it");
                     }
                     break;
                 }
-                Ok(value) => refresh(seen, value, up.epoch),
-                Err(fault) => return Over::Fault(fault),
-            }
-        }
-        if life == Life::One {
-            // A watch on what never comes back would stay with the server, and with us, until the
-            // session ends.
-            match up.ask(T::read(up, path)).await {
-                Ok(None) => {
-                    publish(seen, None, up.epoch);
-                    return Over::Gone;
-                }
-                Ok(Some(_)) => {}
+                Ok(value) => board.refresh(value, up.epoch),
                 Err(fault) => return Over::Fault(fault),
             }
         }
     }
 }
 
-/// Arms a watch and reads. What was there when it was seen last most likely is there still, and then that costs one request
-/// instead of two: a change of a target costs ZooKeeper half as many as there are hosts that follow it.
+/// Arms a watch and reads. What most likely is there costs one request instead of two, and so does what was there when it was
+/// seen last: a change of a target costs ZooKeeper half as many as there are hosts that follow it.
+///
+/// `None`: it is gone for good. A watch on what never comes back would stay with the server, and with us, until the session ends.
 async fn arm_again<T: Watched>(
     up: &Up,
-    path: &str,
-    seen: &watch::Sender<Seen<T>>,
-) -> Result<(Option<T>, Armed), Fault> {
-    let is_likely = {
-        let seen = seen.borrow();
-        // What is refused is tried again for as long as it is, and each time would leave half a watch in the client (H14).
-        seen.view.present().is_some() && seen.refused.is_none()
-    };
-    if is_likely && let Some((value, armed)) = T::arm_present(up, path).await? {
-        return Ok((Some(value), armed));
+    Subject { path, presence }: &Subject,
+    board: &Board<T>,
+) -> Result<Option<(Option<T>, Armed)>, Fault> {
+    if board.is_likely_there(*presence) {
+        match T::arm_present(up, path).await? {
+            Some((value, armed)) => return Ok(Some((Some(value), armed))),
+            None if *presence == Presence::Once => return Ok(None),
+            None => {}
+        }
     }
-    T::arm(up, path).await
+    T::arm(up, path).await.map(Some)
 }
 
-fn is_news<T: Watched>(seen: &watch::Sender<Seen<T>>, value: Option<&T>) -> bool {
-    match (&seen.borrow().view, value) {
-        (View::Present(before), Some(now)) => before.differs(now),
-        (View::Absent, None) => false,
-        _ => true,
+/// Where a watch shows what it saw.
+#[derive(Debug)]
+pub(crate) struct Board<T> {
+    seen: watch::Sender<Seen<T>>,
+    ringer: Ringer,
+}
+
+impl<T> Board<T> {
+    pub(crate) fn new(seen: watch::Sender<Seen<T>>, ringer: Ringer) -> Board<T> {
+        Board { seen, ringer }
     }
-}
 
-fn publish<T>(seen: &watch::Sender<Seen<T>>, value: Option<T>, epoch: u64) {
-    seen.send_replace(Seen {
-        view: value.into(),
-        epoch,
-        at: Some(Instant::now()),
-        refused: None,
-    });
-}
+    /// Shows what was read.
+    fn publish(&self, value: Option<T>, epoch: u64) {
+        self.seen.send_replace(Seen::now(value, epoch));
+        self.ringer.ring();
+    }
 
-/// Like [`publish`], but wakes nobody.
-fn refresh<T>(seen: &watch::Sender<Seen<T>>, value: Option<T>, epoch: u64) {
-    seen.send_if_modified(|seen| {
-        *seen = Seen {
-            view: value.into(),
-            epoch,
-            at: Some(Instant::now()),
-            refused: None,
+    /// Like [`Board::publish`], but wakes nobody.
+    fn refresh(&self, value: Option<T>, epoch: u64) {
+        self.seen.send_if_modified(|seen| {
+            *seen = Seen::now(value, epoch);
+            false
+        });
+    }
+
+    /// Shows that it may not be read. The view stays: that does not mean that it is absent.
+    pub(crate) fn refuse(&self, error: Error) {
+        self.seen.send_modify(|seen| seen.refused = Some(error));
+        self.ringer.ring();
+    }
+
+    fn is_likely_there(&self, beforehand: Presence) -> bool {
+        let seen = self.seen.borrow();
+        let is_there = match seen.view {
+            View::Unknown => beforehand != Presence::Open,
+            View::Absent => false,
+            View::Present(_) => true,
         };
-        false
-    });
+        // What is refused is tried again for as long as it is, and each time would leave half a watch in the client (H14).
+        is_there && seen.refused.is_none()
+    }
+}
+
+impl<T: Watched> Board<T> {
+    /// Tells whether a watch would have fired between what it shows and what was read.
+    fn is_news(&self, value: Option<&T>) -> bool {
+        match (&self.seen.borrow().view, value) {
+            (View::Present(before), Some(now)) => before.differs(now),
+            (View::Absent, None) => false,
+            _ => true,
+        }
+    }
 }

@@ -8,10 +8,12 @@
 //! It must never know what a deployment is, and no type of the client crate leaves `backend`.
 
 pub mod acl;
+pub mod bell;
 pub mod config;
 pub mod ephemeral;
 pub mod error;
 pub mod link;
+
 pub mod path;
 pub mod rhythm;
 pub mod seen;

@@ -40,6 +40,16 @@ impl<T> Seen<T> {
         }
     }
 
+    /// What was read just now.
+    pub(crate) fn now(value: Option<T>, epoch: u64) -> Seen<T> {
+        Seen {
+            view: value.into(),
+            epoch,
+            at: Some(Instant::now()),
+            refused: None,
+        }
+    }
+
     /// Tells whether the view is as new as ZooKeeper lets one know, given the state of the link.
     pub fn is_current(&self, link: &crate::link::Link) -> bool {
         matches!(link, crate::link::Link::Up { epoch, .. } if *epoch == self.epoch)

@@ -15,6 +15,7 @@ use tokio::time::{Instant, sleep, timeout};
 use crate::alarm::Alarm;
 use crate::backend::{Client, Connection, Fault, Phase, Session};
 use crate::backoff::{Backoff, jittered};
+use crate::bell::Ringer;
 use crate::config::Config;
 use crate::core::{Current, Up};
 use crate::link::{Link, Reason};
@@ -32,6 +33,7 @@ pub(crate) struct Supervisor {
     pub(crate) current: watch::Sender<Current>,
     pub(crate) link: watch::Sender<Link>,
     pub(crate) counters: Arc<Counters>,
+    ringer: Ringer,
     client: Option<Client>,
     epoch: u64,
     generation: u64,
@@ -56,15 +58,16 @@ enum Turn {
 impl Supervisor {
     pub(crate) fn new(
         config: Config,
-        current: watch::Sender<Current>,
-        link: watch::Sender<Link>,
+        (current, link): (watch::Sender<Current>, watch::Sender<Link>),
         counters: Arc<Counters>,
+        ringer: Ringer,
     ) -> Supervisor {
         Supervisor {
             config,
             current,
             link,
             counters,
+            ringer,
             client: None,
             epoch: 0,
             generation: 0,
@@ -182,6 +185,7 @@ impl Supervisor {
         tracing::info!(epoch, generation, "zookeeper link up");
         self.current.send_replace(Current::Up(up));
         self.link.send_replace(Link::Up { epoch, generation });
+        self.ringer.ring();
     }
 
     fn say_down(&mut self, reason: Reason) {
@@ -194,6 +198,7 @@ impl Supervisor {
             is_new
         });
         if is_new {
+            self.ringer.ring();
             tracing::warn!(%link, "zookeeper link down");
         }
     }
@@ -219,6 +224,7 @@ impl Supervisor {
         };
         self.client = None;
         self.link.send_replace(Link::Closed);
+        self.ringer.ring();
         tracing::info!(closed, "zookeeper session closed");
         closed
     }

@@ -6,12 +6,12 @@ use deploy_core::name::{HostName, ServiceName};
 use deploy_core::rollout::{Host, State, Targets};
 use deploy_core::wire::hold::Hold;
 use deploy_core::znode::ServiceTree;
+use deploy_zk::bell::Bell;
 use deploy_zk::error::Error;
 use deploy_zk::link::Link;
 use deploy_zk::seen::{Seen, View};
 use deploy_zk::zk::Zk;
 use deploy_zk::znode::Znode;
-use futures_util::future::select_all;
 use jiff::Timestamp;
 use tokio::sync::watch::Receiver;
 
@@ -22,6 +22,7 @@ pub(crate) struct Watches {
     zk: Zk,
     tree: ServiceTree,
     service: ServiceName,
+    bell: Bell,
     link: Receiver<Link>,
     enabled: Receiver<Seen<Znode>>,
     canary: Receiver<Seen<Znode>>,
@@ -68,8 +69,9 @@ impl Watches {
     /// Starts to follow a service.
     pub(crate) fn start(zk: &Zk, tree: &ServiceTree, service: &ServiceName) -> Watches {
         Watches {
+            bell: zk.bell(),
             link: zk.link(),
-            enabled: zk.watch(&tree.enabled()),
+            enabled: zk.watch_present(&tree.enabled()),
             canary: zk.watch(&tree.canary()),
             hold: zk.watch(&tree.hold()),
             roles: zk.watch_children(&tree.roles()),
@@ -83,6 +85,7 @@ impl Watches {
 
     /// Looks at what there is now.
     pub(crate) fn look(&mut self) -> Look {
+        self.bell.silence();
         let link = self.link.borrow_and_update().clone();
         let mut gaze = Gaze {
             link,
@@ -143,22 +146,9 @@ impl Watches {
             || self.hosts.values().any(HostWatches::has_news)
     }
 
-    /// Returns when there is something new to look at. Cancel-safe.
+    /// Returns when there is something new to look at, which stays new until somebody looks at it. Cancel-safe.
     pub(crate) async fn changed(&mut self) {
-        let mut changes: Vec<BoxedChange<'_>> = vec![
-            Box::pin(next(&mut self.link)),
-            Box::pin(next(&mut self.enabled)),
-            Box::pin(next(&mut self.canary)),
-            Box::pin(next(&mut self.hold)),
-            Box::pin(next(&mut self.roles)),
-            Box::pin(next(&mut self.reporting)),
-        ];
-        for watches in self.hosts.values_mut() {
-            changes.extend(watches.role.as_mut().map(|role| Box::pin(next(role)) as _));
-            changes.push(Box::pin(next(&mut watches.report)));
-            changes.push(Box::pin(next(&mut watches.alive)));
-        }
-        select_all(changes).await;
+        self.bell.rings().await;
     }
 
     fn follow_hosts(&mut self, with_role: &BTreeSet<HostName>, reporting: &BTreeSet<HostName>) {
@@ -173,13 +163,13 @@ impl Watches {
                 .entry(name)
                 .or_insert_with_key(|name| HostWatches {
                     role: None,
-                    report: zk.watch(&tree.host(name)),
-                    alive: zk.watch(&tree.alive(name)),
+                    report: zk.watch_present(&tree.host(name)),
+                    alive: zk.watch_present(&tree.alive(name)),
                     host: Host::default(),
                     is_other: false,
                 });
             if watches.role.is_some() != has_role {
-                watches.role = role.map(|path| zk.watch(&path));
+                watches.role = role.map(|path| zk.watch_present(&path));
                 watches.is_other = true;
             }
         }
@@ -215,18 +205,6 @@ impl HostWatches {
 /// A watch whose session is closed has no news.
 fn is_new<T>(watch: &Receiver<T>) -> bool {
     watch.has_changed().unwrap_or(false)
-}
-
-type BoxedChange<'a> = std::pin::Pin<Box<dyn Future<Output = ()> + 'a>>;
-
-/// Returns when there is something new, which stays new until somebody looks at it. Cancel-safe.
-pub(crate) async fn next<T>(receiver: &mut Receiver<T>) {
-    if receiver.changed().await.is_err() {
-        // The session is closed: nothing comes any more.
-        std::future::pending::<()>().await;
-    }
-    // The wait alone counts as a look.
-    receiver.mark_changed();
 }
 
 /// One look over many watches.

@@ -35,7 +35,7 @@ impl Inputs {
     pub(crate) fn new(zk: &Zk, tree: &ServiceTree, host: &HostName) -> Inputs {
         Inputs {
             role: zk.watch(&tree.role(host)),
-            enabled: zk.watch(&tree.enabled()),
+            enabled: zk.watch_present(&tree.enabled()),
             canary: zk.watch(&tree.canary()),
             hold: zk.watch(&tree.hold()),
             retry: zk.watch(&tree.retry(host)),
@@ -62,7 +62,7 @@ impl Inputs {
         self.builds.retain(|(build, _)| needed.contains(build));
         for build in needed {
             if !self.builds.iter().any(|(followed, _)| *followed == build) {
-                let watched = self.zk.watch(&self.tree.build(&build));
+                let watched = self.zk.watch_present(&self.tree.build(&build));
                 self.builds.push((build, watched));
             }
         }

@@ -42,7 +42,7 @@ const MEND_TIME: Duration = Duration::from_secs(5);
 pub(crate) async fn publish(zk: Zk, places: Places, mut reports: watch::Receiver<Option<Report>>) {
     let mut published: Option<(Report, Instant)> = None;
     let mut written: Option<Report> = None;
-    let mut own = zk.watch(&places.znode);
+    let mut own = zk.watch_present(&places.znode);
     loop {
         let seen = own.borrow_and_update().clone();
         let mut mend_at = None;

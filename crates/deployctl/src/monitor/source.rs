@@ -11,18 +11,18 @@ use deploy_core::rollout::{State, Targets};
 use deploy_core::wire::policy::Policy;
 use deploy_core::wire::{self};
 use deploy_core::znode::{Root, ServiceTree, sequence};
+use deploy_zk::bell::Bell;
 use deploy_zk::link::Link;
 use deploy_zk::seen::{Seen, View};
 use deploy_zk::zk::Zk;
 use deploy_zk::znode::Znode;
-use futures_util::future::select_all;
 use tokio::sync::watch::Receiver;
 use tokio::time::{Instant, sleep_until};
 
 use crate::context::Context;
 use crate::fleet::{Fleet, Lease, entry_of};
 use crate::problem::Problem;
-use crate::watches::{Look, Watches, next};
+use crate::watches::{Look, Watches};
 
 /// The shortest time between two looks: a large fleet reports hundreds of times a second.
 pub(crate) const LOOK_PAUSE: Duration = Duration::from_millis(100);
@@ -65,6 +65,7 @@ pub(crate) enum LinkSeen {
 pub(crate) struct Source {
     zk: Zk,
     root: Root,
+    bell: Bell,
     link: Receiver<Link>,
     wanted: Wanted,
     /// The children of the root; of use only where all services are wanted.
@@ -95,6 +96,7 @@ impl Source {
         Source {
             zk: context.zk.clone(),
             root: context.root.clone(),
+            bell: context.zk.bell(),
             link: context.zk.link(),
             wanted,
             names: context.zk.watch_children(context.root.path()),
@@ -110,7 +112,7 @@ impl Source {
         loop {
             sleep_until(self.next_look).await;
             if self.told.is_some() {
-                self.changed().await;
+                self.bell.rings().await;
             }
             self.next_look = Instant::now() + LOOK_PAUSE;
             let news = self.look();
@@ -121,8 +123,8 @@ impl Source {
     }
 
     fn look(&mut self) -> Vec<News> {
+        self.bell.silence();
         let mut news = self.follow_services();
-
         for followed in self.services.values_mut() {
             if followed.has_news() || !followed.is_current {
                 news.extend(followed.look());
@@ -178,21 +180,7 @@ impl Source {
         }
         gone.into_iter().map(News::Gone).collect()
     }
-
-    /// Returns when there is something new to look at.
-    async fn changed(&mut self) {
-        let mut changes: Vec<BoxedChange<'_>> = vec![
-            Box::pin(next(&mut self.link)),
-            Box::pin(next(&mut self.names)),
-        ];
-        for followed in self.services.values_mut() {
-            changes.push(Box::pin(followed.changed()));
-        }
-        select_all(changes).await;
-    }
 }
-
-type BoxedChange<'a> = std::pin::Pin<Box<dyn Future<Output = ()> + 'a>>;
 
 impl Followed {
     fn start(zk: &Zk, root: &Root, service: &ServiceName) -> Followed {
@@ -217,19 +205,6 @@ impl Followed {
             || is_new(&self.policy)
             || lists.iter().any(|list| list.has_changed().unwrap_or(false))
             || self.entries.values().any(is_new)
-    }
-
-    async fn changed(&mut self) {
-        let mut changes: Vec<BoxedChange<'_>> = vec![
-            Box::pin(self.watches.changed()),
-            Box::pin(next(&mut self.policy)),
-            Box::pin(next(&mut self.leases)),
-            Box::pin(next(&mut self.history)),
-        ];
-        for entry in self.entries.values_mut() {
-            changes.push(Box::pin(next(entry)));
-        }
-        select_all(changes).await;
     }
 
     fn look(&mut self) -> Option<News> {
@@ -285,7 +260,7 @@ impl Followed {
             let (zk, tree) = (&self.zk, &self.tree);
             self.entries
                 .entry(number)
-                .or_insert_with(|| zk.watch(&tree.rollout(number)));
+                .or_insert_with(|| zk.watch_present(&tree.rollout(number)));
         }
         let is_read = |entry: &mut Receiver<Seen<Znode>>| {
             let seen = entry.borrow_and_update();

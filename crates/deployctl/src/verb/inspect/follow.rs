@@ -4,12 +4,10 @@
 
 use std::collections::BTreeMap;
 
-use deploy_zk::link::Link;
 use deploy_zk::path;
 use deploy_zk::seen::{Seen, View};
 use deploy_zk::zk::Zk;
 use deploy_zk::znode::Znode;
-use futures_util::future::{BoxFuture, select_all};
 use jiff::Timestamp;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch::Receiver;
@@ -59,10 +57,12 @@ pub(super) async fn run(context: &Context, top: &str, rows: Vec<Row>) -> Result<
     let bug = |error| Problem::new(Exit::Bug, format!("failed to wait for signals: {error}"));
     let mut interrupt = signal(SignalKind::interrupt()).map_err(bug)?;
     let mut terminate = signal(SignalKind::terminate()).map_err(bug)?;
-    let mut link = context.zk.link();
+    let link = context.zk.link();
+    let mut bell = context.zk.bell();
     let mut is_lost = false;
     loop {
-        let is_up = link.borrow_and_update().is_up();
+        bell.silence();
+        let is_up = link.borrow().is_up();
         if is_lost == is_up {
             is_lost = !is_up;
             context.out.say(match is_lost {
@@ -84,14 +84,14 @@ pub(super) async fn run(context: &Context, top: &str, rows: Vec<Row>) -> Result<
             biased;
             _ = interrupt.recv() => return Ok(Exit::Interrupted),
             _ = terminate.recv() => return Ok(Exit::Interrupted),
-            () = changed(&mut link, &mut znodes) => {}
+            () = bell.rings() => {}
         }
     }
 }
 
 fn follow(zk: &Zk, path: &str, told: Option<i64>) -> Followed {
     Followed {
-        znode: zk.watch(path),
+        znode: zk.watch_present(path),
         children: zk.watch_children(path),
         told,
     }
@@ -136,22 +136,6 @@ fn look(zk: &Zk, znodes: &mut BTreeMap<String, Followed>) -> Result<Vec<(String,
             .or_insert_with_key(|path| follow(zk, path, None));
     }
     Ok(news)
-}
-
-async fn changed(link: &mut Receiver<Link>, znodes: &mut BTreeMap<String, Followed>) {
-    let mut changes: Vec<BoxFuture<'_, ()>> = vec![Box::pin(next(link))];
-    for followed in znodes.values_mut() {
-        changes.push(Box::pin(next(&mut followed.znode)));
-        changes.push(Box::pin(next(&mut followed.children)));
-    }
-    select_all(changes).await;
-}
-
-async fn next<T>(receiver: &mut Receiver<T>) {
-    if receiver.changed().await.is_err() {
-        // The session is closed: nothing comes any more.
-        std::future::pending::<()>().await;
-    }
 }
 
 fn say(context: &Context, (path, fate): (&str, Fate), znode: Option<&Znode>) -> Reader {
