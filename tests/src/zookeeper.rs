@@ -11,7 +11,7 @@ use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
@@ -21,6 +21,7 @@ use tempfile::TempDir;
 use crate::eventually::eventually;
 use crate::{missing, ports, spawn_tied};
 
+mod classes;
 pub mod expire;
 
 /// How long a server may take to be ready. It takes 0.3 s, but machines are loaded.
@@ -108,10 +109,14 @@ impl Server {
     }
 
     fn start_with(options: &[String], more: &str) -> Server {
+        let options = [options, classes::option().as_slice()].concat();
+        Server::start_just_with(&options, more)
+    }
+
+    fn start_just_with(options: &[String], more: &str) -> Server {
         // Another process may have taken the port since it was found free.
         for _ in 0..5 {
-            let mut server = Server::prepare(ports::free(), more, None);
-            server.options = options.to_vec();
+            let server = Server::prepare(ports::free(), (options, more), None);
             server.spawn();
             if server.is_ready_or_gone() {
                 return server;
@@ -120,7 +125,7 @@ impl Server {
         panic!("a ZooKeeper server found its port taken five times");
     }
 
-    fn prepare(port: u16, more: &str, my_id: Option<usize>) -> Server {
+    fn prepare(port: u16, (options, more): (&[String], &str), my_id: Option<usize>) -> Server {
         let dir = tempfile::Builder::new()
             .prefix("deploy-test-zk-")
             .tempdir()
@@ -142,7 +147,7 @@ impl Server {
             dir,
             port,
             child: Mutex::new(None),
-            options: Vec::new(),
+            options: options.to_vec(),
         }
     }
 
@@ -368,9 +373,10 @@ impl Ensemble {
                 )
             })
             .collect();
+        let options = classes::option();
         let more = format!("initLimit=20\nsyncLimit=10\n{}", peers.concat());
         let servers: Vec<Server> = (1..=3)
-            .map(|id| Server::prepare(ports::free(), &more, Some(id)))
+            .map(|id| Server::prepare(ports::free(), (options.as_slice(), &more), Some(id)))
             .collect();
         // All at once: each waits for the others.
         servers.iter().for_each(Server::spawn);
@@ -402,8 +408,12 @@ fn signal(child: &Child, signal: Signal) {
 }
 
 fn is_installed() -> bool {
-    let java = Command::new("java").arg("-version").output();
-    if !java.is_ok_and(|output| output.status.success()) {
+    // Asking takes a tenth of what a server takes.
+    static JAVA: LazyLock<bool> = LazyLock::new(|| {
+        let java = Command::new("java").arg("-version").output();
+        java.is_ok_and(|output| output.status.success())
+    });
+    if !*JAVA {
         missing(
             "zookeeper",
             "java can't be run (Debian: default-jre-headless)",

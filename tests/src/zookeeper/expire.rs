@@ -10,19 +10,7 @@ use crate::proxy::WireSession;
 
 /// Ends a session behind the back of its client, as an administrator or a bug might.
 pub fn expire(server: &Server, session: WireSession) {
-    let mut bytes = Vec::new();
-    // Length, version, last transaction seen, timeout, session, password.
-    for field in [
-        &44_i32.to_be_bytes()[..],
-        &[0; 4],
-        &[0; 8],
-        &4000_i32.to_be_bytes(),
-    ] {
-        bytes.extend_from_slice(field);
-    }
-    bytes.extend_from_slice(&session.id.to_be_bytes());
-    bytes.extend_from_slice(&16_i32.to_be_bytes());
-    bytes.extend_from_slice(&session.password);
+    let mut bytes = request_of(session);
     // In the same write, as the server closes one of two connections of a session: length, xid, close.
     for field in [8_i32, 1, -11] {
         bytes.extend_from_slice(&field.to_be_bytes());
@@ -49,4 +37,22 @@ pub fn expire(server: &Server, session: WireSession) {
             Ok(())
         }
     });
+}
+
+/// Returns what a client sends to have its session back; one of number 0 becomes a new one.
+pub(super) fn request_of(session: WireSession) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    // Length, version, last transaction seen, timeout, session, password.
+    for field in [
+        &44_i32.to_be_bytes()[..],
+        &[0; 4],
+        &[0; 8],
+        &4000_i32.to_be_bytes(),
+    ] {
+        bytes.extend_from_slice(field);
+    }
+    bytes.extend_from_slice(&session.id.to_be_bytes());
+    bytes.extend_from_slice(&16_i32.to_be_bytes());
+    bytes.extend_from_slice(&session.password);
+    bytes
 }
