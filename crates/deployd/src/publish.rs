@@ -3,6 +3,7 @@
 //! A change of phase at once, progress at most once a second, only the newest, and again when
 //! ZooKeeper is back. Never in the way of a deployment.
 
+use std::future::pending;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -34,31 +35,27 @@ pub(crate) struct Places {
 /// time tells that this host still looks at itself.
 const AGAIN_TIME: Duration = Duration::from_secs(300);
 
-/// How long after a write of ours one that somebody else has written is replaced: two hosts of one
-/// name must not hammer ZooKeeper.
-const MEND_TIME: Duration = Duration::from_secs(5);
+/// How long after a write of ours the znode is followed: what others do to it is mended then. In a rollout one report follows
+/// the other, and to be told of each of one's own is a third of what a host costs ZooKeeper. And two hosts of one name must
+/// not hammer it.
+const REST_TIME: Duration = Duration::from_secs(5);
+
+/// What ZooKeeper has of ours, as far as we know.
+#[derive(Default)]
+struct Published {
+    /// What was written last, and when; none, where it is to be written again.
+    last: Option<(Report, Instant)>,
+    /// Followed since it came to rest.
+    own: Option<watch::Receiver<Seen<Znode>>>,
+}
 
 /// Publishes what comes until the sender is dropped.
 pub(crate) async fn publish(zk: Zk, places: Places, mut reports: watch::Receiver<Option<Report>>) {
-    let mut published: Option<(Report, Instant)> = None;
+    let mut published = Published::default();
     let mut written: Option<Report> = None;
-    let mut own = zk.watch_present(&places.znode);
     loop {
-        let seen = own.borrow_and_update().clone();
-        let mut mend_at = None;
-        match (&seen.view, &published) {
-            // Somebody has deleted it.
-            (View::Absent, _) => published = None,
-            (View::Present(znode), Some((report, at)))
-                if is_of_others(znode, (&seen, report, *at)) =>
-            {
-                mend_at = Some(*at + MEND_TIME).filter(|at| *at > Instant::now());
-                if mend_at.is_none() {
-                    tracing::warn!(znode = %places.znode, "somebody else has written our report; is there another host of this name?");
-                    published = None;
-                }
-            }
-            _ => {}
+        if published.is_lost(&places) {
+            published.last = None;
         }
         let now = reports.borrow_and_update().clone();
         if let Some(report) = now.as_ref().filter(|now| written.as_ref() != Some(now)) {
@@ -66,23 +63,13 @@ pub(crate) async fn publish(zk: Zk, places: Places, mut reports: watch::Receiver
             written.clone_from(&now);
         }
         if let Some(report) = &now
-            && is_due(published.as_ref(), report)
+            && is_due(published.last.as_ref(), report)
         {
-            published = match write(&zk, &places.znode, report).await {
-                Ok(()) => Some((report.clone(), Instant::now())),
-                Err(error) => {
-                    tracing::debug!(znode = %places.znode, %error, "the report waits");
-                    None
-                }
-            };
+            published = Published::write(&zk, &places, report).await;
         }
-        if !changes(
-            &zk,
-            (&mut reports, &mut own),
-            due(published.as_ref(), now.as_ref(), mend_at),
-        )
-        .await
-        {
+        published.follow_at_rest(&zk, &places);
+        let due = published.due(now.as_ref());
+        if !changes(&zk, (&mut reports, published.own.as_mut()), due).await {
             break;
         }
     }
@@ -91,6 +78,59 @@ pub(crate) async fn publish(zk: Zk, places: Places, mut reports: watch::Receiver
     };
     write_file(&places, &last);
     let _ = timeout(LAST_TIME, write(&zk, &places.znode, &last)).await;
+}
+
+impl Published {
+    async fn write(zk: &Zk, places: &Places, report: &Report) -> Published {
+        let last = match write(zk, &places.znode, report).await {
+            Ok(()) => Some((report.clone(), Instant::now())),
+            Err(error) => {
+                tracing::debug!(znode = %places.znode, %error, "the report waits");
+                None
+            }
+        };
+        Published { last, own: None }
+    }
+
+    fn follow_at_rest(&mut self, zk: &Zk, places: &Places) {
+        let rests = |(_, at): &(Report, Instant)| at.elapsed() >= REST_TIME;
+        if self.own.is_none() && self.last.as_ref().is_some_and(rests) {
+            self.own = Some(zk.watch_present(&places.znode));
+        }
+    }
+
+    /// Tells whether somebody has deleted it, or written over it.
+    fn is_lost(&mut self, places: &Places) -> bool {
+        let (Some(own), Some((report, _))) = (&mut self.own, &self.last) else {
+            return false;
+        };
+        let is_of_others = match &own.borrow_and_update().view {
+            View::Unknown => return false,
+            View::Absent => return true,
+            View::Present(znode) => znode.data != wire::encode(report),
+        };
+        if is_of_others {
+            tracing::warn!(znode = %places.znode, "somebody else has written our report; is there another host of this name?");
+        }
+        is_of_others
+    }
+
+    /// When there is something to do though nothing changes.
+    fn due(&self, now: Option<&Report>) -> Instant {
+        let due = match (&self.last, now) {
+            (Some((last, at)), Some(now)) => match difference(last, now) {
+                Difference::Phase | Difference::Progress => *at + PROGRESS_TIME,
+                Difference::Time => *at + AGAIN_TIME.mul_f64(0.75 + fastrand::f64() / 2.0),
+            },
+            // It could not be written: when the link is back, or after a while.
+            (None, Some(_)) => Instant::now() + PROGRESS_TIME * 5,
+            (_, None) => Instant::now() + AGAIN_TIME,
+        };
+        match &self.last {
+            Some((_, at)) if self.own.is_none() => due.min(*at + REST_TIME),
+            _ => due,
+        }
+    }
 }
 
 fn is_due(published: Option<&(Report, Instant)>, report: &Report) -> bool {
@@ -104,45 +144,27 @@ fn is_due(published: Option<&(Report, Instant)>, report: &Report) -> bool {
     }
 }
 
-/// Tells whether a report that was read after we had written ours is another.
-fn is_of_others(znode: &Znode, (seen, report, at): (&Seen<Znode>, &Report, Instant)) -> bool {
-    let read_after = seen.at.is_some_and(|read| read > at.into_std());
-    read_after && znode.data != wire::encode(report)
-}
-
-/// When there is something to publish though nothing changes.
-fn due(
-    published: Option<&(Report, Instant)>,
-    now: Option<&Report>,
-    mend_at: Option<Instant>,
-) -> Instant {
-    let due = match (published, now) {
-        (Some((last, at)), Some(now)) => match difference(last, now) {
-            Difference::Phase | Difference::Progress => *at + PROGRESS_TIME,
-            Difference::Time => *at + AGAIN_TIME.mul_f64(0.75 + fastrand::f64() / 2.0),
-        },
-        // It could not be written: when the link is back, or after a while.
-        (None, Some(_)) => Instant::now() + PROGRESS_TIME * 5,
-        (_, None) => Instant::now() + AGAIN_TIME,
-    };
-    mend_at.map_or(due, |at| at.min(due))
-}
-
 /// Waits until there may be something to publish; false when there will be nothing any more.
 async fn changes(
     zk: &Zk,
     (reports, own): (
         &mut watch::Receiver<Option<Report>>,
-        &mut watch::Receiver<Seen<Znode>>,
+        Option<&mut watch::Receiver<Seen<Znode>>>,
     ),
     due: Instant,
 ) -> bool {
     let mut link = zk.link();
     link.mark_unchanged();
+    let own = async {
+        match own {
+            Some(own) => own.changed().await,
+            None => pending().await,
+        }
+    };
     // Cancel-safe: they only wait for a version of a watch, or for a time.
     tokio::select! {
         changed = reports.changed() => changed.is_ok(),
-        changed = own.changed() => changed.is_ok(),
+        changed = own => changed.is_ok(),
         changed = link.changed() => changed.is_ok(),
         () = sleep_until(due) => true,
     }
