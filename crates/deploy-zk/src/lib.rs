@@ -13,7 +13,6 @@ pub mod config;
 pub mod ephemeral;
 pub mod error;
 pub mod link;
-
 pub mod path;
 pub mod rhythm;
 pub mod seen;

@@ -120,7 +120,8 @@ impl Published {
         let due = match (&self.last, now) {
             (Some((last, at)), Some(now)) => match difference(last, now) {
                 Difference::Phase | Difference::Progress => *at + PROGRESS_TIME,
-                Difference::Time => *at + AGAIN_TIME.mul_f64(0.75 + fastrand::f64() / 2.0),
+                // Later by a random time, so that a fleet that began together does not go on so.
+                Difference::Time => *at + AGAIN_TIME.mul_f64(1.0 + fastrand::f64() / 4.0),
             },
             // It could not be written: when the link is back, or after a while.
             (None, Some(_)) => Instant::now() + PROGRESS_TIME * 5,
