@@ -29,7 +29,7 @@ use self::wait::Woken;
 use crate::chain::Chain;
 use crate::config::{DrainMethod, RestartMethod, Service};
 use crate::inputs::Inputs;
-use crate::observe::{Known, Seen, Sight, observe};
+use crate::observe::{Known, Seen, Sight, Units, observe};
 use crate::perform::{Order, Performer, StepError};
 use crate::report::{self, Scene};
 
@@ -60,7 +60,17 @@ pub(crate) struct Agent {
     pub(crate) trust: &'static str,
     /// What the look before has seen: a hint for the next one, no more.
     pub(crate) seen: Vec<Seen>,
+    /// How old what systemd has said may be at the next look.
+    pub(crate) units_age: Duration,
 }
+
+/// How long a host at rest takes the same start of a unit at systemd's word. What may change meanwhile is whether it could
+/// be started again.
+const AT_REST: Duration = Duration::from_secs(300);
+
+/// The same between two steps of a rollout: what keeps a unit from being started is seen before it is drained, but for what
+/// came within this time, which is the restart's to find.
+const BETWEEN_STEPS: Duration = Duration::from_secs(1);
 
 /// A step that failed and is tried again.
 #[derive(Debug, Clone)]
@@ -204,22 +214,27 @@ impl Agent {
                     let deadline = Some(begun + ONCE_TIME)
                         .filter(|deadline| run == Run::Once && *deadline > Instant::now());
                     let until = self.hold_ends(&round.wanted).or(deadline);
-                    if self.wait(until).await != Woken::ByTime {
-                        self.forget_units();
-                    }
+                    self.units_age = match self.wait(until).await {
+                        Woken::ByTime => AT_REST,
+                        _ => Duration::ZERO,
+                    };
                 }
                 (Some(_), Some(_)) if run == Run::Once => return End::NotConverged,
                 (Some(_), Some(until)) => {
                     let woken = self.wait(Some(until)).await;
-                    self.forget_units();
+                    self.units_age = Duration::ZERO;
                     if woken == Woken::ByLink {
                         // The cause may be gone with it.
                         memory.pause = None;
                     }
                 }
                 (Some(step), None) => {
-                    self.forget_units();
                     let result = self.perform(&step, &round).await;
+                    // A hook may do anything to a unit.
+                    self.units_age = match runs_hook(&step) {
+                        true => Duration::ZERO,
+                        false => BETWEEN_STEPS,
+                    };
                     let result = result.map(|result| result.and_then(|()| memory.done(&step)));
                     if let Some(Err(error)) = result {
                         memory.done.clear();
@@ -246,6 +261,10 @@ impl Agent {
             fetched: self.performer.fetched.as_ref().map(|(build, _)| build),
             lease: self.performer.lease.state(),
             before: &self.seen,
+            units: Units {
+                answers: &self.performer.units,
+                age: self.units_age,
+            },
         };
         match observe(&self.performer.service, known).await {
             Ok(sight) => {
@@ -277,11 +296,6 @@ impl Agent {
                 }
             }
         }
-    }
-
-    /// Has everything asked anew at the next look: only a host that is at rest takes anything for unchanged.
-    fn forget_units(&mut self) {
-        self.seen.iter_mut().for_each(Seen::forget_unit);
     }
 
     fn report(&self, round: &Round, pause: Option<&Pause>) {
@@ -322,11 +336,17 @@ fn awaited(plan: &Plan, refused: Vec<Problem>) -> Option<Problem> {
 /// not to be ended: as long as ZooKeeper was not asked, nobody knows.
 fn wants_hook(plan: &Plan) -> bool {
     match plan.steps.first() {
-        Some(Step::Prepare(_) | Step::PostInstall(_) | Step::PostRestart(_)) => true,
         Some(Step::Wait(WaitFor::ZooKeeper)) => true,
         None => plan.rest == Rest::Waiting,
-        Some(_) => false,
+        Some(step) => runs_hook(step),
     }
+}
+
+fn runs_hook(step: &Step) -> bool {
+    matches!(
+        step,
+        Step::Prepare(_) | Step::PostInstall(_) | Step::PostRestart(_)
+    )
 }
 
 /// Reads what is wanted.

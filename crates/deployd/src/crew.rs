@@ -300,6 +300,7 @@ impl Crew {
             looks: *looks,
             trust: self.trust(),
             seen: Vec::new(),
+            units_age: Duration::ZERO,
         })
     }
 

@@ -1,7 +1,7 @@
 //! What a service on this host is: from the disk, the processes and the packet filter.
 
 use std::slice;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use deploy_core::name::BuildName;
 use deploy_core::observed::{Context, Instance, Lease, Observed, Probes, Runs, Traffic};
@@ -11,12 +11,9 @@ use crate::chain::Chain;
 use crate::config::{self, DrainMethod, RestartMethod, Service};
 use crate::host::firewall;
 use crate::host::proc::{self, Listening, Process, Running};
-use crate::host::systemd::{self, SystemdError, Unit};
+use crate::host::systemd::answers::Answers;
+use crate::host::systemd::{SystemdError, Unit};
 use crate::host::tree::{Current, Tree, TreeError};
-
-/// How long the same start of a unit is taken at systemd's word. What may change meanwhile is whether it
-/// could be started again.
-const ASK_TIME: Duration = Duration::from_secs(300);
 
 /// What was seen of a service.
 #[derive(Debug, Clone, Default)]
@@ -42,8 +39,6 @@ pub(crate) struct Seen {
     pub(crate) restarts: u64,
     /// What would keep it from being restarted.
     pub(crate) obstacle: Option<String>,
-    /// What systemd has said of it, and when.
-    pub(crate) unit: Option<(Unit, Instant)>,
 }
 
 /// Whether an instance is there.
@@ -57,13 +52,6 @@ pub(crate) enum Up {
     Unknown,
 }
 
-impl Seen {
-    /// Has everything asked anew the next time: somebody may have changed what systemd knows of it.
-    pub(crate) fn forget_unit(&mut self) {
-        self.unit = None;
-    }
-}
-
 /// What is known besides what is seen.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Known<'a> {
@@ -73,8 +61,27 @@ pub(crate) struct Known<'a> {
     pub(crate) fetched: Option<&'a BuildName>,
     /// Our place in the restart queue.
     pub(crate) lease: Lease,
-    /// What was seen of each instance by the look before: a hint at where to look, and what need not be asked again.
+    /// What was seen of each instance by the look before: a hint at where to look.
     pub(crate) before: &'a [Seen],
+    /// What systemd has said.
+    pub(crate) units: Units<'a>,
+}
+
+/// What systemd has said of units, and how old it may be.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Units<'a> {
+    /// All that it has said.
+    pub(crate) answers: &'a Answers,
+    /// What was said longer ago is asked anew.
+    pub(crate) age: Duration,
+}
+
+impl<'a> Units<'a> {
+    /// Asks for all anew.
+    pub(crate) fn afresh(answers: &'a Answers) -> Units<'a> {
+        let age = Duration::ZERO;
+        Units { answers, age }
+    }
 }
 
 /// Looks at a service.
@@ -91,7 +98,8 @@ pub(crate) async fn observe(service: &Service, known: Known<'_>) -> Result<Sight
     let releases = releases(&tree, known.record, current.as_ref())?;
     let mut instances = Vec::new();
     // At once: either starts programs, and there is a look before every step.
-    let looks = look_near(service, (&service.instances, known.before), known.record);
+    let place = (service.instances.as_slice(), known.before);
+    let looks = look_near((service, known.units), place, known.record);
     let (drained, seen) = tokio::join!(drained(service, known.record), looks);
     let probes = match service.probe.check {
         Some(_) => Probes::Configured,
@@ -184,8 +192,12 @@ fn releases(
 }
 
 /// Looks at one instance.
-pub(crate) async fn look(service: &Service, instance: &config::Instance, record: &Record) -> Seen {
-    let seen = look_at(service, slice::from_ref(instance), record).await;
+pub(crate) async fn look(
+    of: (&Service, Units<'_>),
+    instance: &config::Instance,
+    record: &Record,
+) -> Seen {
+    let seen = look_at(of, slice::from_ref(instance), record).await;
     seen.into_iter()
         .next()
         .expect("each instance that is looked at is seen")
@@ -193,17 +205,17 @@ pub(crate) async fn look(service: &Service, instance: &config::Instance, record:
 
 /// Looks at instances, in their order.
 pub(crate) async fn look_at(
-    service: &Service,
+    of: (&Service, Units<'_>),
     instances: &[config::Instance],
     record: &Record,
 ) -> Vec<Seen> {
-    look_near(service, (instances, &[]), record).await
+    look_near(of, (instances, &[]), record).await
 }
 
 /// Looks at instances, in their order, where they were seen before. systemd is asked once for all of them, and the
 /// processes of the host are walked through once.
 async fn look_near(
-    service: &Service,
+    (service, Units { answers, age }): (&Service, Units<'_>),
     (instances, before): (&[config::Instance], &[Seen]),
     record: &Record,
 ) -> Vec<Seen> {
@@ -211,7 +223,8 @@ async fn look_near(
     let running = Running::new(&tree.releases());
     let remembered = |instance: &config::Instance| record.units.get(&instance.unit);
     if let RestartMethod::Systemd | RestartMethod::Reload = service.restart.method {
-        let units = units(instances, before).await;
+        let names: Vec<_> = instances.iter().map(|it| it.unit.as_str()).collect();
+        let units = answers.units(&names, age).await;
         let seen = instances.iter().zip(units).map(|(instance, unit)| {
             let remembered = remembered(instance);
             look_at_unit((instance, unit), &tree, &running, remembered)
@@ -234,45 +247,6 @@ async fn look_near(
     }
 }
 
-/// What systemd says of the units of instances, and when it said so.
-///
-/// Asking starts a program: most of what a host with nothing to do would cost. As long as it is the same start, what
-/// systemd said of it is so.
-async fn units(
-    instances: &[config::Instance],
-    before: &[Seen],
-) -> Vec<Result<(Unit, Instant), SystemdError>> {
-    let known = |at: usize, instance: &config::Instance| {
-        let (unit, asked) = before.get(at)?.unit.as_ref()?;
-        // What keeps a host from going on may be gone at any moment: that is asked each time.
-        let stands = unit.obstacle(&instance.unit).is_none()
-            && asked.elapsed() < ASK_TIME
-            && systemd::is_same_start(&instance.unit, unit);
-        stands.then(|| (unit.clone(), *asked))
-    };
-    let known: Vec<_> = instances
-        .iter()
-        .enumerate()
-        .map(|(at, instance)| known(at, instance))
-        .collect();
-    let others = instances
-        .iter()
-        .zip(&known)
-        .filter(|(_, known)| known.is_none());
-    let others: Vec<_> = others.map(|(instance, _)| instance.unit.as_str()).collect();
-    let mut told = if others.is_empty() {
-        Vec::new().into_iter()
-    } else {
-        systemd::show_all(&others).await.into_iter()
-    };
-    let asked = Instant::now();
-    let told = |known: Option<_>| match known {
-        Some(known) => Some(Ok(known)),
-        None => Some(told.next()?.map(|unit| (unit, asked))),
-    };
-    known.into_iter().filter_map(told).collect()
-}
-
 /// Of an instance that nobody restarts: that it is down is not ours to mend.
 fn not_ours_to_mend(seen: Seen) -> Seen {
     match seen.runs {
@@ -287,12 +261,12 @@ fn not_ours_to_mend(seen: Seen) -> Seen {
 /// All processes of the unit are looked at, since its main process may be a wrapper that is
 /// elsewhere.
 fn look_at_unit(
-    (instance, unit): (&config::Instance, Result<(Unit, Instant), SystemdError>),
+    (instance, unit): (&config::Instance, Result<Unit, SystemdError>),
     tree: &Tree,
     running: &Running,
     remembered: Option<&UnitRecord>,
 ) -> Seen {
-    let (unit, asked) = match unit {
+    let unit = match unit {
         Ok(unit) => unit,
         Err(error) => {
             tracing::warn!(unit = %instance.unit, %error, "a unit can't be looked at");
@@ -302,7 +276,6 @@ fn look_at_unit(
                 identity: None,
                 restarts: 0,
                 obstacle: None,
-                unit: None,
             };
         }
     };
@@ -314,7 +287,6 @@ fn look_at_unit(
             identity: None,
             restarts: unit.restarts,
             obstacle,
-            unit: None,
         };
     }
     let identity = (!unit.invocation.is_empty()).then(|| unit.invocation.clone());
@@ -331,7 +303,6 @@ fn look_at_unit(
         identity,
         restarts: unit.restarts,
         obstacle,
-        unit: Some((unit, asked)),
     }
 }
 
@@ -373,7 +344,6 @@ fn look_at_port(
         identity,
         restarts: 0,
         obstacle: None,
-        unit: None,
     }
 }
 

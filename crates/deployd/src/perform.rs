@@ -15,6 +15,7 @@ use crate::config::{Builds, Instance, Service};
 use crate::drains::Drains;
 use crate::host::firewall::Rule;
 use crate::host::signature::Keys;
+use crate::host::systemd::answers::Answers;
 use crate::host::tree::Tree;
 use crate::host::user::User;
 use crate::journal::Journal;
@@ -81,6 +82,8 @@ pub(crate) struct Performer {
     pub(crate) probes: reqwest::Client,
     /// Where probes come from, so that a drained instance answers them.
     pub(crate) probe_source: Option<IpAddr>,
+    /// What systemd has said of the units.
+    pub(crate) units: Answers,
     /// The programs that run apart from us.
     pub(crate) programs: Programs,
     /// How far the step under way is.

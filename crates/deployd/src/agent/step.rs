@@ -80,6 +80,7 @@ impl Agent {
             trust,
             looks: _,
             seen: _,
+            units_age: _,
         } = self;
         let tell = |progress: Progress| {
             let step = Some((step, progress, since));

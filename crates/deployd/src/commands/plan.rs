@@ -15,7 +15,7 @@ use crate::chain::Chain;
 use crate::config::{Config, Service};
 use crate::drains::Drains;
 use crate::inputs::Inputs;
-use crate::observe::{Known, observe};
+use crate::observe::{Known, Units, observe};
 
 /// How long ZooKeeper is waited for.
 const ZOOKEEPER_TIME: Duration = Duration::from_secs(10);
@@ -83,6 +83,7 @@ async fn one(
         fetched: None,
         lease: performer.lease.state(),
         before: &[],
+        units: Units::afresh(&performer.units),
     };
     let sight = observe(service, known).await?;
     let plan = plan(&wanted, &shape(&performer), &sight.observed);

@@ -26,6 +26,7 @@ use crate::drains::Drains;
 use crate::face;
 use crate::face::answer::{Order, View, Wish};
 use crate::host::signature::Keys;
+use crate::host::systemd::answers::Answers;
 use crate::host::tree::Tree;
 use crate::host::{files, firewall, lock, probe, proc};
 use crate::journal::Journal;
@@ -382,6 +383,7 @@ pub(crate) fn performer(
         drained: Vec::new(),
         probes: probe::client(probe_source, probed).context("failed to set up the HTTP client")?,
         probe_source,
+        units: Answers::default(),
         programs: Programs::new(&service.name, &config.state_dir),
         progress: watch::channel(Progress::default()).0,
         metrics: Metrics::new(),

@@ -12,6 +12,7 @@ use nix::unistd::Uid;
 use super::cgroup;
 use super::process::{Ended, How, Job, Leftovers, StartError, read, run};
 
+pub(crate) mod answers;
 pub(crate) mod journal;
 pub(crate) mod transient;
 
@@ -132,7 +133,7 @@ pub(crate) async fn show(unit: &str) -> Result<Unit, SystemdError> {
 /// Returns what systemd knows of each of these units: asked once for all, since starting its program
 /// costs more than the answer. Where that does not go well, each is asked for, and has an error of
 /// its own.
-pub(crate) async fn show_all(units: &[&str]) -> Vec<Result<Unit, SystemdError>> {
+async fn show_all(units: &[&str]) -> Vec<Result<Unit, SystemdError>> {
     if let [_, _, ..] = units
         && let Ok(output) = ask(units).await
     {
@@ -163,7 +164,7 @@ async fn ask(units: &[&str]) -> Result<String, SystemdError> {
 
 /// Tells, without asking systemd, whether a unit still has the start of which systemd has said this. False where
 /// that can't be told.
-pub(crate) fn is_same_start(unit: &str, said: &Unit) -> bool {
+fn is_same_start(unit: &str, said: &Unit) -> bool {
     // It is there for journald, and as long as the unit is up.
     let link = Path::new(INVOCATIONS).join(format!("invocation:{unit}"));
     let now = std::fs::read_link(link);

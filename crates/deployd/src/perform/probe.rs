@@ -13,7 +13,7 @@ use crate::config::{Check, Instance, RestartMethod, Service};
 use crate::host::probe::{self, Wanted};
 use crate::host::process::{How, Job, Leftovers, run};
 use crate::host::systemd::journal;
-use crate::observe::{Seen, Up, look_at};
+use crate::observe::{Seen, Units, Up, look_at};
 
 /// The least that a check must have left before the deadline.
 const CHECK_TIME_MIN: Duration = Duration::from_millis(50);
@@ -169,7 +169,8 @@ impl Performer {
 
     async fn look_at_all(&self) -> Vec<Seen> {
         let record = self.journal.record();
-        look_at(&self.service, &self.service.instances, record).await
+        let units = Units::afresh(&self.units);
+        look_at((&self.service, units), &self.service.instances, record).await
     }
 
     async fn still_works(

@@ -14,9 +14,10 @@ use super::{Performer, StepError, of_the_build, passing};
 use crate::chain::Chain;
 use crate::config::{Instance, RestartMethod, Service};
 use crate::host::process::{Job, Leftovers};
+use crate::host::systemd::answers::Answers;
 use crate::host::systemd::{self, Verb, journal};
 use crate::host::tree::Current;
-use crate::observe::{Seen, Up, look};
+use crate::observe::{Seen, Units, Up, look};
 
 /// How soon it is looked again whether the processes of the build before have ended, at first and at
 /// most.
@@ -45,10 +46,10 @@ impl Performer {
         };
         let instances = self.instances(batch);
         self.write(|record| instances.iter().for_each(|i| record.restart(&i.unit)))?;
-        let programs = &self.programs;
+        let host = (&self.programs, &self.units);
         let restarts = instances
             .iter()
-            .map(|instance| restart_one((&self.service, programs), instance, &build));
+            .map(|instance| restart_one((&self.service, host), instance, &build));
         let mut first_error = None;
         let mut records = Vec::new();
         for (instance, result) in instances.iter().zip(join_all(restarts).await) {
@@ -75,23 +76,24 @@ impl Performer {
 /// Returns what was seen of the instance after its restart. It is looked at with nothing in mind:
 /// what is remembered of the start before can't be taken for this one.
 async fn restart_one(
-    (service, programs): (&Service, &Programs),
+    (service, (programs, units)): (&Service, (&Programs, &Answers)),
     instance: &Instance,
     build: &BuildName,
 ) -> Result<Seen, StepError> {
+    let of = (service, units);
     let unit = &instance.unit;
     let limit = service.restart.timeout;
     tracing::info!(service = %service.name, %unit, "restarting {unit}");
     match &service.restart.method {
         RestartMethod::Systemd => {
-            let seen = restart_unit(service, instance).await?;
-            await_only((build, seen), service, instance).await
+            let seen = restart_unit(of, instance).await?;
+            await_only((build, seen), of, instance).await
         }
         RestartMethod::Reload => {
             let changed = systemd::change(Verb::Reload, unit, limit).await;
             changed.map_err(|error| of_the_build(Chain(&error).to_string(), Vec::new()))?;
-            let seen = look_afresh(service, instance).await;
-            await_only((build, seen), service, instance).await
+            let seen = look_afresh(of, instance).await;
+            await_only((build, seen), of, instance).await
         }
         RestartMethod::Command(arguments) => {
             let arguments: Vec<_> = arguments.iter().map(|text| instance.fill(text)).collect();
@@ -110,27 +112,31 @@ async fn restart_one(
                 failure: Failure::OfTheBuild,
             };
             programs.restart(&program).await?;
-            Ok(look_afresh(service, instance).await)
+            Ok(look_afresh(of, instance).await)
         }
-        RestartMethod::None => Ok(look_afresh(service, instance).await),
+        RestartMethod::None => Ok(look_afresh(of, instance).await),
     }
 }
 
-async fn look_afresh(service: &Service, instance: &Instance) -> Seen {
-    look(service, instance, &Record::default()).await
+async fn look_afresh((service, units): (&Service, &Answers), instance: &Instance) -> Seen {
+    let of = (service, Units::afresh(units));
+    look(of, instance, &Record::default()).await
 }
 
-async fn restart_unit(service: &Service, instance: &Instance) -> Result<Seen, StepError> {
+async fn restart_unit(
+    of @ (service, _): (&Service, &Answers),
+    instance: &Instance,
+) -> Result<Seen, StepError> {
     let unit = &instance.unit;
     let changed = systemd::change(Verb::Restart, unit, service.restart.timeout).await;
     if let Err(error) = changed {
         let message = Chain(&error).to_string();
         return Err(of_the_build(message, journal::log(unit).await));
     }
-    let first = look_afresh(service, instance).await;
+    let first = look_afresh(of, instance).await;
     let now = if service.probe.check.is_none() && first.up == Up::Yes {
         sleep(STAY_UP).await;
-        look_afresh(service, instance).await
+        look_afresh(of, instance).await
     } else {
         first.clone()
     };
@@ -145,7 +151,7 @@ async fn restart_unit(service: &Service, instance: &Instance) -> Result<Seen, St
 /// what they do, and `KillMode=process` leaves them behind. Begins with what was `seen` last.
 async fn await_only(
     (build, mut seen): (&BuildName, Seen),
-    service: &Service,
+    of @ (service, _): (&Service, &Answers),
     instance: &Instance,
 ) -> Result<Seen, StepError> {
     let (unit, limit) = (&instance.unit, service.restart.timeout);
@@ -166,7 +172,7 @@ async fn await_only(
         }
         sleep(pause).await;
         pause = (pause * 2).min(LOOK_TIMES.1);
-        seen = look_afresh(service, instance).await;
+        seen = look_afresh(of, instance).await;
     }
 }
 
