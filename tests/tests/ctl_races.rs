@@ -2,8 +2,13 @@
 
 mod ctl_rig;
 
+use std::time::Duration;
+
 use ctl_rig::Rig;
 use deploy_core::wire::role::Role;
+
+/// What a network adds to the way of somebody who is to be slower: more than a loaded machine adds to that of others.
+const SLOW: Duration = Duration::from_millis(250);
 
 #[tokio::test]
 async fn of_two_at_once_one_wins_and_nothing_is_left_of_the_other() {
@@ -76,13 +81,13 @@ async fn who_loses_the_race_says_who_won_and_leaves_nothing() {
     };
     rig.ctl("deploy web r1 --detach").await.is(0);
     let proxy = tests::proxy::Proxy::start(rig.server.port());
-    proxy.set_delay(std::time::Duration::from_millis(60));
     let slow = format!("--zk {}{}", proxy.address(), rig.root.path());
     for (line, path) in [
         ("canary web r2", rig.tree("web").canary()),
         ("deploy web r2", rig.tree("web").enabled()),
         ("restart web", rig.tree("web").enabled()),
     ] {
+        proxy.set_delay(SLOW);
         let running = rig.spawn(&format!("{line} {slow}"));
         // It has read the targets and taken its number: whoever writes now is faster.
         tests::eventually::eventually_async("it has a number", ctl_rig::HANG, || async {
@@ -96,6 +101,7 @@ async fn who_loses_the_race_says_who_won_and_leaves_nothing() {
         .await;
         let target = br#"{"v":1,"build":"r1","rollout":99,"by":"bob@ci"}"#;
         rig.write(&path, target).await;
+        proxy.set_delay(Duration::ZERO);
         running.end().await.is(5).says(&[
             "error: bob was faster: web now wants r1 with #99",
             "nothing was changed",
@@ -148,7 +154,7 @@ async fn two_rollbacks_at_once_go_back_once() {
     rig.ctl("canary web r2").await.is(0);
     let tree = rig.tree("web");
     let proxy = tests::proxy::Proxy::start(rig.server.port());
-    proxy.set_delay(std::time::Duration::from_millis(60));
+    proxy.set_delay(SLOW);
     let slow = rig.spawn(&format!(
         "rollback web --zk {}{}",
         proxy.address(),
@@ -165,6 +171,7 @@ async fn two_rollbacks_at_once_go_back_once() {
     .await;
     // The other one is faster.
     ctl_rig::delete(&rig.zk, &tree.canary()).await;
+    proxy.set_delay(Duration::ZERO);
     slow.end().await.is(0).says(&[
         "somebody else took the canary away",
         "r1 is served by 1 of 1 host",

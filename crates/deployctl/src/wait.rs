@@ -38,6 +38,9 @@ use self::tell::Teller;
 const HEARTBEAT: Duration = Duration::from_secs(30);
 /// The shortest time between two looks: a large fleet reports hundreds of times a second.
 const LOOK_PAUSE: Duration = Duration::from_millis(50);
+/// How long another target must stand to have superseded a rollout: a promote that finds the canary taken away at the same
+/// moment puts back the target of the fleet that it has just written.
+const SUPERSEDED_AFTER: Duration = Duration::from_secs(1);
 
 /// A rollout to wait for.
 #[derive(Debug, Clone)]
@@ -116,6 +119,7 @@ pub(crate) async fn outcome(
         lines,
         teller: Teller::default(),
         last: None,
+        superseded_at: None,
         since: Timestamp::now(),
         block: Block::default(),
         screen: match patience {
@@ -139,6 +143,8 @@ struct Wait<'a> {
     lines: Lines,
     teller: Teller,
     last: Option<(Box<Sight>, Judgement)>,
+    /// When something else is superseding it, unless that is taken back.
+    superseded_at: Option<Instant>,
     since: Timestamp,
     block: Block,
     /// Where the block is drawn; nowhere, where nobody looks.
@@ -178,6 +184,7 @@ impl Wait<'_> {
                 () = sleep_until(deadline) => Woken::TimedOut,
                 () = sleep_until(heartbeat) => Woken::Heartbeat,
                 () = sleep_until(frame.unwrap_or(deadline)) => Woken::Frame,
+                () = sleep_until(self.superseded_at.unwrap_or(deadline)) => Woken::News,
                 () = async { watches.changed().await; sleep(LOOK_PAUSE).await } => Woken::News,
             };
             match woken {
@@ -199,6 +206,8 @@ impl Wait<'_> {
 
     /// Looks at the service, tells what is new, and returns the end if it is one.
     fn look(&mut self, watches: &mut Watches) -> Result<Option<Ending>, Problem> {
+        // Who can't look now judges anew later.
+        let superseded_at = self.superseded_at.take();
         let sight = match watches.look() {
             Look::Current(sight) => sight,
             Look::Loading => return Ok(None),
@@ -210,6 +219,10 @@ impl Wait<'_> {
             Look::Refused(error) => return Err(error.into()),
         };
         let judgement = judge(&sight.state, &self.rollout.goal);
+        if judgement.verdict == Verdict::Superseded {
+            let at = superseded_at.unwrap_or_else(|| Instant::now() + SUPERSEDED_AFTER);
+            self.superseded_at = Some(at);
+        }
         // What is not wanted any more is about no host; the end says what took its place.
         if judgement.verdict != Verdict::Superseded {
             let events = self.teller.update(&sight, &judgement);
@@ -219,11 +232,14 @@ impl Wait<'_> {
             Verdict::Going => None,
             Verdict::Done => Some(Ending::Done),
             Verdict::Failed => Some(Ending::Failed),
-            Verdict::Superseded => Some(Ending::Superseded),
+            Verdict::Superseded => self
+                .superseded_at
+                .is_some_and(|at| at <= Instant::now())
+                .then_some(Ending::Superseded),
             Verdict::NobodyLive => Some(Ending::NobodyLive),
         };
         // A superseded rollout is about no host any more; what was seen before says more.
-        if ending != Some(Ending::Superseded) || self.last.is_none() {
+        if judgement.verdict != Verdict::Superseded || self.last.is_none() {
             self.last = Some((sight, judgement));
         }
         Ok(ending)
