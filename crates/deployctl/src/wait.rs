@@ -165,12 +165,14 @@ impl Wait<'_> {
         let limit = Duration::try_from(limit).unwrap_or(Duration::ZERO);
         let deadline = Instant::now() + limit;
         let mut heartbeat = Instant::now() + HEARTBEAT;
+        let mut bell = self.context.zk.bell();
         let mut watches =
             Watches::start(&self.context.zk, &self.rollout.tree, &self.rollout.service);
         let bug = |error| Problem::new(Exit::Bug, format!("failed to wait for signals: {error}"));
         let mut interrupt = signal(SignalKind::interrupt()).map_err(bug)?;
         let mut terminate = signal(SignalKind::terminate()).map_err(bug)?;
         loop {
+            bell.silence();
             if let Some(ending) = self.look(&mut watches)? {
                 self.draw();
                 return Ok(ending);
@@ -185,7 +187,7 @@ impl Wait<'_> {
                 () = sleep_until(heartbeat) => Woken::Heartbeat,
                 () = sleep_until(frame.unwrap_or(deadline)) => Woken::Frame,
                 () = sleep_until(self.superseded_at.unwrap_or(deadline)) => Woken::News,
-                () = async { watches.changed().await; sleep(LOOK_PAUSE).await } => Woken::News,
+                () = async { bell.rings().await; sleep(LOOK_PAUSE).await } => Woken::News,
             };
             match woken {
                 Woken::News => {}
@@ -222,9 +224,8 @@ impl Wait<'_> {
         if judgement.verdict == Verdict::Superseded {
             let at = superseded_at.unwrap_or_else(|| Instant::now() + SUPERSEDED_AFTER);
             self.superseded_at = Some(at);
-        }
-        // What is not wanted any more is about no host; the end says what took its place.
-        if judgement.verdict != Verdict::Superseded {
+        } else {
+            // What is not wanted any more is about no host; the end says what took its place.
             let events = self.teller.update(&sight, &judgement);
             self.tell(&events);
         }

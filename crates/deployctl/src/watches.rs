@@ -6,7 +6,6 @@ use deploy_core::name::{HostName, ServiceName};
 use deploy_core::rollout::{Host, State, Targets};
 use deploy_core::wire::hold::Hold;
 use deploy_core::znode::ServiceTree;
-use deploy_zk::bell::Bell;
 use deploy_zk::error::Error;
 use deploy_zk::link::Link;
 use deploy_zk::seen::{Seen, View};
@@ -22,7 +21,6 @@ pub(crate) struct Watches {
     zk: Zk,
     tree: ServiceTree,
     service: ServiceName,
-    bell: Bell,
     link: Receiver<Link>,
     enabled: Receiver<Seen<Znode>>,
     canary: Receiver<Seen<Znode>>,
@@ -69,7 +67,6 @@ impl Watches {
     /// Starts to follow a service.
     pub(crate) fn start(zk: &Zk, tree: &ServiceTree, service: &ServiceName) -> Watches {
         Watches {
-            bell: zk.bell(),
             link: zk.link(),
             enabled: zk.watch_present(&tree.enabled()),
             canary: zk.watch(&tree.canary()),
@@ -85,7 +82,6 @@ impl Watches {
 
     /// Looks at what there is now.
     pub(crate) fn look(&mut self) -> Look {
-        self.bell.silence();
         let link = self.link.borrow_and_update().clone();
         let mut gaze = Gaze {
             link,
@@ -144,11 +140,6 @@ impl Watches {
                 .any(is_new)
             || [&self.roles, &self.reporting].into_iter().any(is_new)
             || self.hosts.values().any(HostWatches::has_news)
-    }
-
-    /// Returns when there is something new to look at, which stays new until somebody looks at it. Cancel-safe.
-    pub(crate) async fn changed(&mut self) {
-        self.bell.rings().await;
     }
 
     fn follow_hosts(&mut self, with_role: &BTreeSet<HostName>, reporting: &BTreeSet<HostName>) {
