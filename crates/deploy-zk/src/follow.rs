@@ -243,14 +243,14 @@ impl<T> Board<T> {
 
     /// Shows what was read.
     fn publish(&self, value: Option<T>, epoch: u64) {
-        self.seen.send_replace(Seen::now(value, epoch));
+        self.seen.send_replace(Seen::read(value, epoch));
         self.ringer.ring();
     }
 
     /// Like [`Board::publish`], but wakes nobody.
     fn refresh(&self, value: Option<T>, epoch: u64) {
         self.seen.send_if_modified(|seen| {
-            *seen = Seen::now(value, epoch);
+            *seen = Seen::read(value, epoch);
             false
         });
     }

@@ -1,7 +1,5 @@
 //! What a watch has seen.
 
-use std::time::Instant;
-
 use crate::error::Error;
 
 /// The last known state of a watched znode, and how it was learned.
@@ -13,8 +11,6 @@ pub struct Seen<T> {
     pub view: View<T>,
     /// The epoch of the link in which it was read; 0 before the first read.
     pub epoch: u64,
-    /// When it was last read.
-    pub at: Option<Instant>,
     /// Why the last read failed, if the server refused it, as for want of authorization.
     pub refused: Option<Error>,
 }
@@ -35,17 +31,15 @@ impl<T> Seen<T> {
         Seen {
             view: View::Unknown,
             epoch: 0,
-            at: None,
             refused: None,
         }
     }
 
-    /// What was read just now.
-    pub(crate) fn now(value: Option<T>, epoch: u64) -> Seen<T> {
+    /// What was read over the link of an epoch.
+    pub(crate) fn read(value: Option<T>, epoch: u64) -> Seen<T> {
         Seen {
             view: value.into(),
             epoch,
-            at: Some(Instant::now()),
             refused: None,
         }
     }
