@@ -14,8 +14,9 @@ use std::{env, process, thread};
 use nix::sched::{CloneFlags, setns};
 use serde_json::Value;
 
+use crate::archives::program;
 use crate::eventually::eventually;
-use crate::missing;
+use crate::{missing, target};
 
 pub mod balancer;
 pub mod load;
@@ -105,7 +106,7 @@ impl Fleet {
             missing("fleet", "only on demand: cargo xtask test --fleet");
             return None;
         }
-        let program = beside_the_test("xtask");
+        let program = program("xtask");
         let mut fleet = Fleet {
             name: format!("{test}-{}", process::id()),
             program,
@@ -123,7 +124,8 @@ impl Fleet {
 
     /// Returns the directory of the fleet.
     pub fn dir(&self) -> PathBuf {
-        target().join("fleet/runs").join(&self.name)
+        let target = target().expect("tests are below target");
+        target.join("fleet/runs").join(&self.name)
     }
 
     /// Returns the names of the hosts.
@@ -416,29 +418,4 @@ fn read(mut stream: TcpStream) -> Result<String, String> {
         Some((head, body)) if head.starts_with("HTTP/1.1 200 ") => Ok(body.trim().to_owned()),
         _ => Err(format!("answered {answer:?}")),
     }
-}
-
-fn beside_the_test(name: &str) -> PathBuf {
-    let program = profile().join(name);
-    let shown = program.display();
-    assert!(
-        program.exists(),
-        "{shown} is missing: cargo build --workspace --bins"
-    );
-    program
-}
-
-fn profile() -> PathBuf {
-    let test = env::current_exe().expect("a process knows its program");
-    let profile = test.parent().and_then(Path::parent);
-    profile
-        .expect("tests are in target/<profile>/deps")
-        .to_owned()
-}
-
-fn target() -> PathBuf {
-    profile()
-        .parent()
-        .expect("a profile is below target")
-        .to_owned()
 }

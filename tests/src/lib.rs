@@ -4,6 +4,7 @@
 //! `DEPLOY_TEST_REQUIRE` names it; see [`missing`].
 
 use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::sync::mpsc;
 use std::sync::{LazyLock, Mutex, PoisonError};
@@ -47,6 +48,15 @@ pub fn missing(what: &str, why: &str) {
         "{what} is required by DEPLOY_TEST_REQUIRE: {why}"
     );
     eprintln!("SKIPPED for want of {what}: {why}");
+}
+
+/// Returns the directory where everything that is built lies, which cargo marks.
+pub(crate) fn target() -> Option<PathBuf> {
+    let program = std::env::current_exe().ok()?;
+    let target = program
+        .ancestors()
+        .find(|dir| dir.join("CACHEDIR.TAG").exists());
+    target.map(Path::to_owned)
 }
 
 /// Spawns a child that dies with this process, however that ends.

@@ -69,12 +69,9 @@ async fn leases_that_are_gone_leave_no_watches() {
 /// A target that changes is read by every host at the same moment: ZooKeeper bears each request as often as there are hosts.
 #[tokio::test]
 async fn a_change_of_a_followed_znode_costs_one_request() {
-    let Some(server) = Server::start() else {
+    let Some((_server, proxy, writer)) = counted().await else {
         return;
     };
-    let proxy = Proxy::start(server.port());
-    let writer = Zk::start(Config::new(&[&server.address()]));
-    writer.create("/w", b"0", Mode::Persistent).await.unwrap();
     let zk = Zk::start(Config::new(&[&proxy.address()]));
     let mut data = zk.watch("/w");
     let mut children = zk.watch_children("/w");
@@ -111,12 +108,9 @@ async fn a_change_of_a_followed_znode_costs_one_request() {
 /// Who begins to follow a fleet begins with as many znodes as it has hosts.
 #[tokio::test]
 async fn what_most_likely_is_there_costs_one_request() {
-    let Some(server) = Server::start() else {
+    let Some((_server, proxy, writer)) = counted().await else {
         return;
     };
-    let proxy = Proxy::start(server.port());
-    let writer = Zk::start(Config::new(&[&server.address()]));
-    writer.create("/w", b"0", Mode::Persistent).await.unwrap();
     let zk = Zk::start(Config::new(&[&proxy.address()]));
     let mut there = zk.watch_present("/w");
     eventually_in("seen", HANG, &mut there, |seen| {
@@ -175,6 +169,16 @@ async fn a_bell_rings_for_whatever_comes_until_it_is_silenced() {
     bell.silence();
     zk.close(HANG).await;
     ring_until("the end", &mut bell, || *link.borrow() == Link::Closed).await;
+}
+
+/// A server with the znode `/w`, a way to it on which requests are counted, and who writes past that.
+async fn counted() -> Option<(Server, Proxy, Zk)> {
+    let server = Server::start()?;
+    let proxy = Proxy::start(server.port());
+    let writer = Zk::start(Config::new(&[&server.address()]));
+    let made = writer.create("/w", b"0", Mode::Persistent).await;
+    made.expect("a znode can be made");
+    Some((server, proxy, writer))
 }
 
 /// Looks only when the bell rings, as those do who have one.

@@ -4,7 +4,6 @@
 //! writes of them at the end of one server spares that to all others. It looks by itself whether they are still those of the
 //! jars, and does without where they are not.
 
-use std::env;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
@@ -13,6 +12,7 @@ use std::sync::LazyLock;
 
 use super::{READY_MAX, Server, expire};
 use crate::proxy::WireSession;
+use crate::target;
 
 /// Where they are, once for all processes. None where they can't be kept.
 static ARCHIVE: LazyLock<Option<PathBuf>> = LazyLock::new(|| {
@@ -30,15 +30,6 @@ static ARCHIVE: LazyLock<Option<PathBuf>> = LazyLock::new(|| {
 pub(super) fn option() -> Option<String> {
     let path = ARCHIVE.as_ref()?;
     Some(format!("-XX:SharedArchiveFile={}", path.display()))
-}
-
-/// Cargo marks the directory where everything that is built lies.
-fn target() -> Option<PathBuf> {
-    let program = env::current_exe().ok()?;
-    let target = program
-        .ancestors()
-        .find(|dir| dir.join("CACHEDIR.TAG").exists());
-    target.map(Path::to_owned)
 }
 
 /// Tests in other processes wait meanwhile.
