@@ -10,14 +10,12 @@
 //! Nothing is kept between two rounds but the pause after a failure, a count of what was done, and where
 //! instances were seen, so that the next look begins there.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use deploy_core::name::{HostName, ServiceName};
 use deploy_core::observed::Probes;
-use deploy_core::plan::{Plan, Rest, Shape, Way, plan};
+use deploy_core::plan::{Plan, Rest, Shape, plan};
 use deploy_core::step::{Step, WaitFor};
-use deploy_core::verdict::Failure;
 use deploy_core::wanted::{Gate, Problem, Reader, Wanted, WantedTarget, wanted};
 use deploy_core::wire::report::Report;
 use deploy_zk::link::Link;
@@ -25,16 +23,20 @@ use deploy_zk::rhythm::Rhythm;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use self::memory::{Memory, Pause};
+use self::stuck::blocked;
 use self::wait::Woken;
 use crate::chain::Chain;
 use crate::config::{DrainMethod, RestartMethod, Service};
 use crate::inputs::Inputs;
 use crate::observe::{Known, Seen, Sight, Units, observe};
-use crate::perform::{Order, Performer, StepError};
+use crate::perform::{Order, Performer};
 use crate::report::{self, Scene};
 
 mod judge;
+mod memory;
 mod step;
+pub(crate) mod stuck;
 pub(crate) mod wait;
 
 /// How long a run that is to end waits for ZooKeeper.
@@ -71,73 +73,6 @@ const AT_REST: Duration = Duration::from_secs(300);
 /// The same between two steps of a rollout: what keeps a unit from being started is seen before it is drained, but for what
 /// came within this time, which is the restart's to find.
 const BETWEEN_STEPS: Duration = Duration::from_secs(1);
-
-/// A step that failed and is tried again.
-#[derive(Debug, Clone)]
-struct Pause {
-    step: Step,
-    error: StepError,
-    failures: u32,
-    until: Instant,
-}
-
-/// How often a step may succeed, and be to do again, before nothing is left to do.
-const DONE_MAX: u32 = 3;
-
-/// What is kept between two rounds, as long as the same is wanted.
-#[derive(Default)]
-struct Memory {
-    target: Option<WantedTarget>,
-    pause: Option<Pause>,
-    /// How often each step was done.
-    done: BTreeMap<String, u32>,
-}
-
-impl Memory {
-    /// Forgets everything where something else is wanted: the cause may be gone with it.
-    fn keep_for(&mut self, target: &WantedTarget) {
-        if self.target.as_ref() != Some(target) {
-            *self = Memory {
-                target: Some(target.clone()),
-                ..Memory::default()
-            };
-        }
-    }
-
-    /// Until when nothing is tried.
-    fn paused_until(&self) -> Option<Instant> {
-        let pause = self.pause.as_ref()?;
-        (Instant::now() < pause.until).then_some(pause.until)
-    }
-
-    /// The failure that holds things up. A step may turn out to be done after all, as where only the
-    /// journal could not say so: then it is over, and a host that serves is not called blocked until
-    /// it looks again.
-    fn trouble(&self, plan: &Plan) -> Option<&Pause> {
-        let pause = self.pause.as_ref()?;
-        let holds = match plan.steps.first() {
-            None | Some(Step::Wait(_)) => false,
-            Some(step) => *step == pause.step || self.paused_until().is_some(),
-        };
-        holds.then_some(pause)
-    }
-
-    /// Notes a step that was done. Somebody who undoes it each time, as a hook that deletes its own
-    /// release, must not make us do it for ever.
-    fn done(&mut self, step: &Step) -> Result<(), StepError> {
-        self.pause.take_if(|pause| pause.step == *step);
-        let count = self.done.entry(step.to_string()).or_default();
-        *count += 1;
-        if *count <= DONE_MAX {
-            return Ok(());
-        }
-        Err(StepError {
-            failure: Failure::OfTheBuild,
-            message: format!("{step}: done {count} times, and something undoes it each time"),
-            log: Vec::new(),
-        })
-    }
-}
 
 /// What was wanted and seen in one round, and what follows.
 struct Round {
@@ -203,10 +138,7 @@ impl Agent {
             let step = round.plan.steps.first().cloned();
             match (step, memory.paused_until()) {
                 (Some(Step::Wait(_)) | None, _) => {
-                    memory = Memory {
-                        target: memory.target,
-                        ..Memory::default()
-                    };
+                    memory.begin_anew();
                     if let Some(end) = once(run, &round.plan) {
                         return end;
                     }
@@ -237,8 +169,8 @@ impl Agent {
                     };
                     let result = result.map(|result| result.and_then(|()| memory.done(&step)));
                     if let Some(Err(error)) = result {
-                        memory.done.clear();
-                        memory.pause = self.judge((&step, error), &round, memory.pause.take());
+                        let before = memory.pause.take();
+                        memory.failed(self.judge((&step, error), &round, before));
                     }
                 }
             }
@@ -372,55 +304,6 @@ fn once(run: Run, plan: &Plan) -> Option<End> {
         | (Run::Once, Some(Step::Wait(WaitFor::Lease | WaitFor::ZooKeeper)), _) => None,
         (Run::Once, None, Rest::Serving | Rest::Staged | Rest::Idle) => Some(End::Converged),
         (Run::Once, _, _) => Some(End::NotConverged),
-    }
-}
-
-/// Returns the report of a service that nothing can be done with, as when its journal is of a newer
-/// deployd.
-pub(crate) fn stuck(why: String, place: (&HostName, &Service, &str)) -> Report {
-    let wanted = Wanted {
-        role: None,
-        target: WantedTarget::Unknown,
-        gate: Gate::Cut,
-        ignored: None,
-    };
-    let scene = Scene {
-        wanted: &wanted,
-        plan: &blocked(("journal", why)),
-        sight: &Sight::default(),
-        step: None,
-        failures: 0,
-        error: None,
-    };
-    report::render(&scene, place)
-}
-
-/// What runs for such a service: nothing, until deployd is stopped. Its report stands meanwhile.
-pub(crate) async fn stay(
-    (run, mut stop): (Run, watch::Receiver<Option<Instant>>),
-    report: watch::Sender<Option<Report>>,
-) -> End {
-    if run == Run::On {
-        wait::told(&mut stop).await;
-    }
-    drop(report);
-    match run {
-        Run::On => End::Stopped,
-        Run::Once => End::NotConverged,
-    }
-}
-
-/// The plan of a host that nothing can be done with.
-fn blocked((object, message): (&str, String)) -> Plan {
-    let problem = Problem {
-        object: object.to_owned(),
-        message,
-    };
-    Plan {
-        goal: None,
-        way: Way::Forward,
-        steps: Vec::new(),
-        rest: Rest::Blocked(problem),
     }
 }
 

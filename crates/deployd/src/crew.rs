@@ -20,9 +20,9 @@ use tokio::sync::watch;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::Instant;
 
-use crate::agent::{self, Agent, End, Run};
+use crate::agent::{Agent, End, Run, stuck};
 use crate::chain::Chain;
-use crate::commands::run::{found_rules, performer};
+use crate::commands::setup::{found_rules, performer};
 use crate::config::{Config, Service};
 use crate::drains::Drains;
 use crate::host::firewall::Found;
@@ -244,9 +244,9 @@ impl Crew {
                 let error = format!("{error:#}");
                 tracing::error!(service = %name, %error, "the service is left alone");
                 let place = (&self.ground.host, service, self.trust());
-                report.send_replace(Some(agent::stuck(error, place)));
+                report.send_replace(Some(stuck::stuck(error, place)));
                 self.stuck.insert(name.clone());
-                let work = agent::stay((mode, stopping), report);
+                let work = stuck::stay((mode, stopping), report);
                 self.running
                     .spawn(async { (name, tokio::join!(work, publishing).0) });
             }

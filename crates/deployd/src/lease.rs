@@ -11,24 +11,23 @@
 //! counted  what the number of leases says: waiting outside of a queue, or for a long one to get short
 //! limit    how many hosts may be out of service
 //! lapsed   the leases of the dead
+//! own      our znode: made, found again, given back
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use deploy_core::lease::crowd::{self, Joined, Tally};
-use deploy_core::lease::{self, Follow, of_host};
+use deploy_core::lease::{self, Follow};
 use deploy_core::name::HostName;
 use deploy_core::observed::Lease;
-use deploy_core::wire::lease::LeaseClaim;
 use deploy_core::wire::policy::{Concurrency, Policy};
 use deploy_core::wire::{self, WireError};
-use deploy_core::znode::{ServiceTree, sequence};
+use deploy_core::znode::ServiceTree;
 use deploy_zk::error::Error;
 use deploy_zk::seen::{Seen, View};
 use deploy_zk::zk::Zk;
-use deploy_zk::znode::{Expect, Znode};
-use jiff::Timestamp;
+use deploy_zk::znode::Znode;
 use tokio::sync::watch;
 use tokio::sync::watch::error::RecvError;
 use tokio::time::{Instant, sleep_until};
@@ -38,6 +37,7 @@ use self::counted::{Outside, Pace};
 mod counted;
 mod lapsed;
 mod limit;
+mod own;
 
 /// How long after a look that has failed the next one is taken, if nothing changes before.
 const AGAIN_TIME: Duration = Duration::from_secs(5);
@@ -190,51 +190,6 @@ impl LeaseQueue {
         Ok(())
     }
 
-    /// Makes a lease of our own, and returns its number.
-    async fn create(&mut self) -> Result<u64, Error> {
-        let claim = LeaseClaim {
-            host: self.host.clone(),
-            machine_id: read("/etc/machine-id"),
-            boot_id: read("/proc/sys/kernel/random/boot_id"),
-            nonce: format!("{:032x}", fastrand::u128(..)),
-            rollout: self.rollout,
-            since: Some(wire::time::render(Timestamp::now())),
-        };
-        let prefix = self.tree.lease_prefix(&self.host);
-        // If it fails, one may have been made all the same: it is ours, and is looked for.
-        self.searched = false;
-        let path = self
-            .zk
-            .create_sequential(&prefix, &wire::encode(&claim))
-            .await?;
-        self.searched = true;
-        self.take(&path);
-        tracing::info!(lease = %path, "asked for a lease");
-        self.pace = Pace::begin();
-        // A name without one is nobody's that ZooKeeper made: it counts as the last of all.
-        Ok(sequence(&path).unwrap_or(u64::MAX))
-    }
-
-    /// Gives the lease back. One that is gone already was broken by an operator.
-    ///
-    /// # Errors
-    /// Where ZooKeeper says no, or nothing.
-    pub(crate) async fn give_back(&mut self) -> Result<(), LeaseError> {
-        self.search().await?;
-        let Some(name) = &self.own else {
-            self.drop_own();
-            return Ok(());
-        };
-        let path = format!("{}/{name}", self.tree.leases());
-        match self.zk.delete(&path, Expect::Any).await {
-            Ok(()) | Err(Error::NoNode(_)) => {}
-            Err(error) => return Err(error.into()),
-        }
-        tracing::info!(lease = %path, "gave the lease back");
-        self.drop_own();
-        Ok(())
-    }
-
     /// Looks where we stand. Keeps what it knew where ZooKeeper can't be asked.
     ///
     /// # Errors
@@ -362,14 +317,6 @@ impl LeaseQueue {
         self.pace.go_on();
     }
 
-    fn drop_own(&mut self) {
-        self.own = None;
-        self.followed = Followed::Nothing;
-        self.state = Lease::None;
-        self.dead.clear();
-        self.pace = Pace::begin();
-    }
-
     /// Completes when our standing may have changed, or it is time to look. Never, where we have no lease.
     ///
     /// Only a look takes it further: where none follows, as without a link, it must not be waited for again.
@@ -402,28 +349,6 @@ impl LeaseQueue {
         }
     }
 
-    /// Finds the lease of an earlier run, or one that we don't know to be made, once.
-    async fn search(&mut self) -> Result<(), Error> {
-        if self.searched {
-            return Ok(());
-        }
-        let children = self.children().await?;
-        self.strangers = lease::strangers(&children);
-        self.searched = true;
-        if let Some(name) = of_host(&self.host, &children).first() {
-            let path = format!("{}/{name}", self.tree.leases());
-            self.take(&path);
-        }
-        Ok(())
-    }
-
-    /// Who has a place is queued, whatever can or can't be told of it: else it would ask for one again.
-    fn take(&mut self, path: &str) {
-        self.own = Some(path.rsplit('/').next().unwrap_or(path).to_owned());
-        self.followed = Followed::Nothing;
-        self.state = Lease::Queued;
-    }
-
     /// Tells whether the policy is another one than our place was judged by.
     fn is_judged_anew(&mut self) -> Result<bool, WireError> {
         let before = self.judged_by;
@@ -452,10 +377,4 @@ async fn at(time: Option<Instant>) {
         Some(time) => sleep_until(time).await,
         None => std::future::pending().await,
     }
-}
-
-fn read(path: &str) -> Option<String> {
-    std::fs::read_to_string(path)
-        .ok()
-        .map(|text| text.trim().to_owned())
 }

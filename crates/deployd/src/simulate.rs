@@ -17,7 +17,7 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 
 use crate::agent::{Run, wait};
-use crate::commands::run::{host, state_dir, zookeeper};
+use crate::commands::setup::{host, state_dir, zookeeper};
 use crate::config;
 use crate::crew::{Crew, Ground};
 use crate::drains::Drains;

@@ -27,7 +27,7 @@ use crate::out::Out;
 use crate::problem::Problem;
 use crate::text;
 use crate::verb::status::services_text;
-use crate::wait::end::failure_lines;
+use crate::wait::end::problem::failure_lines;
 
 /// The shortest time between two frames.
 const FRAME_PAUSE: Duration = Duration::from_millis(100);

@@ -21,7 +21,7 @@ use crate::exit::Exit;
 use crate::fleet::Fleet;
 use crate::problem::Problem;
 use crate::text;
-use crate::wait::end::failure_lines;
+use crate::wait::end::problem::failure_lines;
 use crate::wait::{Lines, outcome, record};
 
 /// Make the canary build the fleet build

@@ -9,7 +9,7 @@ use deploy_zk::zk::Zk;
 use jiff::Timestamp;
 use tokio::time::{Instant, timeout};
 
-use super::{Exit, run};
+use super::{Exit, setup};
 use crate::agent::shape;
 use crate::chain::Chain;
 use crate::config::{Config, Service};
@@ -29,8 +29,8 @@ pub(crate) struct Arguments {}
 /// # Errors
 /// Where a journal or a directory can't be read. ZooKeeper out of reach is exit 7.
 pub(crate) async fn run(config: Config) -> anyhow::Result<Exit> {
-    let host = run::host(&config)?;
-    let zk = Zk::start(run::zookeeper(&config)?);
+    let host = setup::host(&config)?;
+    let zk = Zk::start(setup::zookeeper(&config)?);
     let mut link = zk.link();
     // Only whether: what it returns locks the link, and would keep it from ever being closed.
     let waiting = timeout(ZOOKEEPER_TIME, link.wait_for(deploy_zk::link::Link::is_up));
@@ -54,7 +54,7 @@ async fn one(
     service: &Service,
     (host, zk): (&deploy_core::name::HostName, &Zk),
 ) -> anyhow::Result<()> {
-    let mut performer = run::performer(config, service, (host, zk, &Drains::start()))?;
+    let mut performer = setup::performer(config, service, (host, zk, &Drains::start()))?;
     performer.lease.look().await?;
     let tree = config.zookeeper.root.service(&service.name);
     let mut inputs = Inputs::new(zk, &tree, host);

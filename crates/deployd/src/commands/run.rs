@@ -1,15 +1,11 @@
 //! `deployd run`: the agent.
 
 use std::error::Error;
-use std::fs::DirBuilder;
 use std::io;
-use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use deploy_core::name::HostName;
-use deploy_zk::config::{self as zk_config, DigestAuth};
 use deploy_zk::zk::Zk;
 use sd_notify::NotifyState;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -18,24 +14,21 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::Exit;
+use super::setup::{host, state_dir, zookeeper};
 use crate::agent::{End, Run, wait};
 use crate::chain::Chain;
-use crate::config::{self, Check, Config, DrainMethod, Service};
+use crate::config::{self, Config};
 use crate::crew::{Crew, Ground};
 use crate::drains::Drains;
 use crate::face;
 use crate::face::answer::{Order, View, Wish};
-use crate::host::signature::Keys;
-use crate::host::systemd::answers::Answers;
 use crate::host::tree::Tree;
-use crate::host::{files, firewall, lock, probe, proc};
-use crate::journal::Journal;
-use crate::lease::LeaseQueue;
+use crate::host::{files, lock, proc};
 use crate::log::Level;
 use crate::metrics::Metrics;
 use crate::perform::hook::MARK;
-use crate::perform::program::{HOOK_UNITS, Programs, Restarts};
-use crate::perform::{Performer, Progress, prune};
+use crate::perform::program::{HOOK_UNITS, Restarts};
+use crate::perform::prune;
 
 /// How long ZooKeeper may take to be told that we end.
 const CLOSE_TIME: Duration = Duration::from_secs(3);
@@ -283,35 +276,6 @@ async fn say_status(view: &View) {
     sleep_until(said + STATUS_TIME).await;
 }
 
-/// Returns the name of this host in ZooKeeper.
-///
-/// # Errors
-/// Where none is configured and the machine's is not usable.
-pub(crate) fn host(config: &Config) -> anyhow::Result<HostName> {
-    if let Some(host) = &config.host {
-        return Ok(host.clone());
-    }
-    let name = nix::unistd::gethostname().context("failed to read the machine's host name")?;
-    HostName::parse(&name.to_string_lossy())
-        .context("the machine's host name is not usable; set agent.host in deployd.toml")
-}
-
-/// Makes the state directory, and what is in it.
-///
-/// # Errors
-/// Where it can't be made.
-pub(crate) fn state_dir(dir: &Path) -> anyhow::Result<()> {
-    for dir in [dir.to_owned(), dir.join("status"), dir.join("journal")] {
-        match DirBuilder::new().mode(0o700).recursive(true).create(&dir) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-                return Err(error).with_context(|| format!("failed to make {}", dir.display()));
-            }
-            Ok(()) | Err(_) => {}
-        }
-    }
-    Ok(())
-}
-
 /// Puts right what a dead run may have left, before anything is looked at. A hook that is a unit is
 /// not what is killed here: its end may be waited for yet.
 fn tidy_up(config: &Config) {
@@ -337,83 +301,4 @@ fn tidy_up(config: &Config) {
             Ok(()) | Err(_) => {}
         }
     }
-}
-
-/// The rules of our chain that an earlier run has left; it is asked only where some service drains
-/// so.
-pub(crate) async fn found_rules(services: &[Service]) -> Vec<firewall::Found> {
-    let drains = |service: &Service| matches!(service.drain.method, DrainMethod::Iptables(_));
-    if !services.iter().any(drains) {
-        return Vec::new();
-    }
-    firewall::list().await.unwrap_or_else(|error| {
-        tracing::warn!(error = %Chain(&error), "the packet filter can't be read");
-        Vec::new()
-    })
-}
-
-/// Makes what the steps of a service are done with.
-///
-/// # Errors
-/// Where its journal or a trusted key can't be read.
-pub(crate) fn performer(
-    config: &Config,
-    service: &Service,
-    (host, zk, drains): (&HostName, &Zk, &Drains),
-) -> anyhow::Result<Performer> {
-    let tree = config.zookeeper.root.service(&service.name);
-    let probe_source = match service.drain.method {
-        DrainMethod::Iptables(_) => firewall::PROBE_SOURCE.parse().ok(),
-        DrainMethod::Command(_) | DrainMethod::None => None,
-    };
-    let probed = match &service.probe.check {
-        Some(Check::Http { url, .. }) => url,
-        Some(_) | None => "",
-    };
-    Ok(Performer {
-        host: host.clone(),
-        service: service.clone(),
-        builds: config.builds.clone(),
-        keys: Keys::read(&config.builds.trusted_keys).context("builds.trusted_keys")?,
-        state_dir: config.state_dir.clone(),
-        journal: Journal::open(&config.state_dir, &service.name)?,
-        lease: LeaseQueue::new(zk.clone(), tree, host.clone()),
-        fetched: None,
-        drains: drains.clone(),
-        drained: Vec::new(),
-        probes: probe::client(probe_source, probed).context("failed to set up the HTTP client")?,
-        probe_source,
-        units: Answers::default(),
-        programs: Programs::new(&service.name, &config.state_dir),
-        progress: watch::channel(Progress::default()).0,
-        metrics: Metrics::new(),
-    })
-}
-
-/// Returns how to reach ZooKeeper.
-///
-/// # Errors
-/// Where the credentials can't be read, or others can read them.
-pub(crate) fn zookeeper(config: &Config) -> anyhow::Result<zk_config::Config> {
-    let settings = &config.zookeeper;
-    let hosts: Vec<&str> = settings.hosts.iter().map(String::as_str).collect();
-    let mut zookeeper = zk_config::Config::new(&hosts);
-    zookeeper.session_timeout = settings.session_timeout;
-    if let Some(path) = &settings.auth_file {
-        zookeeper.auth.push(credentials(path)?);
-    }
-    zookeeper.check()?;
-    Ok(zookeeper)
-}
-
-fn credentials(path: &Path) -> anyhow::Result<DigestAuth> {
-    use std::os::unix::fs::MetadataExt;
-    let what = || format!("failed to read zookeeper.auth_file {}", path.display());
-    let metadata = std::fs::metadata(path).with_context(what)?;
-    if metadata.mode() & 0o077 != 0 {
-        anyhow::bail!("others can read {}; run chmod 600 {0}", path.display());
-    }
-    let text = std::fs::read_to_string(path).with_context(what)?;
-    DigestAuth::parse(text.trim_end())
-        .with_context(|| format!("{} is not one line, user:password", path.display()))
 }

@@ -4,9 +4,7 @@
 //! (TERM, then KILL to the whole group) and the tail of its output kept. Arguments are a list,
 //! never a shell string.
 
-use std::collections::VecDeque;
-use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
@@ -14,16 +12,15 @@ use std::time::Duration;
 
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncWriteExt;
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
+use self::output::{TAIL_BYTES, Tail, copy, last_lines, nameless, read_end};
 use super::user::User;
 
-/// Lines of output that are kept.
-pub(crate) const TAIL_LINES: usize = 20;
-/// Bytes of output that are kept.
-pub(crate) const TAIL_BYTES: usize = 4096;
+pub(crate) mod output;
+
 /// Bytes of output that [`read`] returns.
 const OUTPUT_BYTES_MAX: usize = 1 << 20;
 /// Between TERM and KILL.
@@ -67,7 +64,7 @@ pub(crate) enum Leftovers {
 pub(crate) struct Ended {
     /// In which way.
     pub(crate) how: How,
-    /// The last lines of its output, escaped: at most [`TAIL_LINES`] and [`TAIL_BYTES`].
+    /// The last lines of its output, escaped: at most [`TAIL_LINES`](output::TAIL_LINES) and [`TAIL_BYTES`].
     pub(crate) tail: Vec<String>,
 }
 
@@ -241,27 +238,6 @@ pub(crate) fn environment(job: &Job<'_>) -> Vec<(String, String)> {
     all
 }
 
-/// A file without a name, for output that may outlive us.
-fn nameless() -> io::Result<File> {
-    use std::os::unix::fs::OpenOptionsExt;
-    let mut options = File::options();
-    options
-        .read(true)
-        .append(true)
-        .mode(0o600)
-        .custom_flags(nix::libc::O_TMPFILE);
-    options.open(std::env::temp_dir())
-}
-
-fn read_end(file: &mut File, tail: &mut Tail) -> io::Result<()> {
-    let length = file.seek(SeekFrom::End(0))?;
-    file.seek(SeekFrom::Start(length.saturating_sub(TAIL_BYTES as u64)))?;
-    let mut bytes = Vec::new();
-    file.take(TAIL_BYTES as u64).read_to_end(&mut bytes)?;
-    tail.add(&bytes);
-    Ok(())
-}
-
 /// Reads both pipes while the program runs, and a little longer.
 async fn watch_pipes(
     child: &mut Child,
@@ -291,16 +267,6 @@ async fn watch_pipes(
             how
         }
         None => ending.await,
-    }
-}
-
-async fn copy<R: AsyncRead + Unpin>(from: Option<&mut R>, to: tokio::sync::mpsc::Sender<Vec<u8>>) {
-    let Some(from) = from else { return };
-    let mut buffer = vec![0; 8192];
-    while let Ok(bytes @ 1..) = from.read(&mut buffer).await {
-        if to.send(buffer[..bytes].to_vec()).await.is_err() {
-            return;
-        }
     }
 }
 
@@ -351,69 +317,6 @@ impl Drop for Group {
             self.signal(Signal::SIGKILL);
         }
     }
-}
-
-/// The last bytes of an output.
-struct Tail {
-    bytes: VecDeque<u8>,
-    bytes_max: usize,
-}
-
-impl Tail {
-    fn new(bytes_max: usize) -> Tail {
-        Tail {
-            bytes: VecDeque::new(),
-            bytes_max,
-        }
-    }
-
-    fn add(&mut self, chunk: &[u8]) {
-        let from = chunk.len().saturating_sub(self.bytes_max);
-        self.bytes.extend(&chunk[from..]);
-        let excess = self.bytes.len().saturating_sub(self.bytes_max);
-        self.bytes.drain(..excess);
-    }
-
-    fn text(self) -> String {
-        let bytes: Vec<u8> = self.bytes.into();
-        String::from_utf8_lossy(&bytes).into_owned()
-    }
-
-    fn lines(self) -> Vec<String> {
-        last_lines(&self.text())
-    }
-}
-
-/// Returns the last lines of an output, as [`Ended`] has them.
-pub(crate) fn tail(output: &[u8]) -> Vec<String> {
-    let mut tail = Tail::new(TAIL_BYTES);
-    tail.add(output);
-    tail.lines()
-}
-
-/// Returns the last lines of a text, with control characters escaped: they end up in terminals.
-pub(crate) fn last_lines(text: &str) -> Vec<String> {
-    let lines: Vec<&str> = text
-        .lines()
-        .filter(|line| !line.trim().is_empty())
-        .collect();
-    let from = lines.len().saturating_sub(TAIL_LINES);
-    lines[from..].iter().map(|line| escape(line)).collect()
-}
-
-/// Returns a line without control characters.
-pub(crate) fn escape(line: &str) -> String {
-    let plain = line.replace('\t', "    ");
-    plain
-        .chars()
-        .flat_map(|c| -> Vec<char> {
-            if c.is_control() {
-                c.escape_default().collect()
-            } else {
-                vec![c]
-            }
-        })
-        .collect()
 }
 
 #[cfg(test)]

@@ -1,7 +1,8 @@
 use std::path::Path;
 use std::time::Duration;
 
-use super::{How, Job, Leftovers, TAIL_BYTES, TAIL_LINES, run};
+use super::output::{TAIL_BYTES, TAIL_LINES};
+use super::{How, Job, Leftovers, run};
 use crate::host::proc;
 
 fn sh(script: &str) -> Vec<String> {

@@ -3,7 +3,8 @@
 use serde_json::Value;
 
 use super::{ANSWER_TIME, job, show};
-use crate::host::process::{TAIL_LINES, read, run, tail};
+use crate::host::process::output::{TAIL_LINES, tail};
+use crate::host::process::{read, run};
 
 /// What tells the start that a line belongs to: the first stands with lines of the unit's processes,
 /// the second with what systemd says about it.

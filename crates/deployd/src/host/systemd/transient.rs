@@ -14,8 +14,9 @@ use tokio::time::{Instant, sleep};
 
 use super::journal::{self, lines};
 use super::{ANSWER_TIME, SystemdError, Unit, command, job, show, systemctl};
+use crate::host::process::output::escape;
 use crate::host::process::{
-    Ended, How, Job, Leftovers, StartError, environment, escape, program, read, run as run_child,
+    Ended, How, Job, Leftovers, StartError, environment, program, read, run as run_child,
 };
 
 /// Between TERM and KILL.
