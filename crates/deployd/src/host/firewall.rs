@@ -16,7 +16,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use jiff::Timestamp;
 
-use super::process::{Ended, How, Job, Leftovers, StartError, run};
+use super::process::{Ended, How, Job, Leftovers, StartError, read_lines, run};
 
 /// Where our own probes come from: a drained instance answers them.
 pub(crate) const PROBE_SOURCE: &str = "127.0.0.66";
@@ -120,18 +120,17 @@ pub(crate) async fn apply(rules: &[Rule]) -> Result<(), FirewallError> {
 }
 
 async fn apply_to(family: Family, rules: &[Rule]) -> Result<(), FirewallError> {
-    let restore = format!("{}-restore", family.program());
     let text = render(family, rules);
-    tracing::debug!(program = %restore, %text, "changing the packet filter");
-    let arguments = [&restore, "-w", "5", "--noflush"].map(str::to_owned);
+    let arguments = restore(family);
+    tracing::debug!(program = %arguments[0], %text, "changing the packet filter");
     let job = job(&arguments, &text);
     if rules.is_empty() {
         // An empty chain refuses nobody, wherever the jump to it is.
         return expect(&arguments, run(&job).await?);
     }
-    let (restored, input) = tokio::join!(run(&job), input(family));
+    let (restored, rules) = tokio::join!(run(&job), read(family));
     expect(&arguments, restored?)?;
-    jump_first(family, &input?).await
+    jump_first(family, &rules?).await
 }
 
 /// Returns the ports that our chain refuses: in either family, each once.
@@ -179,7 +178,7 @@ pub(crate) async fn clear() -> Result<(), FirewallError> {
 }
 
 async fn clear_family(family: Family) -> Result<(), FirewallError> {
-    let rules = read(&[family.program(), "-w", "5", "-S"].map(str::to_owned)).await?;
+    let rules = read(family).await?;
     let lines: Vec<&str> = rules.lines().map(str::trim).collect();
     for _ in lines.iter().filter(|line| is_jump(line)) {
         iptables(family, &["-D", "INPUT", "-j", CHAIN]).await?;
@@ -246,29 +245,22 @@ fn is_jump(line: &str) -> bool {
     line.trim() == format!("-A INPUT -j {CHAIN}")
 }
 
-/// Sees to it that the jump is the first rule of INPUT: behind an ACCEPT it does nothing. A new one
-/// is there before an old one goes.
+/// Sees to it that the jump is the first rule of INPUT: behind an ACCEPT it does nothing. In one transaction, so that
+/// there is no moment without it.
 async fn jump_first(family: Family, rules: &str) -> Result<(), FirewallError> {
-    if !is_jump_first(rules) {
-        iptables(family, &["-I", "INPUT", "1", "-j", CHAIN]).await?;
-        for _ in rules.lines().filter(|line| is_jump(line)) {
-            // From the end: the first is the new one.
-            delete_last_jump(family).await?;
-        }
+    if is_jump_first(rules) {
+        return Ok(());
     }
-    Ok(())
+    let delete = format!("-D INPUT -j {CHAIN}\n");
+    let old = delete.repeat(rules.lines().filter(|line| is_jump(line)).count());
+    let text = format!("*filter\n{old}-I INPUT 1 -j {CHAIN}\nCOMMIT\n");
+    let arguments = restore(family);
+    expect(&arguments, run(&job(&arguments, &text)).await?)
 }
 
-async fn delete_last_jump(family: Family) -> Result<(), FirewallError> {
-    let rules = input(family).await?;
-    let rules: Vec<&str> = rules
-        .lines()
-        .filter(|line| line.starts_with("-A INPUT"))
-        .collect();
-    match rules.iter().rposition(|line| is_jump(line)) {
-        Some(index @ 1..) => iptables(family, &["-D", "INPUT", &(index + 1).to_string()]).await,
-        Some(_) | None => Ok(()),
-    }
+fn restore(family: Family) -> [String; 4] {
+    let program = format!("{}-restore", family.program());
+    [&program, "-w", "5", "--noflush"].map(str::to_owned)
 }
 
 async fn iptables(family: Family, arguments: &[&str]) -> Result<(), FirewallError> {
@@ -278,24 +270,24 @@ async fn iptables(family: Family, arguments: &[&str]) -> Result<(), FirewallErro
     expect(&all, ended)
 }
 
-/// The rules of INPUT.
-async fn input(family: Family) -> Result<String, FirewallError> {
-    read(&[family.program(), "-w", "5", "-S", "INPUT"].map(str::to_owned)).await
-}
-
-/// All rules, by family, both asked at once.
+/// What concerns us of all rules, by family, both asked at once.
 async fn read_all() -> Result<Vec<String>, FirewallError> {
-    let asked = families().into_iter().map(|family| async move {
-        read(&[family.program(), "-w", "5", "-S"].map(str::to_owned)).await
-    });
+    let asked = families().into_iter().map(read);
     join_all(asked).await.into_iter().collect()
 }
 
-/// Runs a command and returns all that it prints: rules may be many.
-async fn read(arguments: &[String]) -> Result<String, FirewallError> {
-    let (ended, output) = super::process::read(&job(arguments, "")).await?;
-    expect(arguments, ended)?;
-    Ok(output)
+/// Returns our chain, the jumps to it, and the first rule of INPUT. All else may be tens of thousands of lines.
+async fn read(family: Family) -> Result<String, FirewallError> {
+    let arguments = [family.program(), "-w", "5", "-S"].map(str::to_owned);
+    let ours = [format!("-N {CHAIN}"), format!("-A {CHAIN} ")];
+    let mut is_first = true;
+    let concerns_us = |line: &str| {
+        let leads = line.starts_with("-A INPUT") && std::mem::take(&mut is_first);
+        leads || is_jump(line) || ours.iter().any(|ours| line.starts_with(ours))
+    };
+    let (ended, rules) = read_lines(&job(&arguments, ""), concerns_us).await?;
+    expect(&arguments, ended)?;
+    Ok(rules)
 }
 
 fn expect(arguments: &[String], ended: Ended) -> Result<(), FirewallError> {

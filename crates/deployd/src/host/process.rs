@@ -13,16 +13,19 @@ use std::time::Duration;
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use tokio::io::AsyncWriteExt;
-use tokio::process::{Child, Command};
+use tokio::process::{Child, ChildStdin, Command};
+use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-use self::output::{TAIL_BYTES, Tail, copy, last_lines, nameless, read_end};
+use self::output::{Lines, Pipe, TAIL_BYTES, Tail, copy, nameless, read_end};
 use super::user::User;
 
 pub(crate) mod output;
 
 /// Bytes of output that [`read`] returns.
 const OUTPUT_BYTES_MAX: usize = 1 << 20;
+/// Pieces of output, of 8 KiB, that may wait to be kept.
+const CHUNKS: usize = 16;
 /// Between TERM and KILL.
 const TERM_TIME: Duration = Duration::from_secs(5);
 /// How long output is waited for when the program has ended: a child of it may keep it open.
@@ -111,37 +114,44 @@ impl std::fmt::Display for How {
 /// # Errors
 /// Where it can't be started: not there, not executable, its interpreter missing.
 pub(crate) async fn run(job: &Job<'_>) -> Result<Ended, StartError> {
-    let (how, tail) = run_keeping(job, TAIL_BYTES).await?;
-    Ok(Ended {
-        how,
-        tail: tail.lines(),
-    })
+    run_into(job, &mut |_| {}).await
 }
 
-/// Runs a program to its end, and returns all of its output besides: up to [`OUTPUT_BYTES_MAX`],
+/// Runs a program to its end, and returns all of its standard output besides: up to [`OUTPUT_BYTES_MAX`],
 /// the end of it where there is more.
 ///
 /// # Errors
 /// As [`run`].
 pub(crate) async fn read(job: &Job<'_>) -> Result<(Ended, String), StartError> {
-    let (how, tail) = run_keeping(job, OUTPUT_BYTES_MAX).await?;
-    let output = tail.text();
-    Ok((
-        Ended {
-            how,
-            tail: last_lines(&output),
-        },
-        output,
-    ))
+    let mut output = Tail::new(OUTPUT_BYTES_MAX);
+    let ended = run_into(job, &mut |chunk| output.add(chunk)).await?;
+    Ok((ended, output.text()))
 }
 
-async fn run_keeping(job: &Job<'_>, bytes_max: usize) -> Result<(How, Tail), StartError> {
+/// Like [`read`], of an output that may be of any size: only the lines that are wanted are kept.
+///
+/// # Errors
+/// As [`run`].
+pub(crate) async fn read_lines(
+    job: &Job<'_>,
+    is_wanted: impl FnMut(&str) -> bool + Send,
+) -> Result<(Ended, String), StartError> {
+    let mut lines = Lines::new(is_wanted);
+    let ended = run_into(job, &mut |chunk| lines.add(chunk)).await?;
+    Ok((ended, lines.text()))
+}
+
+/// Runs a program to its end, and gives its standard output to `sink` as it comes.
+async fn run_into(
+    job: &Job<'_>,
+    sink: &mut (dyn FnMut(&[u8]) + Send),
+) -> Result<Ended, StartError> {
     let mut command = command(job);
     let started = |source| StartError {
         program: program(job),
         source,
     };
-    let sink = match job.leftovers {
+    let file = match job.leftovers {
         Leftovers::Killed => {
             command.stdout(Stdio::piped()).stderr(Stdio::piped());
             None
@@ -158,23 +168,25 @@ async fn run_keeping(job: &Job<'_>, bytes_max: usize) -> Result<(How, Tail), Sta
         id: child.id(),
         leftovers: job.leftovers,
     };
-    let mut tail = Tail::new(bytes_max);
-    feed(&mut child, job.input).await;
-    let how = match sink {
-        None => watch_pipes(&mut child, &group, (job.limit, &mut tail)).await,
-        Some(mut file) => {
-            let how = wait(&mut child, &group, job.limit).await;
-            // What can't be read back is only output.
-            let _ = read_end(&mut file, &mut tail);
-            how
-        }
+    let mut tail = Tail::new(TAIL_BYTES);
+    let kept = Kept {
+        tail: &mut tail,
+        sink,
     };
-    Ok((how, tail))
+    let how = attend(&mut child, (job, &group), kept).await;
+    if let Some(mut file) = file {
+        // What can't be read back is only output.
+        let _ = read_end(&mut file, &mut tail);
+    }
+    Ok(Ended {
+        how,
+        tail: tail.lines(),
+    })
 }
 
 /// Writes the input and closes it. A program that doesn't read it says so itself.
-async fn feed(child: &mut Child, input: &str) {
-    if let Some(mut stdin) = child.stdin.take() {
+async fn feed(stdin: Option<ChildStdin>, input: &str) {
+    if let Some(mut stdin) = stdin {
         let _ = stdin.write_all(input.as_bytes()).await;
     }
 }
@@ -238,32 +250,42 @@ pub(crate) fn environment(job: &Job<'_>) -> Vec<(String, String)> {
     all
 }
 
-/// Reads both pipes while the program runs, and a little longer.
-async fn watch_pipes(
+/// Where output is kept: the end of all, for people, and standard output, for who reads it.
+struct Kept<'a> {
+    tail: &'a mut Tail,
+    sink: &'a mut (dyn FnMut(&[u8]) + Send),
+}
+
+/// Writes the input and reads both pipes while the program runs, and a little longer.
+async fn attend(
     child: &mut Child,
-    group: &Group,
-    (limit, tail): (Duration, &mut Tail),
+    (job, group): (&Job<'_>, &Group),
+    Kept { tail, sink }: Kept<'_>,
 ) -> How {
-    let (mut out, mut err) = (child.stdout.take(), child.stderr.take());
-    let (sender, mut chunks) = tokio::sync::mpsc::channel::<Vec<u8>>(16);
-    let copy_out = copy(out.as_mut(), sender.clone());
-    let copy_err = copy(err.as_mut(), sender);
+    let (out, err) = (child.stdout.take(), child.stderr.take());
+    let feeding = feed(child.stdin.take(), job.input);
+    let (sender, mut chunks) = mpsc::channel(CHUNKS);
+    let copy_out = copy(out, (Pipe::Out, sender.clone()));
+    let copy_err = copy(err, (Pipe::Err, sender));
     let collect = async {
-        while let Some(chunk) = chunks.recv().await {
+        while let Some((pipe, chunk)) = chunks.recv().await {
             tail.add(&chunk);
+            if pipe == Pipe::Out {
+                sink(&chunk);
+            }
         }
     };
-    let mut reading = Box::pin(async { tokio::join!(copy_out, copy_err, collect) });
-    let mut ending = Box::pin(wait(child, group, limit));
+    let mut talking = Box::pin(async { tokio::join!(feeding, copy_out, copy_err, collect) });
+    let mut ending = Box::pin(wait(child, group, job.limit));
     // Cancel-safe: both futures are kept, and only polled again.
     let how = tokio::select! {
         how = &mut ending => Some(how),
-        _ = &mut reading => None,
+        _ = &mut talking => None,
     };
     match how {
         Some(how) => {
             // A child that kept the output open must not keep us.
-            let _ = timeout(OUTPUT_TIME, reading).await;
+            let _ = timeout(OUTPUT_TIME, talking).await;
             how
         }
         None => ending.await,

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use nix::sched::{CloneFlags, unshare};
 
 use super::{Family, Found, PROBE_SOURCE, Refusal, Rule, apply, clear, list, parse, render};
-use crate::host::process::{How, Job, Leftovers, run};
+use crate::host::process::{self, How, Job, Leftovers, run};
 use crate::host::{probe, sockets};
 
 pub(crate) fn rule(port: u16) -> Rule {
@@ -132,6 +132,37 @@ async fn the_rules_of_others_are_left_alone_and_ours_come_first() {
 }
 
 #[tokio::test]
+async fn ours_are_found_among_more_rules_than_anybody_reads() {
+    if !own_network().await {
+        return;
+    }
+    let _listener = TcpListener::bind("0.0.0.0:8001").unwrap();
+    apply(&[rule(8001)]).await.unwrap();
+    // After ours in what is printed: 1.2 MB of them.
+    let line = "-A INPUT -s 10.1.2.3/32 -p tcp -m comment --comment \"somebody else's, and long enough\" -j ACCEPT\n";
+    let text = format!("*filter\n{}COMMIT\n", line.repeat(12_000));
+    let arguments = super::restore(Family::V4);
+    let ended = run(&super::job(&arguments, &text)).await.unwrap();
+    assert_eq!(ended.how, How::Well, "{:?}", ended.tail);
+
+    assert_eq!(list().await.unwrap().len(), 1);
+    assert!(super::stands(&[rule(8001)]).await.unwrap());
+    // The jump is behind another rule: it is put before it, and stands once.
+    command("iptables -I INPUT 1 -p tcp --dport 9999 -j DROP").await;
+    apply(&[rule(8001)]).await.unwrap();
+    assert!(super::stands(&[rule(8001)]).await.unwrap());
+    let all = ["iptables", "-S"].map(str::to_owned);
+    let is_jump = |line: &str| super::is_jump(line);
+    let (_, jumps) = process::read_lines(&super::job(&all, ""), is_jump)
+        .await
+        .unwrap();
+    assert_eq!(jumps, "-A INPUT -j DEPLOYD-DRAIN\n");
+    clear().await.unwrap();
+    connects(8001).unwrap();
+    assert_eq!(list().await.unwrap(), []);
+}
+
+#[tokio::test]
 async fn a_request_under_way_is_busy_and_a_quiet_connection_is_idle() {
     if !own_network().await {
         return;
@@ -209,8 +240,9 @@ async fn the_legacy_backend_does_the_same() {
     unshare(CloneFlags::CLONE_NEWNS).unwrap();
     command("mount --make-rprivate /").await;
     command(&format!("mount --bind {legacy} {nft}")).await;
-    let version = super::read(&["iptables", "-V"].map(str::to_owned)).await;
-    assert!(version.unwrap().contains("legacy"));
+    let version = ["iptables", "-V"].map(str::to_owned);
+    let (_, version) = process::read(&super::job(&version, "")).await.unwrap();
+    assert!(version.contains("legacy"), "{version}");
 
     let _listener = TcpListener::bind("0.0.0.0:8001").unwrap();
     command("iptables -A INPUT -p tcp --dport 8001 -j ACCEPT").await;

@@ -34,14 +34,68 @@ pub(super) fn read_end(file: &mut File, tail: &mut Tail) -> io::Result<()> {
     Ok(())
 }
 
-/// Reads a pipe to its end.
-pub(super) async fn copy<R: AsyncRead + Unpin>(from: Option<&mut R>, to: Sender<Vec<u8>>) {
-    let Some(from) = from else { return };
+/// Where a program writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Pipe {
+    /// Its standard output.
+    Out,
+    /// Its standard error.
+    Err,
+}
+
+/// Reads a pipe, if there is one, to its end.
+pub(super) async fn copy<R: AsyncRead + Unpin>(
+    from: Option<R>,
+    (pipe, to): (Pipe, Sender<(Pipe, Vec<u8>)>),
+) {
+    let Some(mut from) = from else { return };
     let mut buffer = vec![0; 8192];
     while let Ok(bytes @ 1..) = from.read(&mut buffer).await {
-        if to.send(buffer[..bytes].to_vec()).await.is_err() {
+        if to.send((pipe, buffer[..bytes].to_vec())).await.is_err() {
             return;
         }
+    }
+}
+
+/// The lines of an output that somebody wants, of whatever size the whole is.
+pub(super) struct Lines<F> {
+    is_wanted: F,
+    /// The line that has not ended yet.
+    begun: Vec<u8>,
+    kept: String,
+}
+
+impl<F: FnMut(&str) -> bool> Lines<F> {
+    pub(super) fn new(is_wanted: F) -> Lines<F> {
+        Lines {
+            is_wanted,
+            begun: Vec::new(),
+            kept: String::new(),
+        }
+    }
+
+    pub(super) fn add(&mut self, chunk: &[u8]) {
+        for part in chunk.split_inclusive(|byte| *byte == b'\n') {
+            self.begun.extend(part);
+            if part.ends_with(b"\n") {
+                self.end_line();
+            }
+        }
+    }
+
+    fn end_line(&mut self) {
+        let line = String::from_utf8_lossy(&self.begun);
+        if (self.is_wanted)(line.trim_end()) {
+            self.kept.push_str(&line);
+        }
+        self.begun.clear();
+    }
+
+    pub(super) fn text(mut self) -> String {
+        if !self.begun.is_empty() {
+            self.end_line();
+        }
+        self.kept
     }
 }
 
