@@ -65,7 +65,11 @@ pub(crate) async fn publish(zk: Zk, places: Places, mut reports: watch::Receiver
         if let Some(report) = &now
             && is_due(published.last.as_ref(), report)
         {
-            published = Published::write(&zk, &places, report).await;
+            // Dropped, it is done all the same, or not at all: the next one says it again.
+            tokio::select! {
+                written = Published::write(&zk, &places, report) => published = written,
+                () = closed(&reports) => break,
+            }
         }
         published.follow_at_rest(&zk, &places);
         let due = published.due(now.as_ref());
@@ -171,6 +175,12 @@ async fn changes(
     }
 }
 
+/// Completes when nothing will be published any more. Cancel-safe.
+async fn closed(reports: &watch::Receiver<Option<Report>>) {
+    // It is an error when the sender is dropped, and nothing else.
+    let _ = reports.clone().wait_for(|_| false).await;
+}
+
 /// In what two reports differ.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Difference {
@@ -229,3 +239,6 @@ async fn write(zk: &Zk, znode: &str, report: &Report) -> Result<(), Error> {
         Err(error) => Err(error),
     }
 }
+
+#[cfg(test)]
+mod tests;

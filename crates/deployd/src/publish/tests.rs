@@ -1,0 +1,43 @@
+use std::time::Duration;
+
+use deploy_core::wire;
+use deploy_core::wire::report::Report;
+use deploy_zk::config::Config;
+use deploy_zk::zk::Zk;
+use tokio::sync::watch;
+use tokio::time::timeout;
+
+use super::{Places, publish};
+
+/// How long an answer may take that never comes: more than anybody waits for a test.
+const NO_ANSWER: Duration = Duration::from_secs(3600);
+
+#[tokio::test]
+async fn who_ends_does_not_wait_for_a_zookeeper_that_does_not_answer() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut config = Config::new(&["127.0.0.1:1"]);
+    config.op_timeout = NO_ANSWER;
+    let zk = Zk::start(config);
+    let places = Places {
+        znode: "/deploy/web/hosts/h1".to_owned(),
+        file: dir.path().join("web.json"),
+    };
+    let report = |phase: &str| -> Option<Report> {
+        let text =
+            format!(r#"{{"v":1,"host":"h1","service":"web","agent":"0.1.0","phase":"{phase}"}}"#);
+        Some(wire::decode(text.as_bytes()).unwrap())
+    };
+    let (reports, reported) = watch::channel(report("fetching"));
+    let publishing = tokio::spawn(publish(zk.clone(), places.clone(), reported));
+    while !places.file.exists() {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    // One more, and the end, while the first is under way.
+    reports.send_replace(report("serving"));
+    drop(reports);
+    let ended = timeout(NO_ANSWER / 60, publishing).await;
+    ended.expect("it ends").unwrap();
+    let last = std::fs::read_to_string(&places.file).unwrap();
+    assert!(last.contains("serving"), "{last}");
+    zk.close(Duration::ZERO).await;
+}
