@@ -8,9 +8,11 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
+use deploy_core::wire::report::Phase;
 use nix::sys::signal::Signal;
 use serde_json::Value;
 use tests::agent::{Agent, LIMIT, ServiceSettings, Settings, zookeeper};
+use tests::builds::Health;
 use tests::eventually::eventually;
 use tests::ports;
 use tests::supervisor::Answer;
@@ -365,6 +367,35 @@ fn services_come_and_go_with_the_configuration() {
     assert!(stdout.ends_with("deployd.toml: added api\n"), "{stdout}");
     api.serves("a2");
     assert!(agent.znodes.get(&alive).is_some());
+}
+
+#[test]
+fn a_reload_mends_a_host_that_can_not_go_back_by_itself() {
+    let Some(agent) = Agent::start_with(two_services) else {
+        return;
+    };
+    let (web, api) = (agent.web(), agent.service("api"));
+    web.deploy("r1", 1);
+    web.serves("r1");
+    // It worked once.
+    let health = agent.path("srv/web/releases/r1/health");
+    fs::write(health, "sick").expect("it can be written");
+    web.deploy_with("r2", 2, Health::Sick);
+    web.until("its way back fails", |report| {
+        report.phase == Phase::RollingBack && report.error.is_some()
+    });
+    // What an operator does who knows better than the probe; it concerns the other service, too.
+    rewrite(&agent, ("/healthz", "/"));
+    rewrite(&agent, ("min_free_bytes = 0", "min_free_bytes = 1"));
+    let (code, stdout, stderr) = ask(&agent, &["reload"]);
+    assert_eq!(code, Some(0), "{stderr}");
+    assert!(
+        stdout.ends_with("deployd.toml: changed web, api\n"),
+        "{stdout}"
+    );
+    api.deploy("a1", 1);
+    api.serves("a1");
+    web.failed("r2", "r1");
 }
 
 #[test]

@@ -54,8 +54,8 @@ pub(crate) struct Agent {
     pub(crate) link: watch::Receiver<Link>,
     /// Where reports go.
     pub(crate) reports: watch::Sender<Option<Report>>,
-    /// When deployd was told to end.
-    pub(crate) stop: watch::Receiver<Option<Instant>>,
+    /// What it was told.
+    pub(crate) stop: watch::Receiver<Option<Stop>>,
     /// When it looks though nothing has changed.
     pub(crate) looks: Rhythm,
     /// `signed` or `zookeeper`: what vouches for the builds.
@@ -105,6 +105,16 @@ pub(crate) enum Run {
     Once,
 }
 
+/// What an agent is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stop {
+    /// Another one takes its place, and goes on from what it finds: it ends where nothing is half done, and where nothing
+    /// goes on.
+    Reload,
+    /// deployd ends, and was told so then: a host that is out of service comes back, in bounded time.
+    End(Instant),
+}
+
 impl Agent {
     /// Runs until it is stopped. A host that is out of service comes back first, in bounded time.
     pub(crate) async fn run(mut self, run: Run) -> End {
@@ -118,19 +128,14 @@ impl Agent {
                 tracing::warn!(service = %self.performer.service.name, znode = %problem.object, error = %problem.message, "a znode can't be read, and is ignored");
             }
             ignored.clone_from(&round.wanted.ignored);
-            let stopped_at = *self.stop.borrow();
-            if let Some(since) = stopped_at
-                && (!round.sight.observed.half_restarted()
-                    || round.plan.steps.is_empty()
-                    || since.elapsed() > STOP_TIME)
-            {
-                self.report(&round, None);
+            memory.keep_for(&round.wanted.target);
+            if self.is_to_end(&round, &memory) {
+                self.report(&round, memory.trouble(&round.plan));
                 return End::Stopped;
             }
             if !wants_hook(&round.plan) {
                 self.performer.programs.end_left().await;
             }
-            memory.keep_for(&round.wanted.target);
             self.report(&round, memory.trouble(&round.plan));
             if run == Run::Once && !self.link.borrow().is_up() && begun.elapsed() > ONCE_TIME {
                 return End::NoZooKeeper;
@@ -177,6 +182,21 @@ impl Agent {
         }
     }
 
+    /// Whether it was told to end, and may.
+    fn is_to_end(&self, round: &Round, memory: &Memory) -> bool {
+        let Some(stop) = *self.stop.borrow() else {
+            return false;
+        };
+        let goes_on = match (round.plan.steps.first(), stop) {
+            (None, _) => false,
+            (Some(step), Stop::Reload) => {
+                !matches!(step, Step::Wait(_)) && memory.paused_until().is_none()
+            }
+            (Some(_), Stop::End(since)) => since.elapsed() <= STOP_TIME,
+        };
+        !(round.sight.observed.half_restarted() && goes_on)
+    }
+
     /// Observes and plans.
     async fn look(&mut self) -> Round {
         let mut queue = None;
@@ -210,6 +230,7 @@ impl Agent {
                 } else if let Some(problem) = awaited(&plan, self.inputs.refused()) {
                     plan = blocked((&problem.object, problem.message));
                 }
+                self.performer.keep_fetched_for(&plan);
                 Round {
                     wanted,
                     sight,

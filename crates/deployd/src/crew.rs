@@ -1,7 +1,7 @@
 //! All that runs: for each service an agent, who publishes its reports, and its alive mark.
 //!
-//! A new configuration ends the agents of the services that it changes, at a point where nothing is
-//! half done, and then starts theirs anew; the others don't notice.
+//! A new configuration ends the agents of the services that it changes, each at a point where nothing is
+//! half done or nothing goes on, and starts theirs anew as soon as it has ended; the others don't notice.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -20,20 +20,16 @@ use tokio::sync::watch;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::Instant;
 
-use crate::agent::{Agent, End, Run, stuck};
+use crate::agent::{Agent, End, Run, Stop, stuck};
 use crate::chain::Chain;
 use crate::commands::setup::{found_rules, performer};
-use crate::config::{Config, Service};
+use crate::config::{Config, Instance, Service};
 use crate::drains::Drains;
 use crate::host::firewall::Found;
 use crate::inputs::Inputs;
 use crate::metrics::Metrics;
 use crate::perform::program::Restarts;
 use crate::publish::{Places, publish};
-
-/// After this a step that a reload waits for has as long as one that a stop waits for: it has a limit of its own,
-/// which is less.
-const RELOAD_TIME: Duration = Duration::from_secs(3600);
 
 /// What is said of each service, newest.
 pub(crate) type Reports = BTreeMap<ServiceName, watch::Receiver<Option<Report>>>;
@@ -59,20 +55,24 @@ pub(crate) struct Ground {
 /// All that runs.
 pub(crate) struct Crew {
     ground: Ground,
+    /// What is followed. Who was told to end may still go by one before it.
     config: Config,
-    /// A configuration that takes the place of the other when those who are to end have ended; with its keys.
-    next: Option<(Config, Vec<Option<Vec<u8>>>)>,
-    /// Who was told to end, by this or by one before it.
-    ending: BTreeSet<ServiceName>,
     stopping: bool,
-    stops: BTreeMap<ServiceName, watch::Sender<Option<Instant>>>,
+    /// Who runs, by what, and how to end it.
+    runners: BTreeMap<ServiceName, Runner>,
     running: JoinSet<(ServiceName, End)>,
     alive: BTreeMap<ServiceName, [Ephemeral; 2]>,
     reports: watch::Sender<Reports>,
-    /// What the trusted keys were when the agents were started.
+    /// What the trusted keys hold that are followed.
     keys: Vec<Option<Vec<u8>>>,
     /// Services that could not be started.
     stuck: BTreeSet<ServiceName>,
+}
+
+/// An agent that runs.
+struct Runner {
+    service: Service,
+    stop: watch::Sender<Option<Stop>>,
 }
 
 /// What a new configuration changes.
@@ -117,10 +117,8 @@ impl Crew {
         Crew {
             ground,
             config,
-            next: None,
-            ending: BTreeSet::new(),
             stopping: false,
-            stops: BTreeMap::new(),
+            runners: BTreeMap::new(),
             running: JoinSet::new(),
             alive: BTreeMap::new(),
             reports: watch::channel(Reports::new()).0,
@@ -143,12 +141,14 @@ impl Crew {
     /// Tells all to end; a host that is out of service comes back first.
     pub(crate) fn stop(&mut self) {
         self.stopping = true;
-        let now = Instant::now();
-        self.stops.values().for_each(|stop| tell_to_stop(stop, now));
+        let end = Stop::End(Instant::now());
+        for runner in self.runners.values() {
+            runner.stop.send_replace(Some(end));
+        }
     }
 
-    /// Follows another configuration from now on. What is changed is taken up when the agents whom
-    /// it concerns have brought what they do to an end.
+    /// Follows another configuration from now on. Each service that is changed takes it up when its agent has brought
+    /// what it does to an end, or does nothing.
     ///
     /// # Errors
     /// The keys that can't be changed while deployd runs; nothing is changed then.
@@ -165,13 +165,13 @@ impl Crew {
         }
         let keys = contents(&config);
         let changes = self.changes(&config, &keys);
-        let far = Instant::now() + RELOAD_TIME;
         for name in changes.changed.iter().chain(&changes.removed) {
-            let stop = self.stops.get(name).into_iter();
-            stop.for_each(|stop| tell_to_stop(stop, far));
-            self.ending.insert(name.clone());
+            if let Some(runner) = self.runners.get(name) {
+                runner.stop.send_replace(Some(Stop::Reload));
+            }
         }
-        self.next = Some((config, keys));
+        self.config = config;
+        self.keys = keys;
         self.settle().await;
         Ok(changes)
     }
@@ -183,7 +183,7 @@ impl Crew {
 
     /// Takes note of an agent that ended; returns why, unless it is to be started anew.
     pub(crate) async fn note_end(&mut self, (name, end): (ServiceName, End)) -> Option<End> {
-        self.stops.remove(&name);
+        self.runners.remove(&name);
         if self.stopping || end != End::Stopped {
             return Some(end);
         }
@@ -191,32 +191,33 @@ impl Crew {
         None
     }
 
-    /// Takes up the configuration that waits, if nobody runs by the old one any more, and starts who is missing.
+    /// Clears away who has ended and is not wanted any more, and starts who is missing.
     async fn settle(&mut self) {
-        if self.ending.iter().any(|name| self.stops.contains_key(name)) {
-            return;
-        }
-        self.ending.clear();
-        if let Some((next, keys)) = self.next.take() {
-            for name in &changes(&self.config, &next).removed {
-                self.alive.remove(name);
-                // Nobody is left who would open them.
-                if let Err(error) = self.ground.drains.set(name, Vec::new()).await {
-                    tracing::warn!(service = %name, error = %Chain(&error), "its ports can't be opened");
-                }
-                self.reports
-                    .send_modify(|reports| drop(reports.remove(name)));
+        let names: Vec<_> = self.alive.keys().cloned().collect();
+        for name in names {
+            let is_named = self.config.services.iter().any(|it| it.name == name);
+            if !is_named && !self.runners.contains_key(&name) {
+                self.clear_away(&name).await;
             }
-            self.config = next;
-            self.keys = keys;
         }
         self.start_missing().await;
     }
 
-    /// Starts the agents that don't run.
+    async fn clear_away(&mut self, name: &ServiceName) {
+        self.alive.remove(name);
+        // Nobody is left who would open them.
+        if let Err(error) = self.ground.drains.set(name, Vec::new()).await {
+            tracing::warn!(service = %name, error = %Chain(&error), "its ports can't be opened");
+        }
+        self.reports
+            .send_modify(|reports| drop(reports.remove(name)));
+    }
+
+    /// Starts the agents that don't run; later, where one that ends still has what is theirs from now on.
     async fn start_missing(&mut self) {
-        let missing = |service: &&Service| !self.stops.contains_key(&service.name);
-        let services = self.config.services.iter().filter(missing);
+        let can_start =
+            |service: &&Service| !self.runners.values().any(|it| meet(&it.service, service));
+        let services = self.config.services.iter().filter(can_start);
         let services: Vec<_> = services.cloned().collect();
         let found = found_rules(&services).await;
         for service in services {
@@ -251,7 +252,9 @@ impl Crew {
                     .spawn(async { (name, tokio::join!(work, publishing).0) });
             }
         }
-        self.stops.insert(service.name.clone(), stop);
+        let service = service.clone();
+        self.runners
+            .insert(service.name.clone(), Runner { service, stop });
     }
 
     /// What another configuration changes: also where it says the same, and could not be followed, or names keys that
@@ -273,10 +276,7 @@ impl Crew {
     fn agent(
         &self,
         service: &Service,
-        (stop, reports): (
-            watch::Receiver<Option<Instant>>,
-            watch::Sender<Option<Report>>,
-        ),
+        (stop, reports): (watch::Receiver<Option<Stop>>, watch::Sender<Option<Report>>),
     ) -> anyhow::Result<Agent> {
         let Ground {
             host,
@@ -340,9 +340,15 @@ impl Crew {
     }
 }
 
-/// From `at` on the time counts that it may take; who is told again has no more.
-fn tell_to_stop(stop: &watch::Sender<Option<Instant>>, at: Instant) {
-    stop.send_modify(|since| *since = Some(since.map_or(at, |since| since.min(at))));
+/// Whether two services can't run beside each other: they are the same, or have something in common.
+fn meet(one: &Service, other: &Service) -> bool {
+    let share = |instance: &Instance| {
+        let same = |theirs: &Instance| {
+            theirs.unit == instance.unit || theirs.port.is_some() && theirs.port == instance.port
+        };
+        other.instances.iter().any(same)
+    };
+    one.name == other.name || one.dir == other.dir || one.instances.iter().any(share)
 }
 
 /// What the files of the trusted keys hold: a key may change where its path stays.

@@ -11,8 +11,8 @@ use jiff::Timestamp;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::wait::told;
-use super::{Agent, Round, STOP_TIME, order, read_wanted, shape};
+use super::wait::{told, told_to_end};
+use super::{Agent, Round, STOP_TIME, Stop, order, read_wanted, runs_hook, shape};
 use crate::inputs::Inputs;
 use crate::metrics::Outcome;
 use crate::perform::{Progress, StepError};
@@ -39,9 +39,9 @@ impl Agent {
             None => Outcome::Dropped,
         };
         self.told(step, round, (outcome, begun.elapsed()));
-        if result.is_none() {
+        if result.is_none() && runs_program(step) {
             // What it ran as a unit would go on without us.
-            self.performer.programs.end_left().await;
+            self.performer.programs.end_dropped().await;
         }
         match (self.performer.note(|record| record.end(step)), result) {
             (Err(error), Some(Ok(()))) => Some(Err(error)),
@@ -112,7 +112,7 @@ impl Agent {
                 result = &mut performing => return Some(result),
                 () = &mut watching => {}
                 () = &mut patience => {
-                    tracing::warn!(service = %service.name, step = %step, "step dropped: deployd is to end");
+                    tracing::warn!(service = %service.name, step = %step, "step dropped: its agent is to end");
                     return None;
                 }
                 () = inputs.changed() => {
@@ -126,26 +126,21 @@ impl Agent {
     }
 }
 
-/// Completes when a step is to be dropped because deployd is to end: a harmless one at once, the
-/// others when they, or all of them together, have had their time. Repeating them is safe.
-async fn stop_patience(stop: &mut watch::Receiver<Option<Instant>>, interruption: Interruption) {
-    let mut at = told(stop).await;
-    let told_at = Instant::now();
+fn runs_program(step: &Step) -> bool {
+    runs_hook(step) || matches!(step, Step::Restart(_))
+}
+
+/// Completes when a step is to be dropped because its agent is to end: a harmless one at once, the
+/// others when deployd ends, and they, or all of them together, have had their time. Repeating them is safe.
+///
+/// Whoever takes the place of an agent waits until such a step has ended: it has a limit of its own.
+async fn stop_patience(stop: &mut watch::Receiver<Option<Stop>>, interruption: Interruption) {
+    told(stop).await;
     if interruption == Interruption::Harmless {
         return;
     }
-    loop {
-        let step_ends = told_at.max(at) + STEP_STOP_TIME;
-        // Cancel-safe: they only wait for a time, or for a version of a watch.
-        tokio::select! {
-            () = sleep_until(step_ends.min(at + STOP_TIME)) => return,
-            // A stop may come while a reload is waited for.
-            changed = stop.changed() => match (changed, *stop.borrow_and_update()) {
-                (Ok(()), Some(earlier)) => at = earlier,
-                _ => return,
-            },
-        }
-    }
+    let at = told_to_end(stop).await;
+    sleep_until((Instant::now() + STEP_STOP_TIME).min(at + STOP_TIME)).await;
 }
 
 /// Tells of progress, a few times a second.

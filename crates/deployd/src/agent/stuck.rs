@@ -5,9 +5,8 @@ use deploy_core::plan::{Plan, Rest, Way};
 use deploy_core::wanted::{Gate, Problem, Wanted, WantedTarget};
 use deploy_core::wire::report::Report;
 use tokio::sync::watch;
-use tokio::time::Instant;
 
-use super::{End, Run, wait};
+use super::{End, Run, Stop, wait};
 use crate::config::Service;
 use crate::observe::Sight;
 use crate::report::{self, Scene};
@@ -34,7 +33,7 @@ pub(crate) fn stuck(why: String, place: (&HostName, &Service, &str)) -> Report {
 
 /// What runs for such a service: nothing, until deployd is stopped. Its report stands meanwhile.
 pub(crate) async fn stay(
-    (run, mut stop): (Run, watch::Receiver<Option<Instant>>),
+    (run, mut stop): (Run, watch::Receiver<Option<Stop>>),
     report: watch::Sender<Option<Report>>,
 ) -> End {
     if run == Run::On {

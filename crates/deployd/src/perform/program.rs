@@ -129,6 +129,12 @@ impl Programs {
         run_apart(&unit, program, Found::Ended).await
     }
 
+    /// Ends what a step has left that was dropped: a restart command too, which nobody will ask how it ended.
+    pub(crate) async fn end_dropped(&mut self) {
+        self.left = Left::OfThisRun;
+        self.end_left().await;
+    }
+
     /// Ends what was left: a hook with all of its processes, of a restart command only itself.
     pub(crate) async fn end_left(&mut self) {
         if self.left == Left::Nothing || !systemd::is_ours_to_use() {
