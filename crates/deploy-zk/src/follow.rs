@@ -255,10 +255,16 @@ impl<T> Board<T> {
         });
     }
 
-    /// Shows that it may not be read. The view stays: that does not mean that it is absent.
+    /// Shows that it may not be read. The view stays: that does not mean that it is absent. It is tried again and again,
+    /// and the same refusal is no news.
     pub(crate) fn refuse(&self, error: Error) {
-        self.seen.send_modify(|seen| seen.refused = Some(error));
-        self.ringer.ring();
+        let is_news = self.seen.send_if_modified(|seen| {
+            let before = seen.refused.replace(error);
+            before != seen.refused
+        });
+        if is_news {
+            self.ringer.ring();
+        }
     }
 
     fn is_likely_there(&self, beforehand: Presence) -> bool {

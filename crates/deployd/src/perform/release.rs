@@ -10,6 +10,8 @@ use std::time::Duration;
 
 use deploy_core::artifact::Artifact;
 use deploy_core::name::BuildName;
+use deploy_core::plan::Plan;
+use deploy_core::step::Step;
 use deploy_core::verdict::Failure;
 use nix::unistd::{Gid, Uid};
 use tokio::sync::watch;
@@ -96,6 +98,14 @@ impl Performer {
             },
         ));
         Ok(())
+    }
+
+    /// Lets a download go that is not unpacked any more: it has no name, and takes room for as long as it is held.
+    pub(crate) fn keep_fetched_for(&mut self, plan: &Plan) {
+        let unpacks =
+            |step: &Step, build: &BuildName| matches!(step, Step::Extract(it) if it == build);
+        self.fetched
+            .take_if(|(build, _)| !plan.steps.iter().any(|step| unpacks(step, build)));
     }
 
     /// Unpacks the downloaded archive, from the very file that was verified, into a partial

@@ -26,6 +26,8 @@ pub(super) struct Part {
     file: File,
     directory: PathBuf,
     written: u64,
+    /// What it takes, with what must stay free.
+    needed: u64,
 }
 
 /// A complete file whose size and digest are right.
@@ -60,6 +62,7 @@ impl Part {
             file,
             directory: directory.to_owned(),
             written: 0,
+            needed,
         })
     }
 
@@ -91,7 +94,7 @@ impl Part {
         match free_bytes(&self.directory) {
             Ok(free) if full => DownloadError::NoSpace {
                 directory: self.directory.display().to_string(),
-                needed: self.written,
+                needed: self.needed,
                 free,
             },
             _ => DownloadError::disk(&format!("write in {}", self.directory.display()), source),

@@ -19,6 +19,8 @@ use crate::host::process::{
     Ended, How, Job, Leftovers, StartError, environment, program, read, run as run_child,
 };
 
+/// What `systemctl` ends with where a unit is not there: one that failed is gone once it is reset.
+const NOT_LOADED: i32 = 5;
 /// Between TERM and KILL.
 const TERM_TIME: Duration = Duration::from_secs(5);
 /// How long systemd may take to start a program. It waits that long itself, and we a little more.
@@ -134,8 +136,7 @@ pub(crate) async fn stop(units: &[&str]) -> Result<(), SystemdError> {
     let stopped = systemctl(&[&["stop", "--"], units].concat(), limit).await?;
     let _ = systemctl(&[&["reset-failed", "--"], units].concat(), ANSWER_TIME).await?;
     match stopped.how {
-        // A unit that failed is gone once it is reset, and one that is not there can't be stopped.
-        How::Well | How::Exit(_) => Ok(()),
+        How::Well | How::Exit(NOT_LOADED) => Ok(()),
         how => Err(SystemdError::Failed {
             verb: "stop",
             unit: units.join(" "),
@@ -228,7 +229,15 @@ fn arguments(
 /// documented, on every host the same.
 async fn manager_environment() -> Result<Vec<String>, SystemdError> {
     let arguments = command(&["show-environment"]);
-    let (_, output) = read(&job(&arguments, ANSWER_TIME)).await?;
+    let (ended, output) = read(&job(&arguments, ANSWER_TIME)).await?;
+    if ended.how != How::Well {
+        return Err(SystemdError::Failed {
+            verb: "show-environment",
+            unit: "for all units".to_owned(),
+            how: ended.how,
+            tail: ended.tail,
+        });
+    }
     let names = output.lines().filter_map(|line| line.split_once('='));
     Ok(names.map(|(name, _)| name.to_owned()).collect())
 }
