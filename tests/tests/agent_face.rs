@@ -114,7 +114,7 @@ fn metrics_say_what_is_and_count_what_was() {
             "{request}"
         );
     }
-    web.deploy_with("r2", 2, tests::builds::Health::Sick);
+    web.deploy_with("r2", 2, Health::Sick);
     web.failed("r2", "r1");
     metric(port, "deployd_converged{service=\"web\"} 0");
     let probes = "deployd_steps_total{service=\"web\",step=\"probe\",result=\"failed\"} 1";

@@ -88,7 +88,7 @@ fn in_each_program() {
         ("traffic drain web-2", Answer::HoldBefore, 1),
         ("restart web-2", Answer::HoldAfter, 1),
         ("traffic undrain web-2", Answer::HoldAfter, 1),
-        ("hook web post_restart", Answer::HoldBefore, 1),
+        ("hook web post_restart", Answer::HoldBefore, 2),
     ];
     let witness = Witness::start(&web, Promise::OneServes);
     let mut last = "r1".to_owned();

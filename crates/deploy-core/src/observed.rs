@@ -12,6 +12,8 @@ pub struct Observed {
     pub releases: Vec<BuildName>,
     /// What `current` points to, whether or not that is still there.
     pub current: Option<BuildName>,
+    /// What `current` is, where it is no link of ours: for people.
+    pub foreign: Option<String>,
     /// The artifact that is downloaded, verified and held open.
     pub fetched: Option<BuildName>,
     /// The instances, in the order of the configuration.
@@ -29,6 +31,8 @@ pub struct Instance {
     pub runs: Runs,
     /// Whether a rule of ours refuses it new connections.
     pub drained: bool,
+    /// Whether that drain has come to an end: nothing is left that a restart would cut, or it has had its time.
+    pub emptied: bool,
     /// Whether it was restarted and has not passed its probe since.
     pub unproven: bool,
     /// The last restart number that it was restarted for.
@@ -51,8 +55,10 @@ pub enum Probes {
 pub enum Traffic {
     /// They do.
     Open,
-    /// It is drained.
+    /// Not any more, and some may have been there before.
     Refused,
+    /// Nor is one left of before that a restart would cut, or those had their time.
+    Emptied,
 }
 
 /// What an instance is judged by, besides what was seen of it.
@@ -152,7 +158,8 @@ impl Instance {
         };
         Instance {
             runs,
-            drained: traffic == Traffic::Refused,
+            drained: traffic != Traffic::Open,
+            emptied: traffic == Traffic::Emptied,
             unproven: probes == Probes::Configured
                 && record.map_or(as_found, |record| record.unproven),
             restarted: record.and_then(|record| record.restarted),

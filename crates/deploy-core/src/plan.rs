@@ -6,7 +6,7 @@
 
 use crate::name::BuildName;
 use crate::observed::{Observed, Probes};
-use crate::step::Step;
+use crate::step::{Step, WaitFor};
 use crate::wanted::{Problem, Wanted};
 use crate::wire::report::Phase;
 
@@ -83,6 +83,13 @@ pub enum Rest {
 
 /// Says what is to be done.
 pub fn plan(wanted: &Wanted, shape: &Shape, observed: &Observed) -> Plan {
+    if let Some(found) = &observed.foreign {
+        // Nothing is begun that could not be finished, least of all with a lease.
+        return Plan::blocked(Problem {
+            object: "current".to_owned(),
+            message: format!("current is {found}, not a symlink into releases; move it away"),
+        });
+    }
     let course = course(wanted, observed);
     let planner = Planner {
         wanted,
@@ -98,15 +105,43 @@ pub fn plan(wanted: &Wanted, shape: &Shape, observed: &Observed) -> Plan {
     if steps.is_empty() {
         steps = planner.settle(&rest);
     }
-    Plan {
+    let plan = Plan {
         goal: course.to.clone(),
         way: course.way,
         steps,
         rest,
+    };
+    match wanted
+        .refused
+        .iter()
+        .find(|problem| plan.waits_for(problem))
+    {
+        Some(problem) => Plan::blocked(problem.clone()),
+        None => plan,
     }
 }
 
 impl Plan {
+    /// The plan of a host that nothing can be done with.
+    pub fn blocked(problem: Problem) -> Plan {
+        Plan {
+            goal: None,
+            way: Way::Forward,
+            steps: Vec::new(),
+            rest: Rest::Blocked(problem),
+        }
+    }
+
+    /// Tells whether what may not be read is what keeps the host from going on.
+    fn waits_for(&self, refused: &Problem) -> bool {
+        match (self.steps.first(), &self.rest) {
+            (Some(step), _) => *step == Step::Wait(WaitFor::ZooKeeper),
+            (None, Rest::Waiting) => true,
+            (None, Rest::Blocked(known)) => known.object == refused.object,
+            (None, _) => false,
+        }
+    }
+
     /// Returns the phase that a report of this plan has.
     pub fn phase(&self) -> Phase {
         match (self.steps.first(), self.way) {

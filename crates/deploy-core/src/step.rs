@@ -84,7 +84,8 @@ impl Step {
             | Step::Extract(_)
             | Step::Prepare(_)
             | Step::Wait(_)
-            | Step::BurnIn(_) => Interruption::Harmless,
+            | Step::BurnIn(_)
+            | Step::PostRestart(_) => Interruption::Harmless,
             Step::AcquireLease
             | Step::Activate(_)
             | Step::PostInstall(_)
@@ -94,8 +95,7 @@ impl Step {
             | Step::Undrain(_)
             | Step::Verify(_)
             | Step::ReleaseLease
-            | Step::Prune(_)
-            | Step::PostRestart(_) => Interruption::FinishFirst,
+            | Step::Prune(_) => Interruption::FinishFirst,
         }
     }
 }

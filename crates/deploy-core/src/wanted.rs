@@ -46,6 +46,8 @@ pub struct Znodes {
     pub retry: View,
     /// `builds/<build>` of the builds that the target names.
     pub builds: Vec<(BuildName, View)>,
+    /// Those of them that ZooKeeper does not let us read, and what it says.
+    pub refused: Vec<Problem>,
 }
 
 /// Who reads the znodes, and when.
@@ -70,6 +72,8 @@ pub struct Wanted {
     pub gate: Gate,
     /// What can't be read and changes nothing: a wish to try again.
     pub ignored: Option<Problem>,
+    /// What ZooKeeper does not let us read: it may be what is waited for.
+    pub refused: Vec<Problem>,
 }
 
 /// Which build is asked for.
@@ -100,7 +104,7 @@ pub struct Goal {
     pub previous: Option<(BuildName, Result<Artifact, Problem>)>,
     /// Each host restarts its instances once for each new number.
     pub restart: Option<u64>,
-    /// The wish to try this rollout again, told apart by its transaction; 0 for none.
+    /// The wish to try this rollout again, told apart by its transaction; 0 for none. A target without a number is one.
     pub retry: i64,
 }
 
@@ -144,6 +148,7 @@ pub fn wanted(znodes: &Znodes, reader: &Reader<'_>) -> Wanted {
         View::Unknown => Gate::Cut,
     };
     let ignored = unreadable_retry(&znodes.retry);
+    let refused = znodes.refused.clone();
     let unreadable = |object: &str, error: WireError| {
         let message = error.to_string();
         WantedTarget::Unreadable(Problem {
@@ -159,6 +164,7 @@ pub fn wanted(znodes: &Znodes, reader: &Reader<'_>) -> Wanted {
                 target: WantedTarget::Unknown,
                 gate,
                 ignored,
+                refused,
             };
         }
         Err(error) => {
@@ -167,6 +173,7 @@ pub fn wanted(znodes: &Znodes, reader: &Reader<'_>) -> Wanted {
                 target: unreadable("role", error),
                 gate,
                 ignored,
+                refused,
             };
         }
     };
@@ -174,13 +181,16 @@ pub fn wanted(znodes: &Znodes, reader: &Reader<'_>) -> Wanted {
         Followed::Unknown => WantedTarget::Unknown,
         Followed::Nothing => WantedTarget::Nothing,
         Followed::Unreadable(object, error) => unreadable(object, error),
-        Followed::Target(target) => WantedTarget::Build(goal(*target, znodes, reader)),
+        Followed::Target(target, mzxid) => {
+            WantedTarget::Build(goal((*target, mzxid), znodes, reader))
+        }
     };
     Wanted {
         role: Some(role),
         target,
         gate,
         ignored,
+        refused,
     }
 }
 
@@ -190,7 +200,7 @@ pub fn builds_needed(znodes: &Znodes) -> Vec<BuildName> {
     let Ok(Some(role)) = read_role(&znodes.role) else {
         return Vec::new();
     };
-    let Followed::Target(target) = followed(znodes, role) else {
+    let Followed::Target(target, _) = followed(znodes, role) else {
         return Vec::new();
     };
     let previous = target
@@ -227,7 +237,8 @@ enum Followed {
     Unknown,
     Nothing,
     Unreadable(&'static str, WireError),
-    Target(Box<Target>),
+    /// And the transaction that wrote it.
+    Target(Box<Target>, i64),
 }
 
 /// A canary host follows `enabled/canary` where it holds a target, else `enabled`. A canary znode
@@ -236,8 +247,8 @@ fn followed(znodes: &Znodes, role: Role) -> Followed {
     let read = |view: &View, object| match view {
         View::Unknown => Followed::Unknown,
         View::Absent => Followed::Nothing,
-        View::Present { data, .. } => match Target::read(data) {
-            Ok(Some(target)) => Followed::Target(Box::new(target)),
+        View::Present { data, mzxid } => match Target::read(data) {
+            Ok(Some(target)) => Followed::Target(Box::new(target), *mzxid),
             Ok(None) => Followed::Nothing,
             Err(error) => Followed::Unreadable(object, error),
         },
@@ -251,7 +262,7 @@ fn followed(znodes: &Znodes, role: Role) -> Followed {
     }
 }
 
-fn goal(target: Target, znodes: &Znodes, reader: &Reader<'_>) -> Goal {
+fn goal((target, written): (Target, i64), znodes: &Znodes, reader: &Reader<'_>) -> Goal {
     let share = if target
         .percent
         .includes(reader.service, &target.build, reader.host)
@@ -266,6 +277,11 @@ fn goal(target: Target, znodes: &Znodes, reader: &Reader<'_>) -> Goal {
             Ok(_) | Err(_) => 0,
         },
         View::Absent | View::Unknown => 0,
+    };
+    // Who writes a target by hand has no number to tell one wish from another by: each time it is a new one.
+    let retry = match target.rollout {
+        Some(_) => retry,
+        None => retry.max(written),
     };
     let artifact = find_artifact(&target.build, target.artifact, znodes);
     let previous = target.previous.map(|Previous { build, artifact }| {

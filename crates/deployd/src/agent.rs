@@ -24,7 +24,6 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use self::memory::{Memory, Pause};
-use self::stuck::blocked;
 use self::wait::Woken;
 use crate::chain::Chain;
 use crate::config::{DrainMethod, RestartMethod, Service};
@@ -211,6 +210,7 @@ impl Agent {
         let known = Known {
             record: self.performer.journal.record(),
             fetched: self.performer.fetched.as_ref().map(|(build, _)| build),
+            emptied: &self.performer.emptied,
             lease: self.performer.lease.state(),
             before: &self.seen,
             units: Units {
@@ -221,15 +221,7 @@ impl Agent {
         match observe(&self.performer.service, known).await {
             Ok(sight) => {
                 self.seen.clone_from(&sight.instances);
-                let mut plan = plan(&wanted, &shape(&self.performer), &sight.observed);
-                if let Some(found) = &sight.foreign {
-                    // Nothing is begun that could not be finished, least of all with a lease.
-                    let message =
-                        format!("current is {found}, not a symlink into releases; move it away");
-                    plan = blocked(("current", message));
-                } else if let Some(problem) = awaited(&plan, self.inputs.refused()) {
-                    plan = blocked((&problem.object, problem.message));
-                }
+                let plan = plan(&wanted, &shape(&self.performer), &sight.observed);
                 self.performer.keep_fetched_for(&plan);
                 Round {
                     wanted,
@@ -244,7 +236,10 @@ impl Agent {
                 Round {
                     wanted,
                     sight: Sight::default(),
-                    plan: blocked(("observe", message)),
+                    plan: Plan::blocked(Problem {
+                        object: "observe".to_owned(),
+                        message,
+                    }),
                     queue,
                 }
             }
@@ -270,19 +265,6 @@ impl Agent {
         }
         self.reports.send_replace(Some(report));
     }
-}
-
-/// Returns what of these keeps a host from going on.
-fn awaited(plan: &Plan, refused: Vec<Problem>) -> Option<Problem> {
-    let all = match (plan.steps.first(), &plan.rest) {
-        (Some(step), _) => *step == Step::Wait(WaitFor::ZooKeeper),
-        (None, rest) => *rest == Rest::Waiting,
-    };
-    let is_awaited = |problem: &Problem| {
-        let blocks = matches!(&plan.rest, Rest::Blocked(known) if known.object == problem.object);
-        all || plan.steps.is_empty() && blocks
-    };
-    refused.into_iter().find(is_awaited)
 }
 
 /// Tells whether a hook may be what is to be done next, and one that an earlier run has begun is

@@ -15,7 +15,6 @@ pub(crate) mod pages;
 pub(crate) mod plan;
 pub(crate) mod reload;
 pub(crate) mod run;
-pub(crate) mod setup;
 pub(crate) mod status;
 pub(crate) mod undrain;
 pub(crate) mod unpack;

@@ -22,7 +22,6 @@ use tokio::time::Instant;
 
 use crate::agent::{Agent, End, Run, Stop, stuck};
 use crate::chain::Chain;
-use crate::commands::setup::{found_rules, performer};
 use crate::config::{Config, Instance, Service};
 use crate::drains::Drains;
 use crate::host::firewall::Found;
@@ -30,6 +29,7 @@ use crate::inputs::Inputs;
 use crate::metrics::Metrics;
 use crate::perform::program::Restarts;
 use crate::publish::{Places, publish};
+use crate::setup::{found_rules, performer};
 
 /// What is said of each service, newest.
 pub(crate) type Reports = BTreeMap<ServiceName, watch::Receiver<Option<Report>>>;

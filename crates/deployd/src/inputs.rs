@@ -57,6 +57,7 @@ impl Inputs {
             hold: view(&mut self.hold),
             retry: view(&mut self.retry),
             builds: Vec::new(),
+            refused: Vec::new(),
         };
         let needed = builds_needed(&znodes);
         self.builds.retain(|(build, _)| needed.contains(build));
@@ -70,11 +71,12 @@ impl Inputs {
         znodes.builds = builds
             .map(|(build, watched)| (build.clone(), view(watched)))
             .collect();
+        znodes.refused = self.refused();
         znodes
     }
 
     /// Returns what may not be read, and what ZooKeeper says to that.
-    pub(crate) fn refused(&self) -> Vec<Problem> {
+    fn refused(&self) -> Vec<Problem> {
         let Inputs {
             role,
             enabled,

@@ -91,8 +91,8 @@ impl Journal {
         &self.record
     }
 
-    /// Changes what is remembered; durable when it returns, unchanged when it fails. Where nothing
-    /// changes, and all is durable already, it costs nothing.
+    /// Changes what is remembered; durable when it returns. When it fails, what is remembered is as before, and the next write
+    /// puts that into the file. Where nothing changes, and all is durable already, it costs nothing.
     ///
     /// # Errors
     /// Where the file can't be replaced.
@@ -129,6 +129,9 @@ impl Journal {
             Kept::Durably => files::replace(&self.path, &data),
             Kept::Perhaps => files::replace_whole(&self.path, &data),
         };
+        // The file may have it all the same, where only its directory could not be synced: the next write says which of the two
+        // is so.
+        self.kept = Kept::Perhaps;
         replaced.map_err(|source| JournalError::Write {
             path: self.path.clone(),
             source,

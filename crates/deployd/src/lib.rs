@@ -26,3 +26,4 @@ mod observe;
 mod perform;
 mod publish;
 mod report;
+mod setup;

@@ -1,5 +1,6 @@
 //! What a service on this host is: from the disk, the processes and the packet filter.
 
+use std::collections::BTreeSet;
 use std::slice;
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use crate::chain::Chain;
 use crate::config::{self, DrainMethod, RestartMethod, Service};
 use crate::host::firewall;
 use crate::host::proc::{self, Listening, Process, Running};
+use crate::host::process::missing;
 use crate::host::systemd::answers::Answers;
 use crate::host::systemd::{SystemdError, Unit};
 use crate::host::tree::{Current, Tree, TreeError};
@@ -22,8 +24,6 @@ pub(crate) struct Sight {
     pub(crate) observed: Observed,
     /// More about the instances, for the report.
     pub(crate) instances: Vec<Seen>,
-    /// What `current` is, where it is not ours to replace.
-    pub(crate) foreign: Option<String>,
 }
 
 /// What was seen of one instance.
@@ -59,6 +59,8 @@ pub(crate) struct Known<'a> {
     pub(crate) record: &'a Record,
     /// The artifact that is held open.
     pub(crate) fetched: Option<&'a BuildName>,
+    /// The units whose drain has come to its end.
+    pub(crate) emptied: &'a BTreeSet<String>,
     /// Our place in the restart queue.
     pub(crate) lease: Lease,
     /// What was seen of each instance by the look before: a hint at where to look.
@@ -111,11 +113,11 @@ pub(crate) async fn observe(service: &Service, known: Known<'_>) -> Result<Sight
             current: current.as_ref(),
             probes,
         };
-        let refused = drained.contains(&instance.unit);
-        let traffic = if refused {
-            Traffic::Refused
-        } else {
-            Traffic::Open
+        let unit = &instance.unit;
+        let traffic = match (drained.contains(unit), known.emptied.contains(unit)) {
+            (true, true) => Traffic::Emptied,
+            (true, false) => Traffic::Refused,
+            (false, _) => Traffic::Open,
         };
         instances.push(Instance {
             obstacle: looked.obstacle.clone(),
@@ -125,6 +127,7 @@ pub(crate) async fn observe(service: &Service, known: Known<'_>) -> Result<Sight
     let observed = Observed {
         releases,
         current,
+        foreign,
         fetched: known.fetched.cloned(),
         instances,
         lease: known.lease,
@@ -133,7 +136,6 @@ pub(crate) async fn observe(service: &Service, known: Known<'_>) -> Result<Sight
     Ok(Sight {
         observed,
         instances: seen,
-        foreign,
     })
 }
 
@@ -240,10 +242,17 @@ async fn look_near(
             remembered(instance),
         )
     });
-    if service.restart.method == RestartMethod::None {
-        seen.map(not_ours_to_mend).collect()
-    } else {
-        seen.collect()
+    match &service.restart.method {
+        RestartMethod::None => seen.map(not_ours_to_mend).collect(),
+        RestartMethod::Command(command) => {
+            let obstacle = command.first().and_then(|program| missing(program));
+            let with = |seen| Seen {
+                obstacle: obstacle.clone(),
+                ..seen
+            };
+            seen.map(with).collect()
+        }
+        RestartMethod::Systemd | RestartMethod::Reload => seen.collect(),
     }
 }
 

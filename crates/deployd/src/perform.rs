@@ -1,6 +1,7 @@
 //! Does one step. Decides nothing: what is to be done, and what a failure means, is
 //! `deploy_core`'s.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
@@ -78,6 +79,8 @@ pub(crate) struct Performer {
     pub(crate) drains: Drains,
     /// Our rules in it.
     pub(crate) drained: Vec<Rule>,
+    /// The units whose drain has come to its end, in this run.
+    pub(crate) emptied: BTreeSet<String>,
     /// For http probes.
     pub(crate) probes: reqwest::Client,
     /// Where probes come from, so that a drained instance answers them.

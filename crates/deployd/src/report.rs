@@ -148,15 +148,12 @@ fn instances(scene: &Scene<'_>, service: &Service) -> Vec<InstanceReport> {
         .zip(&scene.sight.instances)
         .enumerate();
     all.map(|(index, (instance, seen))| {
-        let drained = scene
-            .sight
-            .observed
-            .instances
-            .get(index)
-            .is_some_and(|i| i.drained);
+        let observed = scene.sight.observed.instances.get(index);
+        let (drained, emptied) = observed.map_or((false, false), |it| (it.drained, it.emptied));
         let state = match (seen.up, under_way(index)) {
             (_, Some(word)) => word,
-            (Up::Yes | Up::Unknown, None) if drained => "drained",
+            (Up::Yes | Up::Unknown, None) if emptied => "drained",
+            (Up::Yes | Up::Unknown, None) if drained => "draining",
             (Up::Yes, None) => "serving",
             (Up::No, None) => "down",
             (Up::Unknown, None) if service.restart.method == RestartMethod::None => "unknown",

@@ -17,12 +17,12 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 
 use crate::agent::{Run, wait};
-use crate::commands::setup::{host, state_dir, zookeeper};
 use crate::config;
 use crate::crew::{Crew, Ground};
 use crate::drains::Drains;
 use crate::metrics::Metrics;
 use crate::perform::program::Restarts;
+use crate::setup::{host, state_dir, zookeeper};
 
 /// What is not as on a server.
 #[derive(Debug, Clone)]

@@ -72,10 +72,12 @@ impl Planner<'_> {
         let current = self.observed.current.as_ref() == Some(to);
         let leaves =
             |instance: &&Instance| self.shape.restarts && (!current || self.restarts(instance, to));
-        let obstacles: Vec<_> = instances
+        let mut obstacles: Vec<_> = instances
             .filter(leaves)
             .filter_map(|instance| instance.obstacle.as_deref())
             .collect();
+        // The same program may be missing for all of them.
+        obstacles.dedup();
         (!obstacles.is_empty()).then(|| Problem {
             object: "restart".to_owned(),
             message: obstacles.join("; "),
@@ -229,7 +231,7 @@ impl Planner<'_> {
         let restarts = |instance: &Instance| self.restarts(instance, to);
         let drains = |instance: &Instance| self.shape.drains && restarts(instance);
         let steps = [
-            Step::Drain(those(&|instance| drains(instance) && !instance.drained)),
+            Step::Drain(those(&|instance| drains(instance) && !instance.emptied)),
             Step::Restart(those(&restarts)),
             Step::Probe(those(&|instance| {
                 self.shape.probes == Probes::Configured && (restarts(instance) || instance.unproven)

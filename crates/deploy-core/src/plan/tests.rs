@@ -365,3 +365,47 @@ fn batches() {
          undrain 4, verify 2"
     );
 }
+
+#[test]
+fn a_drain_that_has_not_come_to_its_end_is_done_again_and_only_then_restarted() {
+    check(
+        "2",
+        "on 1 2, prepared 2, installed 2, current 2, left, verified 1, runs 1b,1, lease held",
+        "restarting: drain 1, restart 1, probe 1, undrain 1, drain 2, restart 2, probe 2, undrain 2, verify 2",
+    );
+    // Where it need not be restarted after all, it is opened.
+    check(
+        "1",
+        "on 1 2, prepared 2, current 1, installed 1, left, verified 1, runs 1b,1, lease held",
+        "restarting: undrain 1, verify 1",
+    );
+}
+
+#[test]
+fn a_host_whose_current_is_no_link_of_ours_begins_nothing() {
+    check(
+        "2",
+        "on 1, foreign a directory, runs 1,1",
+        "blocked (current):",
+    );
+}
+
+#[test]
+fn what_may_not_be_read_blocks_where_it_is_waited_for() {
+    check(
+        "unknown, refused hold",
+        "on 1, current 1, at 1, verified 1, runs 1,1",
+        "blocked (hold):",
+    );
+    check(
+        "2, cut, refused hold",
+        "on 1 2, prepared 2, current 1, at 1, verified 1, finished 1, runs 1,1",
+        "blocked (hold):",
+    );
+    // Nobody waits for it.
+    check(
+        "1, refused enabled/canary",
+        "on 1, current 1, at 1, verified 1, finished 1, runs 1,1",
+        "serving:",
+    );
+}

@@ -46,6 +46,7 @@ fn what_an_instance_runs_stays() {
     observed.instances = vec![Instance {
         runs,
         drained: false,
+        emptied: false,
         unproven: false,
         restarted: None,
         obstacle: None,

@@ -26,6 +26,7 @@ fn znodes(role: &str, enabled: &str, canary: &str) -> Znodes {
         hold: View::Absent,
         retry: View::Absent,
         builds: Vec::new(),
+        refused: Vec::new(),
     }
 }
 
@@ -153,4 +154,12 @@ fn a_hold_closes_the_gate_until_its_end() {
     assert_eq!(read(&znodes).gate, Gate::Open);
     znodes.hold = View::Unknown;
     assert_eq!(read(&znodes).gate, Gate::Cut);
+}
+
+#[test]
+fn a_target_without_a_number_is_a_new_wish_each_time_it_is_written() {
+    let by_hand = znodes("absent", r#"{"v":1,"build":"r1"}"#, "absent");
+    assert_eq!(goal(&by_hand).retry, 77);
+    let numbered = znodes("absent", r#"{"v":1,"build":"r1","rollout":7}"#, "absent");
+    assert_eq!(goal(&numbered).retry, 0);
 }

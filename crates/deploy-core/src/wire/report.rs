@@ -83,7 +83,7 @@ pub struct InstanceReport {
     pub port: Option<u16>,
     /// The build that its processes were started from; null where that can't be told.
     pub build: Option<BuildName>,
-    /// `serving`, `draining`, `restarting`, `probing` or `down`; `unknown` where nothing was seen.
+    /// `serving`, `draining`, `drained`, `restarting`, `probing` or `down`; `unknown` where nothing was seen.
     pub state: String,
     /// Established connections, while draining.
     pub connections: Option<u64>,

@@ -14,13 +14,6 @@ use crate::perform::StepError;
 impl Agent {
     /// Counts the begin of a step, and refuses what was begun too often.
     pub(super) fn begin(&mut self, step: &Step, round: &Round) -> Result<(), StepError> {
-        // These change nothing that could take us down.
-        if matches!(
-            step,
-            Step::AcquireLease | Step::ReleaseLease | Step::Fetch(_)
-        ) {
-            return Ok(());
-        }
         let mut begun = self.performer.journal.record().clone();
         let count = begun.begin(step);
         let begin = match &round.plan.goal {
@@ -66,11 +59,17 @@ impl Agent {
         let failed = match verdict {
             Verdict::Reject(build) => {
                 tracing::error!(%service, step = %step, %build, error = %error.message, "build rejected");
-                self.reject(&build, (step, error), round)?
+                match self.reject(&build, (step, error), round) {
+                    Ok(()) => return None,
+                    Err(unwritten) => unwritten,
+                }
             }
             Verdict::GoOn => {
                 tracing::warn!(%service, step = %step, error = %error.message, "step failed, and is passed over");
-                self.pass_over(step)?
+                match self.pass_over(step) {
+                    Ok(()) => return None,
+                    Err(unwritten) => unwritten,
+                }
             }
             Verdict::TryAgain => error,
         };
@@ -87,13 +86,13 @@ impl Agent {
         })
     }
 
-    /// Writes down that a build failed here; returns why that can't be written.
+    /// Writes down that a build failed here.
     fn reject(
         &mut self,
         build: &BuildName,
         (step, error): (&Step, StepError),
         round: &Round,
-    ) -> Option<StepError> {
+    ) -> Result<(), StepError> {
         let (rollout, retry) = match &round.wanted.target {
             WantedTarget::Build(goal) => (goal.rollout, goal.retry),
             _ => (None, 0),
@@ -111,18 +110,16 @@ impl Agent {
         };
         self.performer
             .write(|record| record.reject(build, rejection))
-            .err()
     }
 
-    /// A hook that failed and is not waited for counts as run. Returns why that can't be written:
-    /// then nothing says so, and it would be run again at once, and again.
-    fn pass_over(&mut self, step: &Step) -> Option<StepError> {
-        let written = self.performer.write(|record| match step {
+    /// A hook that failed and is not waited for counts as run. Where that can't be written, nothing says so, and it would be run
+    /// again at once, and again.
+    fn pass_over(&mut self, step: &Step) -> Result<(), StepError> {
+        self.performer.write(|record| match step {
             Step::PostInstall(build) => record.install(build),
             Step::PostRestart(build) => record.finish(build),
             _ => {}
-        });
-        written.err()
+        })
     }
 }
 

@@ -1,7 +1,7 @@
 //! A service that nothing can be done with: what is said of it, and what runs for it.
 
 use deploy_core::name::HostName;
-use deploy_core::plan::{Plan, Rest, Way};
+use deploy_core::plan::Plan;
 use deploy_core::wanted::{Gate, Problem, Wanted, WantedTarget};
 use deploy_core::wire::report::Report;
 use tokio::sync::watch;
@@ -19,10 +19,14 @@ pub(crate) fn stuck(why: String, place: (&HostName, &Service, &str)) -> Report {
         target: WantedTarget::Unknown,
         gate: Gate::Cut,
         ignored: None,
+        refused: Vec::new(),
     };
     let scene = Scene {
         wanted: &wanted,
-        plan: &blocked(("journal", why)),
+        plan: &Plan::blocked(Problem {
+            object: "journal".to_owned(),
+            message: why,
+        }),
         sight: &Sight::default(),
         step: None,
         failures: 0,
@@ -43,19 +47,5 @@ pub(crate) async fn stay(
     match run {
         Run::On => End::Stopped,
         Run::Once => End::NotConverged,
-    }
-}
-
-/// The plan of a host that nothing can be done with.
-pub(super) fn blocked((object, message): (&str, String)) -> Plan {
-    let problem = Problem {
-        object: object.to_owned(),
-        message,
-    };
-    Plan {
-        goal: None,
-        way: Way::Forward,
-        steps: Vec::new(),
-        rest: Rest::Blocked(problem),
     }
 }

@@ -49,7 +49,7 @@ fn warn(config: &Config) {
     if let Err(error) = Keys::read(&config.builds.trusted_keys) {
         eprintln!("warning: builds.trusted_keys: {}", Chain(&error));
     }
-    if let Err(error) = super::setup::zookeeper(config) {
+    if let Err(error) = crate::setup::zookeeper(config) {
         eprintln!("warning: zookeeper: {error:#}");
     }
     for service in &config.services {

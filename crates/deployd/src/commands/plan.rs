@@ -3,19 +3,21 @@
 use std::io::{self, Write};
 use std::time::Duration;
 
-use deploy_core::plan::{Rest, plan};
-use deploy_core::wanted::{Gate, Reader, WantedTarget, wanted};
+use deploy_core::name::BuildName;
+use deploy_core::plan::{Plan, Rest, plan};
+use deploy_core::wanted::{Gate, Reader, Wanted, WantedTarget, wanted};
 use deploy_zk::zk::Zk;
 use jiff::Timestamp;
 use tokio::time::{Instant, timeout};
 
-use super::{Exit, setup};
+use super::Exit;
 use crate::agent::shape;
 use crate::chain::Chain;
 use crate::config::{Config, Service};
 use crate::drains::Drains;
 use crate::inputs::Inputs;
 use crate::observe::{Known, Units, observe};
+use crate::setup;
 
 /// How long ZooKeeper is waited for.
 const ZOOKEEPER_TIME: Duration = Duration::from_secs(10);
@@ -81,23 +83,35 @@ async fn one(
     let known = Known {
         record: performer.journal.record(),
         fetched: None,
+        emptied: &performer.emptied,
         lease: performer.lease.state(),
         before: &[],
         units: Units::afresh(&performer.units),
     };
     let sight = observe(service, known).await?;
     let plan = plan(&wanted, &shape(&performer), &sight.observed);
+    let text = render(service, (&wanted, &plan), sight.observed.current.as_ref());
+    match io::stdout().lock().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            anyhow::bail!("failed to write: {}", Chain(&error))
+        }
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+/// What is said of a service.
+fn render(
+    service: &Service,
+    (wanted, plan): (&Wanted, &Plan),
+    current: Option<&BuildName>,
+) -> String {
     let target = match &wanted.target {
         WantedTarget::Build(goal) => goal.build.to_string(),
         WantedTarget::Nothing => "nothing".to_owned(),
         WantedTarget::Unknown => "unknown".to_owned(),
         WantedTarget::Unreadable(_) => "unreadable".to_owned(),
     };
-    let current = sight
-        .observed
-        .current
-        .as_ref()
-        .map_or("-".to_owned(), ToString::to_string);
+    let current = current.map_or("-", BuildName::as_str);
     let mut text = format!(
         "{}  {}  current {current}  target {target}\n",
         service.name,
@@ -111,14 +125,8 @@ async fn one(
             "  blocked by {}: {}\n",
             problem.object, problem.message
         ));
-    }
-    if plan.steps.is_empty() {
+    } else if plan.steps.is_empty() {
         text.push_str("  nothing to do\n");
     }
-    match io::stdout().lock().write_all(text.as_bytes()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            anyhow::bail!("failed to write: {}", Chain(&error))
-        }
-        Ok(()) | Err(_) => Ok(()),
-    }
+    text
 }

@@ -14,7 +14,6 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::Exit;
-use super::setup::{host, state_dir, zookeeper};
 use crate::agent::{End, Run, wait};
 use crate::chain::Chain;
 use crate::config::{self, Config};
@@ -29,6 +28,7 @@ use crate::metrics::Metrics;
 use crate::perform::hook::MARK;
 use crate::perform::program::{HOOK_UNITS, Restarts};
 use crate::perform::prune;
+use crate::setup::{host, state_dir, zookeeper};
 
 /// How long ZooKeeper may take to be told that we end.
 const CLOSE_TIME: Duration = Duration::from_secs(3);

@@ -100,7 +100,6 @@ fn as_json(known: Known) -> Value {
 }
 
 fn print_all(out: &mut impl Write, known: &Known) -> io::Result<()> {
-    let version = env!("CARGO_PKG_VERSION");
     match (&known.pid, &known.agent) {
         (Some(pid), Some(agent)) => {
             let text = |key: &str| agent.get(key).and_then(Value::as_str).unwrap_or("-");
@@ -112,7 +111,7 @@ fn print_all(out: &mut impl Write, known: &Known) -> io::Result<()> {
         }
         (Some(pid), None) => writeln!(
             out,
-            "deployd {version} runs (pid {pid}), and does not answer; this is what it reported last"
+            "deployd runs (pid {pid}), and does not answer; this is what it reported last"
         ),
         (None, _) => writeln!(out, "deployd does not run; this is what it reported last"),
     }?;

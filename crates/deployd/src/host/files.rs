@@ -13,7 +13,8 @@ pub(crate) const TEMPORARY: &str = ".deployd-tmp-";
 /// old or the new content, also after a crash.
 ///
 /// # Errors
-/// Those of the file system; the old content is untouched then.
+/// Those of the file system. A reader sees the old content then, or, where only the directory could not be synced, the new
+/// one, which a power loss may undo.
 pub(crate) fn replace(path: &Path, data: &[u8]) -> io::Result<()> {
     replace_whole(path, data)?;
     sync_dir(parent(path))

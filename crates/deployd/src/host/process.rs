@@ -11,7 +11,7 @@ use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, killpg};
-use nix::unistd::Pid;
+use nix::unistd::{AccessFlags, Pid, access};
 use tokio::io::AsyncWriteExt;
 use tokio::process::{Child, ChildStdin, Command};
 use tokio::sync::mpsc;
@@ -200,6 +200,22 @@ pub(crate) fn program(job: &Job<'_>) -> PathBuf {
     } else {
         job.dir.join(program)
     }
+}
+
+/// Says what keeps a program from being run. One that is given by a path below where it runs may come with a release: of that,
+/// nobody knows before.
+pub(crate) fn missing(program: &str) -> Option<String> {
+    let path = Path::new(program);
+    let runs = |path: &Path| access(path, AccessFlags::X_OK).is_ok();
+    if path.is_absolute() {
+        return (!runs(path)).then(|| format!("{program} is not there, or can't be executed"));
+    }
+    let is_plain = path.components().count() == 1;
+    let found = || {
+        PATH.split(':')
+            .any(|dir| runs(&Path::new(dir).join(program)))
+    };
+    (is_plain && !found()).then(|| format!("there is no program {program} in {PATH}"))
 }
 
 fn command(job: &Job<'_>) -> Command {

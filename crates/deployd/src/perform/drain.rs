@@ -6,6 +6,7 @@ use deploy_core::verdict::Failure;
 use jiff::Timestamp;
 use tokio::time::{Instant, sleep};
 
+use super::hook::MARK;
 use super::program::{Program, run_beside};
 use super::{Performer, StepError, passing};
 use crate::config::{DrainAction, DrainMethod, Instance};
@@ -23,10 +24,11 @@ const MARGIN: Duration = Duration::from_secs(120);
 
 impl Performer {
     /// Lets no new connections in, and waits until all old ones are idle, or the time is over. The
-    /// journal says before that the host leaves service. Done again after a crash halfway: the
-    /// rules are replaced as a whole.
+    /// journal says before that the host leaves service. Done again after a crash or a failure halfway, from which nobody knows
+    /// that it had come to its end: the rules are replaced as a whole, the command is called again.
     pub(super) async fn drain(&mut self, batch: &[usize]) -> Result<(), StepError> {
         let instances = self.instances(batch);
+        self.forget_emptied(&instances);
         self.write(|record| {
             record.leave();
             instances
@@ -34,23 +36,26 @@ impl Performer {
                 .for_each(|instance| record.drain(&instance.unit));
         })?;
         match self.service.drain.method.clone() {
-            DrainMethod::None => Ok(()),
+            DrainMethod::None => {}
             DrainMethod::Command(arguments) => {
                 for instance in &instances {
                     self.drain_command(&arguments, "drain", instance).await?;
                 }
-                Ok(())
             }
             DrainMethod::Iptables(action) => {
                 self.refuse(&instances, action).await?;
-                self.await_idle(&instances).await
+                self.await_idle(&instances).await?;
             }
         }
+        self.emptied
+            .extend(instances.into_iter().map(|instance| instance.unit));
+        Ok(())
     }
 
     /// Lets new connections in again, and waits until the load balancer has seen it.
     pub(super) async fn undrain(&mut self, batch: &[usize]) -> Result<(), StepError> {
         let instances = self.instances(batch);
+        self.forget_emptied(&instances);
         match self.service.drain.method.clone() {
             DrainMethod::None => {}
             DrainMethod::Command(arguments) => {
@@ -99,6 +104,11 @@ impl Performer {
         }
         self.write(|record| instances.iter().for_each(|i| record.drain(&i.unit)))?;
         self.refuse(&instances, action).await
+    }
+
+    fn forget_emptied(&mut self, instances: &[Instance]) {
+        let emptied = &mut self.emptied;
+        emptied.retain(|unit| !instances.iter().any(|instance| instance.unit == *unit));
     }
 
     async fn refuse(
@@ -172,7 +182,7 @@ impl Performer {
             arguments: &all,
             dir: &self.service.dir,
             user: None,
-            environment: &[],
+            environment: &[(MARK, self.state_dir.display().to_string())],
             limit: self.service.drain.timeout.max(Duration::from_secs(1)),
             leftovers: Leftovers::Killed,
             input: "",

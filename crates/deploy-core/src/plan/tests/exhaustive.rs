@@ -282,7 +282,7 @@ impl Case<'_> {
                 }
                 if matches!(step, Step::Restart(_)) && host.shape.drains {
                     assert!(
-                        batch.iter().all(|index| seen.instances[*index].drained),
+                        batch.iter().all(|index| seen.instances[*index].emptied),
                         "{}",
                         says()
                     );

@@ -82,10 +82,10 @@ impl Host {
                 current: self.seen.current.as_ref(),
                 probes: self.shape.probes,
             };
-            let traffic = if instance.drained {
-                Traffic::Refused
-            } else {
-                Traffic::Open
+            let traffic = match (instance.drained, instance.emptied) {
+                (true, true) => Traffic::Emptied,
+                (true, false) => Traffic::Refused,
+                (false, _) => Traffic::Open,
             };
             let seen = Instance::new(instance.runs.clone(), traffic, &index.to_string(), context);
             *instance = Instance {
@@ -193,6 +193,7 @@ impl Host {
             Step::Drain(batch) => {
                 let mut effects = one(Box::new(|host| host.seen.journal.leave()));
                 effects.extend(batch.iter().map(|index| drain(*index)));
+                effects.extend(batch.iter().map(|index| empty(*index)));
                 effects
             }
             Step::Restart(batch) => {
@@ -234,6 +235,8 @@ impl Host {
     pub(super) fn rise(&mut self) {
         self.effects_left = None;
         self.seen.fetched = None;
+        let instances = self.seen.instances.iter_mut();
+        instances.for_each(|instance| instance.emptied = false);
     }
 
     /// The host comes back after a power cut: its packet filter is empty, and systemd has started
@@ -282,8 +285,15 @@ fn drain<'a>(index: usize) -> Effect<'a> {
     Box::new(move |host| host.seen.instances[index].drained = true)
 }
 
+fn empty<'a>(index: usize) -> Effect<'a> {
+    Box::new(move |host| host.seen.instances[index].emptied = true)
+}
+
 fn undrain<'a>(index: usize) -> Effect<'a> {
-    Box::new(move |host| host.seen.instances[index].drained = false)
+    Box::new(move |host| {
+        let instance = &mut host.seen.instances[index];
+        (instance.drained, instance.emptied) = (false, false);
+    })
 }
 
 fn refuse<'a>(index: usize) -> Effect<'a> {

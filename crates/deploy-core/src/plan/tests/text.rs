@@ -63,6 +63,7 @@ pub(super) fn wanted(text: &str) -> Wanted {
         message: String::new(),
     };
     let mut gate = Gate::Open;
+    let mut refused = Vec::new();
     let mut goal = {
         let (name, flags) = first.split_once(' ').unwrap_or((first, ""));
         let (name, rollout) = name.split_once('#').unwrap_or((name, "7"));
@@ -90,6 +91,7 @@ pub(super) fn wanted(text: &str) -> Wanted {
             ("retry", number) => goal.retry = number.parse().unwrap(),
             ("held", _) => gate = Gate::Held(Hold::default()),
             ("cut", _) => gate = Gate::Cut,
+            ("refused", object) => refused.push(problem(object)),
             other => panic!("{other:?}"),
         }
     }
@@ -104,6 +106,7 @@ pub(super) fn wanted(text: &str) -> Wanted {
         target,
         gate,
         ignored: None,
+        refused,
     }
 }
 
@@ -118,6 +121,7 @@ pub(super) fn host(text: &str) -> Observed {
         match part.split_once(' ').unwrap_or((part, "")) {
             ("on", names) => observed.releases = builds(names),
             ("current", name) => observed.current = Some(build(name)),
+            ("foreign", found) => observed.foreign = Some(found.to_owned()),
             ("at", name) => journal.service = InService::At(build(name)),
             ("left", _) => journal.service = InService::Left,
             ("verified", names) => journal.verified = builds(names),
@@ -152,13 +156,13 @@ pub(super) fn host(text: &str) -> Observed {
     observed
 }
 
-/// `2`, `2du` (drained, unproven), `2r9` (restarted for number 9), `2m` (masked), `-` (down), `?`.
+/// `2`, `2du` (drained, unproven), `2b` (drained, busy still), `2r9` (restarted for number 9), `2m` (masked), `-` (down), `?`.
 fn instance(text: &str) -> Instance {
     let (text, restarted) = match text.split_once('r') {
         Some((text, number)) => (text, Some(number.parse().unwrap())),
         None => (text, None),
     };
-    let name = text.trim_end_matches(['d', 'u', 'm']);
+    let name = text.trim_end_matches(['d', 'b', 'u', 'm']);
     let runs = match name {
         "-" => Runs::Nothing,
         "?" => Runs::Something,
@@ -166,7 +170,8 @@ fn instance(text: &str) -> Instance {
     };
     Instance {
         runs,
-        drained: text.contains('d'),
+        drained: text.contains(['d', 'b']),
+        emptied: text.contains('d'),
         unproven: text.contains('u'),
         restarted,
         obstacle: text.contains('m').then(|| "masked".to_owned()),

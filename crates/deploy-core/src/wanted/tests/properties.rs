@@ -49,6 +49,7 @@ fn znodes() -> impl Strategy<Value = Znodes> {
         hold,
         retry,
         builds: vec![(BuildName::parse("r1").expect("a name"), build)],
+        refused: Vec::new(),
     })
 }
 

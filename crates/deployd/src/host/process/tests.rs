@@ -2,7 +2,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::output::{TAIL_BYTES, TAIL_LINES};
-use super::{How, Job, Leftovers, run};
+use super::{How, Job, Leftovers, missing, run};
 use crate::host::proc;
 
 fn sh(script: &str) -> Vec<String> {
@@ -127,4 +127,22 @@ async fn the_environment_is_cleared() {
             "{name}"
         );
     }
+}
+
+#[test]
+fn a_program_is_missed_where_it_is_looked_up() {
+    assert_eq!(missing("/bin/sh"), None);
+    assert_eq!(missing("sh"), None);
+    // It may come with the release.
+    assert_eq!(missing("current/bin/restart"), None);
+    let there = missing("/etc/passwd").unwrap();
+    assert!(
+        there.contains("/etc/passwd is not there, or can't be executed"),
+        "{there}"
+    );
+    let plain = missing("no-such-program").unwrap();
+    assert!(
+        plain.contains("no program no-such-program in /usr/local/sbin"),
+        "{plain}"
+    );
 }

@@ -1,5 +1,6 @@
 //! What several commands make from the configuration before they begin.
 
+use std::collections::BTreeSet;
 use std::fs::DirBuilder;
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
@@ -94,6 +95,7 @@ pub(crate) fn performer(
         fetched: None,
         drains: drains.clone(),
         drained: Vec::new(),
+        emptied: BTreeSet::new(),
         probes: probe::client(probe_source, probed).context("failed to set up the HTTP client")?,
         probe_source,
         units: Answers::default(),

@@ -1,0 +1,109 @@
+//! What must not happen to an instance that is to be drained: that it is restarted with users on it.
+
+use tests::agent::{Agent, Drain};
+use tests::eventually::eventually;
+use tests::supervisor::Answer;
+
+/// An agent that serves r1, drained by a command.
+fn drained_by_command() -> Option<Agent> {
+    let agent = Agent::start_with(|settings| settings.services[0].drain = Drain::Command)?;
+    agent.web().deploy("r1", 1);
+    agent.web().serves("r1");
+    Some(agent)
+}
+
+/// What was asked of the first instance, in its order: the words before its name.
+fn asked_of_the_first(agent: &Agent) -> Vec<String> {
+    let asked = agent.supervisor.asked("");
+    let of_it = asked.iter().filter_map(|line| line.split_once(" web-1"));
+    of_it.map(|(words, _)| words.to_owned()).collect()
+}
+
+#[test]
+fn a_drain_that_fails_is_done_again_before_anything_is_restarted() {
+    let Some(agent) = drained_by_command() else {
+        return;
+    };
+    let web = agent.web();
+    let before = asked_of_the_first(&agent).len();
+    let hiccup = Answer::FailOnce("the balancer does not answer".to_owned());
+    agent.supervisor.on("traffic drain web-1", hiccup);
+    web.deploy("r2", 2);
+    web.serves("r2");
+    let wanted = [
+        "traffic drain",
+        "traffic drain",
+        "restart",
+        "traffic undrain",
+    ];
+    assert_eq!(asked_of_the_first(&agent)[before..], wanted);
+}
+
+#[test]
+fn nothing_is_restarted_as_long_as_its_drain_fails() {
+    let Some(agent) = drained_by_command() else {
+        return;
+    };
+    let web = agent.web();
+    let restarts = agent.supervisor.asked("restart").len();
+    let no = Answer::Fail("the balancer says no".to_owned());
+    agent.supervisor.on("traffic drain web-1", no);
+    web.deploy("r2", 2);
+    let report = web.blocked(&["drain of web-1", "exit 7"]);
+    assert_eq!(report.instances[0].state, "draining");
+    web.looks_again();
+    assert_eq!(agent.supervisor.asked("restart").len(), restarts);
+    agent.supervisor.let_go();
+    web.serves("r2");
+}
+
+#[test]
+fn a_drain_that_a_kill_has_cut_short_is_done_again() {
+    let Some(agent) = drained_by_command() else {
+        return;
+    };
+    let web = agent.web();
+    let before = asked_of_the_first(&agent).len();
+    agent
+        .supervisor
+        .on("traffic drain web-1", Answer::HoldBefore);
+    web.deploy("r2", 2);
+    agent.supervisor.wait_asked("traffic drain web-1", 1);
+    agent.kill();
+    agent.run();
+    agent.supervisor.wait_asked("traffic drain web-1", 2);
+    assert_eq!(asked_of_the_first(&agent)[before..], ["traffic drain"; 2]);
+    agent.supervisor.let_go();
+    web.serves("r2");
+}
+
+#[test]
+fn a_restart_command_that_is_not_there_is_seen_before_anything_is_disturbed() {
+    let Some(agent) = drained_by_command() else {
+        return;
+    };
+    let web = agent.web();
+    let before = asked_of_the_first(&agent).len();
+    let text = std::fs::read_to_string(agent.config()).expect("it is there");
+    let (head, tail) = text.split_once("[service.restart]").expect("it has one");
+    let gone = tail.replacen("command = [\"", "command = [\"/no/such\", \"", 1);
+    std::fs::write(agent.config(), format!("{head}[service.restart]{gone}")).expect("space");
+    assert_eq!(agent.output(&["reload"]).status.code(), Some(0));
+    web.deploy("r2", 2);
+    let report = web.blocked(&["/no/such is not there"]);
+    assert_eq!(
+        report.serving.map(|build| build.to_string()).as_deref(),
+        Some("r1")
+    );
+    assert_eq!(asked_of_the_first(&agent).len(), before);
+    // Somebody puts it back.
+    std::fs::write(agent.config(), text).expect("space");
+    assert_eq!(agent.output(&["reload"]).status.code(), Some(0));
+    eventually("it goes on", tests::agent::LIMIT, || {
+        match web.report().map(|report| report.phase.as_str().to_owned()) {
+            Some(phase) if phase == "serving" => Ok(()),
+            other => Err(other),
+        }
+    });
+    web.serves("r2");
+}
