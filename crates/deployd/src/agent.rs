@@ -358,6 +358,3 @@ pub(crate) fn order(wanted: &Wanted) -> Order {
         restart: goal.restart,
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -90,3 +90,6 @@ impl Memory {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;
