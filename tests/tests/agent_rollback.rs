@@ -1,12 +1,15 @@
 //! What fails is undone, at once and by itself, and says why.
 
+use std::fs;
+use std::process::{Command, Output};
 use std::time::Duration;
 
-use deploy_core::wire::report::Report;
+use deploy_core::wire::report::{Phase, Report};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::json;
-use tests::agent::{Agent, LIMIT, Settings};
+use tests::agent::{Agent, LIMIT, Settings, zookeeper};
+use tests::archives::program;
 use tests::builds::Health;
 use tests::eventually::eventually;
 use tests::service::{Service, named};
@@ -221,6 +224,70 @@ fn a_failed_host_restarted_finds_that_it_has_failed() {
     web.serves("r1");
     assert_eq!(agent.supervisor.asked("restart").len(), restarts);
     assert_eq!(web.leases(), [""; 0]);
+}
+
+#[test]
+fn a_host_whose_way_back_fails_too_has_failed_and_may_try_again() {
+    let Some(server) = zookeeper() else { return };
+    let agent = Agent::prepare(server, |settings| {
+        settings.services[0].probe_timeout_s = 2.0
+    });
+    let ctl = |line: &str| {
+        let address = format!("{}{}", agent.settings.zookeeper, agent.root().path());
+        let mut command = Command::new(program("deployctl"));
+        let output = command
+            .args(["--zk", &address])
+            .args(line.split(' '))
+            .output();
+        output.expect("deployctl can be started")
+    };
+    ends(&ctl("init"), 0, "");
+    for (build, health) in [("r1", Health::Ok), ("r2", Health::Sick)] {
+        let artifact = agent.builds.add(build, health);
+        let (url, sha256, size) = (&artifact.url, &artifact.sha256, artifact.size);
+        let line = format!("build add web {build} --url {url} --sha256 {sha256} --size {size}");
+        ends(&ctl(&line), 0, "");
+    }
+    agent.run();
+    let web = agent.web();
+    ends(&ctl("deploy web r1 --detach --force"), 0, "");
+    web.serves("r1");
+    // What r1 needs of the host is gone as well: so it passes its probe no more.
+    let health = web.dir.join("releases/r1/health");
+    fs::write(&health, "sick").expect("a file can be written");
+    let failed = ctl("deploy web r2 --timeout 60s");
+    ends(&failed, 3, "rollout #2 of web failed on h1");
+    ends(&failed, 3, "h1 is not back in service");
+    let way_back = "the second try on the way back has failed";
+    web.until(way_back, |report| {
+        report.phase == Phase::RollingBack
+            && report.step.as_ref().is_some_and(|step| step.attempt > 2)
+    });
+    let retry = "deployctl host retry h1 web";
+    ends(&ctl("host show h1 web"), 0, retry);
+    ends(&ctl("host retry h1 web --detach"), 0, "r2  retry");
+    // It first comes back at r1, which is mended, and then tries r2, which is as bad as before.
+    fs::write(&health, "ok").expect("a file can be written");
+    let mut restart = Command::new(program("instance"));
+    restart.arg("ask").arg(agent.path("supervisor"));
+    restart.args(["restart", "web-1", &web.ports[0].to_string()]);
+    let restarted = restart.arg(&web.dir).output();
+    ends(&restarted.expect("instance can be started"), 0, "");
+    eventually("r2 was tried again", LIMIT, || {
+        match agent.log().matches("build rejected").count() {
+            2 => Ok(()),
+            other => Err(other),
+        }
+    });
+    web.failed("r2", "r1");
+}
+
+#[track_caller]
+fn ends(output: &Output, code: i32, says: &str) {
+    let told = [&output.stdout[..], &output.stderr].concat();
+    let told = String::from_utf8_lossy(&told);
+    assert_eq!(output.status.code(), Some(code), "{told}");
+    assert!(told.contains(says), "{told}");
 }
 
 #[test]

@@ -64,7 +64,7 @@ pub enum Standing {
     Unseen,
     /// It waits for a lease, or under hold.
     Waiting,
-    /// The build failed there, and it went back.
+    /// The build failed there: it went back, or its way back fails too.
     Failed,
     /// Something outside the build is wrong there; it is tried again.
     Blocked,
@@ -129,8 +129,26 @@ impl State {
                 Standing::Staged
             }
             Phase::Failed => Standing::Failed,
+            // Nobody is helped by waiting for that: it is out of service, and its lease is kept.
+            Phase::RollingBack if is_held_up(report) => Standing::Failed,
             Phase::Waiting => Standing::Waiting,
             _ => Standing::Working,
+        }
+    }
+
+    /// Tells whether the target that a host follows has failed there, so that it can be asked to try it again. It need
+    /// not be back for that: it may be on its way, or try the way back once more.
+    pub fn has_failed(&self, name: &HostName) -> bool {
+        let Some(host) = self.hosts.get(name) else {
+            return false;
+        };
+        let report = host.report.as_ref();
+        let is_on_its_way_back =
+            report.is_some_and(|it| it.phase == Phase::RollingBack && it.error.is_some());
+        match self.standing(name, host, self.targets.followed(host.role)) {
+            Standing::Failed => true,
+            Standing::Working => is_on_its_way_back,
+            _ => false,
         }
     }
 
@@ -162,6 +180,15 @@ impl Standing {
             Standing::Idle => "idle",
         }
     }
+}
+
+/// On the way back a host tells why it left the build, until the way back fails as well: then it tells of that, and tries
+/// it again.
+fn is_held_up(report: &Report) -> bool {
+    report
+        .error
+        .as_ref()
+        .is_some_and(|error| error.kind == "blocked")
 }
 
 /// A service without instances has no processes to look at; there `current` is what counts.

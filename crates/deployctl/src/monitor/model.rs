@@ -6,6 +6,7 @@ use deploy_core::name::{HostName, ServiceName};
 use deploy_core::rollout::phase::{Held, ServicePhase, service_phase};
 use deploy_core::rollout::{Host, Standing};
 use deploy_core::wire::hold::Hold;
+use deploy_core::wire::report::{Phase, Report};
 use deploy_core::wire::time;
 use jiff::Timestamp;
 
@@ -249,6 +250,14 @@ impl Track {
             self.seen.pop_front();
         }
         self.seen.push_back((since, before));
+    }
+}
+
+/// Returns whether a host that failed is back in service, in words.
+pub(crate) fn back(report: Option<&Report>) -> &'static str {
+    match report.map(|report| &report.phase) {
+        Some(Phase::RollingBack) => "not back",
+        _ => "put back",
     }
 }
 

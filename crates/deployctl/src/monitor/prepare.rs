@@ -154,9 +154,8 @@ fn retry(fleet: &Fleet, host: &HostName) -> Result<Vec<String>, Problem> {
             "{service} has no target for {host}"
         )));
     };
-    let standing = fleet.state.standing(host, known, Some(target));
-    if standing != Standing::Failed {
-        let is = standing.as_str();
+    if !fleet.state.has_failed(host) {
+        let is = fleet.state.standing(host, known, Some(target)).as_str();
         return Err(Problem::refused(format!(
             "{service} has not failed on {host}: it is {is}"
         )));

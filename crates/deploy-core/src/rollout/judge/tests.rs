@@ -7,12 +7,12 @@ use super::{Goal, Judgement, judge};
 use crate::name::{BuildName, HostName, ServiceName};
 use crate::percent::Percent;
 use crate::rollout::{Host, State, Targets};
-use crate::wire::report::{Phase, Report};
+use crate::wire::report::{ErrorReport, Phase, Report};
 use crate::wire::role::Role;
 use crate::wire::target::Target;
 
 /// Builds a state: targets as `r2#7` or `r2#7@0`, hosts as `name role phase build#rollout`, where a
-/// leading `-` of the name means offline, and a phase `none` no report.
+/// leading `-` of the name means offline, a phase `none` no report, and `phase:kind` a report with an error of that kind.
 fn state(enabled: &str, canary: &str, hosts: &[&str]) -> State {
     State {
         service: ServiceName::parse("web").unwrap(),
@@ -61,6 +61,13 @@ fn host(text: &str) -> (HostName, Host) {
 }
 
 fn report(name: &HostName, phase: &str, of: &Target) -> Report {
+    let (phase, kind) = phase.split_once(':').unwrap_or((phase, ""));
+    let error = ErrorReport {
+        step: "probe".to_owned(),
+        kind: kind.to_owned(),
+        message: String::new(),
+        log: vec![],
+    };
     Report {
         host: name.clone(),
         service: ServiceName::parse("web").unwrap(),
@@ -77,7 +84,7 @@ fn report(name: &HostName, phase: &str, of: &Target) -> Report {
         lease: false,
         trust: None,
         releases: vec![],
-        error: None,
+        error: (!kind.is_empty()).then_some(error),
         disk_free: None,
         at: None,
     }
@@ -160,6 +167,51 @@ fn a_rollout_of_the_fleet() {
     check(fleet, &[], "NobodyLive: ");
     // A canary host without a canary follows the fleet.
     check(fleet, &["a canary serving r2#7"], "Done: a serving");
+}
+
+#[test]
+fn a_host_whose_way_back_fails_has_failed() {
+    let fleet = ("r2#7", "");
+    // Why it left the build, and nothing since: it is on its way.
+    check(
+        fleet,
+        &["a fleet rolling_back:rejected r2#7"],
+        "Going: a working",
+    );
+    check(
+        fleet,
+        &["a fleet rolling_back:blocked r2#7"],
+        "Failed: a failed",
+    );
+    check(
+        fleet,
+        &["-a fleet rolling_back:blocked r2#7"],
+        "NobodyLive: a offline",
+    );
+    // On its way back from the build before: it has not seen this one.
+    check(
+        fleet,
+        &["a fleet rolling_back:blocked r2#6"],
+        "Going: a not seen",
+    );
+}
+
+#[test]
+fn who_may_try_again_need_not_be_back() {
+    let may = |host: &str| {
+        let state = state("r2#7", "", &[host]);
+        state.hosts.keys().all(|name| state.has_failed(name))
+    };
+    assert!(may("a fleet failed:rejected r2#7"));
+    assert!(may("a fleet rolling_back:rejected r2#7"));
+    assert!(may("a fleet rolling_back:blocked r2#7"));
+    // A build before it may have failed, and this one was not tried.
+    assert!(!may("a fleet rolling_back r2#7"));
+    assert!(!may("a fleet rolling_back:rejected r2#6"));
+    assert!(!may("a fleet blocked:blocked r2#7"));
+    assert!(!may("-a fleet failed:rejected r2#7"));
+    let nobody = HostName::parse("b").unwrap();
+    assert!(!state("r2#7", "", &[]).has_failed(&nobody));
 }
 
 #[test]

@@ -7,7 +7,7 @@ use ratatui::text::Line;
 
 use super::hosts;
 use super::paint::{Ink, Row, fit, wrap};
-use crate::monitor::model::{Model, ServiceView};
+use crate::monitor::model::{Model, ServiceView, back};
 use crate::text::{self, clean};
 
 /// The phases of a deployment, in their order, with the word on the screen.
@@ -298,9 +298,10 @@ fn steps(
         lines.push(plain(model, &text, Ink::Plain));
     }
     if standing == Standing::Failed {
+        let back = back(Some(report));
         lines.push(plain(
             model,
-            " put back; it tries this rollout again only when asked (R)",
+            &format!(" {back}; it tries this rollout again only when asked (R)"),
             Ink::Warn,
         ));
     }

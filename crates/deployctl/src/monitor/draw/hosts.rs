@@ -7,7 +7,7 @@ use deploy_core::wire::time;
 use ratatui::text::Line;
 
 use super::paint::{Ink, Row, fit_name};
-use crate::monitor::model::{Model, Pane, ServiceView, Show};
+use crate::monitor::model::{Model, Pane, ServiceView, Show, back};
 use crate::monitor::order;
 use crate::monitor::panels::is_wide;
 use crate::text::{self, clean};
@@ -276,8 +276,8 @@ fn progress(
     }
     let lease = report.is_some_and(|report| report.lease);
     let words = match standing {
-        Standing::Failed if lease => "put back, has lease".to_owned(),
-        Standing::Failed => "put back".to_owned(),
+        Standing::Failed if lease => format!("{}, has lease", back(report)),
+        Standing::Failed => back(report).to_owned(),
         Standing::Waiting => waits_for(view, name, report),
         Standing::Offline => report.map_or_else(
             || "never reported".to_owned(),

@@ -2,7 +2,6 @@
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use deploy_core::name::ServiceName;
-use deploy_core::rollout::Standing;
 
 use super::Effect;
 use crate::monitor::model::{Model, Over, Page, Pane, Rights, Show};
@@ -241,15 +240,19 @@ fn retry(model: &mut Model) -> Vec<Effect> {
     let chosen = model.view().and_then(|view| {
         // Nobody is chosen: who needs it most.
         let host = model.host.clone().or_else(|| order::most_urgent(model))?;
-        let standing = view.standings.get(&host)?;
-        Some((view.fleet.service.clone(), host, *standing))
+        let standing = *view.standings.get(&host)?;
+        let service = &view.fleet.service;
+        Some(match view.fleet.state.has_failed(&host) {
+            true => Ok(Wish::Retry(service.clone(), host)),
+            false => Err(format!(
+                "{host} has not failed: it is {}",
+                standing.as_str()
+            )),
+        })
     });
     match chosen {
-        Some((service, host, Standing::Failed)) => prepare(model, Wish::Retry(service, host)),
-        Some((_, host, standing)) => {
-            let standing = standing.as_str();
-            say(model, format!("{host} has not failed: it is {standing}"))
-        }
+        Some(Ok(wish)) => prepare(model, wish),
+        Some(Err(why)) => say(model, why),
         None => say(model, "there is no host to try anything"),
     }
 }

@@ -1,6 +1,5 @@
 //! `host retry`.
 
-use deploy_core::rollout::Standing;
 use deploy_core::rollout::judge::Goal;
 use deploy_core::wire::retry::Retry;
 use deploy_core::wire::{self};
@@ -18,7 +17,7 @@ use crate::wait::{Lines, Rollout, outcome};
 pub(crate) async fn run(args: &RetryArgs, context: &Context) -> Result<Exit, Problem> {
     let host = &args.of.host;
     let mut fleets = fleets_of(context, &args.of).await?;
-    let failed = |fleet: &Fleet| fleet.state.standings()[host] == Standing::Failed;
+    let failed = |fleet: &Fleet| fleet.state.has_failed(host);
     if fleets.len() > 1 && fleets.iter().any(failed) {
         fleets.retain(failed);
     }
@@ -29,11 +28,10 @@ pub(crate) async fn run(args: &RetryArgs, context: &Context) -> Result<Exit, Pro
     }
     let fleet = &fleets[0];
     let service = &fleet.service;
-    let standing = fleet.state.standings()[host];
-    if standing != Standing::Failed {
+    if !failed(fleet) {
+        let standing = fleet.state.standings()[host].as_str();
         return Err(Problem::refused(format!(
-            "{service} has not failed on {host}: it is {}",
-            standing.as_str()
+            "{service} has not failed on {host}: it is {standing}"
         ))
         .fact("what is blocked is tried again by itself")
         .tip(format!("deployctl host show {host} {service}")));

@@ -145,7 +145,7 @@ fn trouble(fleet: &Fleet, of: &OfHost, (host, standing): (&Host, Standing)) -> S
     }
     let service = &fleet.service;
     match standing {
-        Standing::Failed => shown.push_str(&format!(
+        _ if fleet.state.has_failed(&of.host) => shown.push_str(&format!(
             "tip: deployctl host retry {} {service}\ntip: deployctl rollback {service}\n",
             of.host
         )),

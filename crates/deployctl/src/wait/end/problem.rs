@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use deploy_core::name::HostName;
 use deploy_core::rollout::{Host, Standing};
+use deploy_core::wire::report::Phase;
 use serde_json::{Value, json};
 
 use super::super::{Rollout, lines};
@@ -111,8 +112,12 @@ pub(crate) fn failure_lines(name: &HostName, host: &Host) -> Vec<String> {
             .skip(skipped)
             .map(|line| format!("  | {}", clean(line))),
     );
-    if let Some(serving) = &report.serving {
-        shown.push(format!("{name} serves {serving}"));
+    match (&report.phase, &report.serving) {
+        (Phase::RollingBack, _) => shown.push(format!(
+            "{name} is not back in service; it goes on trying to get there"
+        )),
+        (_, Some(serving)) => shown.push(format!("{name} serves {serving}")),
+        (_, None) => {}
     }
     shown
 }
