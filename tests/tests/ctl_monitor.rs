@@ -2,7 +2,7 @@
 
 mod ctl_rig;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ctl_rig::{Agent, HANG, Rig};
 use deploy_core::wire::report::{Phase, StepReport};
@@ -432,6 +432,55 @@ async fn elsewhere_each_outcome_is_a_line() {
         .says(&["no service `nothing`"]);
 }
 
+#[tokio::test]
+async fn who_closes_the_pipe_ends_it_with_the_next_line() {
+    let Some((rig, agents)) = served("monitor-pipe").await else {
+        return;
+    };
+    let mut ends = Vec::new();
+    for (line, seen) in [
+        ("monitor web", "done r1 3/3"),
+        ("monitor web -o jsonl", "rollout.end"),
+    ] {
+        let mut monitor = rig.spawn(line);
+        monitor.sees(seen).await;
+        let (child, stdout) = monitor.into_child();
+        drop(stdout);
+        ends.push((line, child));
+    }
+    rig.ctl("deploy web r2 --detach").await.is(0);
+    agents[0].serves(2).await;
+    for (line, mut child) in ends {
+        let ended = tokio::time::timeout(HANG, child.wait()).await;
+        let status = ended.unwrap_or_else(|_| panic!("{line} goes on"));
+        assert_eq!(status.expect("it is our child").code(), Some(0), "{line}");
+    }
+}
+
+#[tokio::test]
+async fn a_signal_ends_it_while_an_outcome_is_recorded() {
+    let Some((rig, agents)) = served("monitor-slow").await else {
+        return;
+    };
+    let proxy = Proxy::start(rig.server.port());
+    let line = format!("--zk {}{} monitor", proxy.address(), rig.root.path());
+    let mut monitor = rig.spawn(&line);
+    monitor.sees("done r1 3/3").await;
+    rig.ctl("deploy web r2 --detach").await.is(0);
+    monitor.sees("r1 -> r2").await;
+    // Each request takes twice as long, and to record it takes two.
+    proxy.set_delay(Duration::from_secs(2));
+    for agent in &agents {
+        agent.serves(2).await;
+    }
+    monitor.sees("done r2 3/3").await;
+    let signalled = Instant::now();
+    monitor.signal(Signal::SIGTERM);
+    monitor.end().await.is(130);
+    let took = signalled.elapsed();
+    assert!(took < Duration::from_secs(4), "it took {took:?}");
+}
+
 /// Seconds of CPU that a process has used.
 fn cpu_s(pid: u32) -> f64 {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("it runs");
@@ -484,13 +533,13 @@ async fn a_large_fleet_is_shown_and_what_that_costs() {
         .map(|number| format!("web-{number:04}"))
         .collect();
     all_report(&rig, &hosts, &Phase::Fetching).await;
-    let begun = std::time::Instant::now();
+    let begun = Instant::now();
     let mut pty = rig.spawn_on_terminal("monitor", SIZE);
     pty.sees(&[&format!("0/{count}"), ">> fetching"], HANG);
     let (shown, cpu_shown) = (begun.elapsed(), cpu_s(pty.id()));
     tokio::time::sleep(Duration::from_secs(idle)).await;
     let cpu_idle = cpu_s(pty.id());
-    let begun = std::time::Instant::now();
+    let begun = Instant::now();
     all_report(&rig, &hosts, &Phase::Serving).await;
     pty.sees(&[&format!("{count}/{count}")], HANG);
     let (stormed, cpu_storm) = (begun.elapsed(), cpu_s(pty.id()));

@@ -6,16 +6,20 @@ use std::time::Duration;
 use deploy_core::name::ServiceName;
 use deploy_core::rollout::Standing;
 use deploy_core::rollout::judge::{Judgement, Verdict, judge};
+use deploy_core::wire::history::Outcome;
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use jiff::Timestamp;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{Instant, sleep_until};
 
 use super::model::Rights;
+use super::perform;
 use super::source::{LinkSeen, News, Source};
 use crate::context::Context;
 use crate::exit::Exit;
 use crate::fleet::Fleet;
-use crate::out::{Format, Tone, Volume};
+use crate::out::{Format, Reader, Tone, Volume};
 use crate::problem::Problem;
 use crate::text;
 use crate::verb::watch::newest;
@@ -23,7 +27,7 @@ use crate::wait::end::problem::failure_lines;
 use crate::wait::end::{End, Ending};
 use crate::wait::event::{Event, Tally};
 use crate::wait::tell::Teller;
-use crate::wait::{Rollout, jsonl, lines, record};
+use crate::wait::{Rollout, jsonl, lines};
 use crate::watches::Sight;
 
 /// A line is said this often although nothing happens, so that CI sees that it lives.
@@ -39,14 +43,22 @@ struct Told {
     verdict: Verdict,
 }
 
-/// Where it goes.
+/// What comes of news.
+#[derive(Default)]
+struct Heard {
+    lines: Vec<String>,
+    /// A rollout that was seen to end, for the history.
+    ended: Option<(ServiceName, u64, Outcome)>,
+}
+
+/// Knows what was told, and says what is to be told now.
 struct Printer<'a> {
     context: &'a Context,
     rights: Rights,
     services: BTreeMap<ServiceName, Told>,
 }
 
-/// Prints until somebody ends it.
+/// Prints until somebody ends it, or has closed the pipe.
 ///
 /// # Errors
 /// Where no signal can be waited for.
@@ -65,45 +77,59 @@ pub(super) async fn run(
     };
     let mut heartbeat = Instant::now() + HEARTBEAT;
     let mut next = Box::pin(source.next());
+    // Beside all else: without ZooKeeper each of them takes its time.
+    let mut recording = FuturesUnordered::new();
     loop {
-        // Cancel-safe, all of them: the look is kept, and the others only wait.
-        tokio::select! {
+        // Cancel-safe, all of them: the look and what is recorded are kept, and the others only wait.
+        let heard: Vec<Heard> = tokio::select! {
             biased;
             _ = interrupt.recv() => return Ok(Exit::Interrupted),
             _ = terminate.recv() => return Ok(Exit::Interrupted),
+            Some(()) = recording.next() => Vec::new(),
             (source, news) = next.as_mut() => {
-                for news in news {
-                    printer.hear(news).await;
-                }
                 next.set(source.next());
+                news.into_iter().map(|news| printer.hear(news)).collect()
             }
             () = sleep_until(heartbeat) => {
                 heartbeat = Instant::now() + HEARTBEAT;
-                printer.beat();
+                vec![printer.beat()]
+            }
+        };
+        for Heard { lines, ended } in heard {
+            for line in lines {
+                if context.out.data_to_reader(&line) == Reader::Gone {
+                    return Ok(Exit::Done);
+                }
+            }
+            if let Some((service, number, outcome)) = ended {
+                recording.push(perform::record((service, number), outcome, context));
             }
         }
     }
 }
 
 impl Printer<'_> {
-    async fn hear(&mut self, news: News) {
+    fn hear(&mut self, news: News) -> Heard {
         match news {
-            News::Fleet(fleet) => self.look(*fleet).await,
+            News::Fleet(fleet) => return self.look(*fleet),
             News::Refused(service, why) => self.context.out.warn(&format!("{service}: {why}")),
             News::Gone(service) => drop(self.services.remove(&service)),
             News::Link(LinkSeen::Down) => {
-                for told in self.services.values_mut() {
+                let told = self.services.values_mut();
+                let lines = told.flat_map(|told| {
                     let events = told.teller.link_lost();
-                    tell(self.context, &told.rollout, &events);
-                }
+                    lines_of(self.context, &told.rollout, &events)
+                });
+                return Heard::of(lines.collect());
             }
             News::Link(LinkSeen::Current | LinkSeen::Reading) => {}
         }
+        Heard::default()
     }
 
-    async fn look(&mut self, fleet: Fleet) {
+    fn look(&mut self, fleet: Fleet) -> Heard {
         let Ok(rollout) = newest(&fleet) else {
-            return;
+            return Heard::default();
         };
         let service = fleet.service.clone();
         let sight = Box::new(Sight {
@@ -127,24 +153,37 @@ impl Printer<'_> {
             // Who is there already is in the number of the first line.
             events.retain(|event| !is_old(event));
         }
-        tell(self.context, &told.rollout, &events);
+        let mut heard = Heard::of(lines_of(self.context, &told.rollout, &events));
         let before = std::mem::replace(&mut told.verdict, judgement.verdict);
         if before != judgement.verdict
-            && let Some(end) = tell_end(self.context, &told.rollout, (sight, judgement))
-            && self.rights == Rights::Change
-            && !is_new
+            && let Some(ending) = ending(judgement.verdict)
         {
+            let (lines, end) = end(self.context, &told.rollout, (ending, sight, judgement));
+            heard.lines.extend(lines);
             // It was seen under way, so its time is known.
-            record::record(self.context, &told.rollout, &end).await;
+            if self.rights == Rights::Change
+                && !is_new
+                && let (Some(number), Some(outcome)) = (told.rollout.number, end.outcome())
+            {
+                heard.ended = Some((service.clone(), number, outcome));
+            }
         }
         self.services.insert(service, told);
+        heard
     }
 
-    fn beat(&self) {
+    fn beat(&self) -> Heard {
         let going = self.services.values();
-        for told in going.filter(|told| told.verdict == Verdict::Going) {
-            tell(self.context, &told.rollout, &[told.teller.progress()]);
-        }
+        let going = going.filter(|told| told.verdict == Verdict::Going);
+        let lines =
+            going.flat_map(|told| lines_of(self.context, &told.rollout, &[told.teller.progress()]));
+        Heard::of(lines.collect())
+    }
+}
+
+impl Heard {
+    fn of(lines: Vec<String>) -> Heard {
+        Heard { lines, ended: None }
     }
 }
 
@@ -158,35 +197,43 @@ fn is_old(event: &Event) -> bool {
     }
 }
 
-fn tell(context: &Context, rollout: &Rollout, told: &[Event]) {
+fn lines_of(context: &Context, rollout: &Rollout, events: &[Event]) -> Vec<String> {
     let (out, now) = (&context.out, Timestamp::now());
-    for event in told {
+    let lines = events.iter().flat_map(|event| {
         if out.format == Format::Jsonl {
-            out.data(&jsonl::event(event, rollout, now).to_string());
+            vec![jsonl::event(event, rollout, now).to_string()]
         } else if !event.is_detail() || out.volume >= Volume::Verbose {
-            let lines = lines::text(event, rollout, (out, now));
-            lines.iter().for_each(|line| out.data(line));
+            lines::text(event, rollout, (out, now))
+        } else {
+            Vec::new()
         }
+    });
+    lines.collect()
+}
+
+/// Returns how a rollout has ended, if it has.
+fn ending(verdict: Verdict) -> Option<Ending> {
+    match verdict {
+        Verdict::Done => Some(Ending::Done),
+        Verdict::Failed => Some(Ending::Failed),
+        Verdict::NobodyLive => Some(Ending::NobodyLive),
+        Verdict::Going | Verdict::Superseded => None,
     }
 }
 
-/// Tells the end of a rollout, if it is one.
-fn tell_end(context: &Context, rollout: &Rollout, seen: (Box<Sight>, Judgement)) -> Option<End> {
-    let ending = match seen.1.verdict {
-        Verdict::Done => Ending::Done,
-        Verdict::Failed => Ending::Failed,
-        Verdict::NobodyLive => Ending::NobodyLive,
-        Verdict::Going | Verdict::Superseded => return None,
-    };
-    let (out, now) = (&context.out, Timestamp::now());
-    let lines = end_lines(context, rollout, (&seen.0, &seen.1));
-    let end = End::new(rollout, ending, Some(seen), now);
-    if out.format == Format::Jsonl {
-        out.data(&jsonl::end(&end, rollout, now).to_string());
-    } else {
-        lines.iter().for_each(|line| out.data(line));
+/// Returns the end of a rollout, and the lines that tell it.
+fn end(
+    context: &Context,
+    rollout: &Rollout,
+    (ending, sight, judgement): (Ending, Box<Sight>, Judgement),
+) -> (Vec<String>, End) {
+    let now = Timestamp::now();
+    let lines = end_lines(context, rollout, (&sight, &judgement));
+    let end = End::new(rollout, ending, Some((sight, judgement)), now);
+    match context.out.format {
+        Format::Jsonl => (vec![jsonl::end(&end, rollout, now).to_string()], end),
+        _ => (lines, end),
     }
-    Some(end)
 }
 
 /// The outcome of a rollout, and of what failed the last lines of output.
