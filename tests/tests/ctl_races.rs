@@ -2,10 +2,11 @@
 
 mod ctl_rig;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ctl_rig::Rig;
 use deploy_core::wire::role::Role;
+use nix::sys::signal::Signal;
 
 /// What a network adds to the way of somebody who is to be slower: more than a loaded machine adds to that of others.
 const SLOW: Duration = Duration::from_millis(250);
@@ -71,6 +72,54 @@ async fn a_wait_outlives_a_lost_connection() {
     agents[0].serves(1).await;
     let ran = running.end().await.is(0);
     assert!(ran.stdout.contains("link.back"), "{ran}");
+}
+
+#[tokio::test]
+async fn who_interrupts_a_wait_without_zookeeper_does_not_wait_for_it() {
+    let hosts = [("web-01", Role::Fleet)];
+    let Some((rig, _agents)) = Rig::with_agents("lost-interrupt", &hosts).await else {
+        return;
+    };
+    let proxy = tests::proxy::Proxy::start(rig.server.port());
+    let zk = format!("--zk {}{}", proxy.address(), rig.root.path());
+    let mut running = rig.spawn(&format!("deploy web r1 -o jsonl {zk}"));
+    running.sees("rollout.start").await;
+    proxy.close_listener();
+    proxy.cut(tests::proxy::Cut::Rst);
+    running.sees("link.lost").await;
+    let signalled = Instant::now();
+    running.signal(Signal::SIGINT);
+    running
+        .end()
+        .await
+        .is(130)
+        .says(&["detached: deploy #1 of web goes on"]);
+    let took = signalled.elapsed();
+    assert!(took < Duration::from_secs(4), "it took {took:?}");
+}
+
+#[tokio::test]
+async fn a_signal_ends_the_recording_of_an_outcome_that_is_known() {
+    let hosts = [("web-01", Role::Fleet)];
+    let Some((rig, agents)) = Rig::with_agents("slow-record", &hosts).await else {
+        return;
+    };
+    let proxy = tests::proxy::Proxy::start(rig.server.port());
+    let zk = format!("--zk {}{}", proxy.address(), rig.root.path());
+    let mut running = rig.spawn(&format!("deploy web r1 -o jsonl {zk}"));
+    running.sees("rollout.start").await;
+    // Each request takes twice as long, and to record it takes three.
+    proxy.set_delay(Duration::from_secs(2));
+    agents[0].serves(1).await;
+    running.sees("host.serving").await;
+    let signalled = Instant::now();
+    running.signal(Signal::SIGTERM);
+    // The outcome was seen, and is no other for that.
+    let ran = running.end().await.is(0);
+    let took = signalled.elapsed();
+    assert!(took < Duration::from_secs(4), "it took {took:?}");
+    let end = ran.events().pop().expect("there is an end");
+    assert_eq!(end["result"], "done", "{ran}");
 }
 
 #[tokio::test]

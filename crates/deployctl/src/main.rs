@@ -20,6 +20,7 @@ mod out;
 mod place;
 mod problem;
 mod run;
+mod signals;
 #[cfg(test)]
 mod snapshot;
 mod table;

@@ -9,13 +9,13 @@ use deploy_core::name::{BuildName, ServiceName};
 use deploy_core::rollout::judge::{Goal, Judgement, Verdict, judge};
 use deploy_core::znode::ServiceTree;
 use jiff::{SignedDuration, Timestamp};
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::context::Context;
 use crate::exit::Exit;
 use crate::out::{Format, Volume};
 use crate::problem::Problem;
+use crate::signals::Signals;
 use crate::watches::{Look, Sight, Watches};
 
 mod block;
@@ -121,6 +121,7 @@ pub(crate) async fn outcome(
         last: None,
         superseded_at: None,
         since: Timestamp::now(),
+        signals: Signals::listen()?,
         block: Block::default(),
         screen: match patience {
             Patience::Detach => None,
@@ -132,8 +133,17 @@ pub(crate) async fn outcome(
         Patience::Until(limit) => wait.run(limit).await?,
     };
     let mut end = End::new(rollout, ending, wait.last.take(), wait.since);
-    end.settle(context, rollout).await;
-    record::record(context, rollout, &end).await;
+    let settling = async {
+        end.settle(context, rollout).await;
+        record::record(context, rollout, &end).await;
+    };
+    // What was seen is said in any case. Cancel-safe: what is dropped was only read, or is a compare-and-set that was sent
+    // or was not, and another deployctl that sees the end records it.
+    tokio::select! {
+        biased;
+        () = wait.signals.any() => {}
+        () = settling => {}
+    }
     end.say(context, rollout)
 }
 
@@ -146,6 +156,7 @@ struct Wait<'a> {
     /// When something else is superseding it, unless that is taken back.
     superseded_at: Option<Instant>,
     since: Timestamp,
+    signals: Signals,
     block: Block,
     /// Where the block is drawn; nowhere, where nobody looks.
     screen: Option<Screen>,
@@ -168,9 +179,6 @@ impl Wait<'_> {
         let mut bell = self.context.zk.bell();
         let mut watches =
             Watches::start(&self.context.zk, &self.rollout.tree, &self.rollout.service);
-        let bug = |error| Problem::new(Exit::Bug, format!("failed to wait for signals: {error}"));
-        let mut interrupt = signal(SignalKind::interrupt()).map_err(bug)?;
-        let mut terminate = signal(SignalKind::terminate()).map_err(bug)?;
         loop {
             bell.silence();
             if let Some(ending) = self.look(&mut watches)? {
@@ -181,8 +189,7 @@ impl Wait<'_> {
             // Cancel-safe, all of them: they only wait.
             let woken = tokio::select! {
                 biased;
-                _ = interrupt.recv() => Woken::Interrupted,
-                _ = terminate.recv() => Woken::Interrupted,
+                () = self.signals.any() => Woken::Interrupted,
                 () = sleep_until(deadline) => Woken::TimedOut,
                 () = sleep_until(heartbeat) => Woken::Heartbeat,
                 () = sleep_until(frame.unwrap_or(deadline)) => Woken::Frame,

@@ -10,7 +10,6 @@ use deploy_core::wire::history::Outcome;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use jiff::Timestamp;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{Instant, sleep_until};
 
 use super::model::Rights;
@@ -21,6 +20,7 @@ use crate::exit::Exit;
 use crate::fleet::Fleet;
 use crate::out::{Format, Reader, Tone, Volume};
 use crate::problem::Problem;
+use crate::signals::Signals;
 use crate::text;
 use crate::verb::watch::newest;
 use crate::wait::end::problem::failure_lines;
@@ -67,9 +67,7 @@ pub(super) async fn run(
     rights: Rights,
     context: &Context,
 ) -> Result<Exit, Problem> {
-    let bug = |error| Problem::new(Exit::Bug, format!("failed to wait for signals: {error}"));
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(bug)?;
-    let mut terminate = signal(SignalKind::terminate()).map_err(bug)?;
+    let mut signals = Signals::listen()?;
     let mut printer = Printer {
         context,
         rights,
@@ -83,8 +81,7 @@ pub(super) async fn run(
         // Cancel-safe, all of them: the look and what is recorded are kept, and the others only wait.
         let heard: Vec<Heard> = tokio::select! {
             biased;
-            _ = interrupt.recv() => return Ok(Exit::Interrupted),
-            _ = terminate.recv() => return Ok(Exit::Interrupted),
+            () = signals.any() => return Ok(Exit::Interrupted),
             Some(()) = recording.next() => Vec::new(),
             (source, news) = next.as_mut() => {
                 next.set(source.next());

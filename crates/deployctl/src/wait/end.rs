@@ -99,8 +99,9 @@ impl End {
                 self.ending = Ending::RolledBack;
             }
         }
-        // Who was there at the end knows how long it took.
-        if let (Some(result), Some(outcome)) = (self.outcome(), recorded(context, rollout).await)
+        // Who was there at the end knows how long it took. Of no end nothing is recorded, and nobody is asked.
+        if let Some(result) = self.outcome()
+            && let Some(outcome) = recorded(context, rollout).await
             && outcome.result == result.result
         {
             self.seconds = outcome.seconds.unwrap_or(self.seconds);

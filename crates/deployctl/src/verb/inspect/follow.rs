@@ -9,7 +9,6 @@ use deploy_zk::seen::{Seen, View};
 use deploy_zk::zk::Zk;
 use deploy_zk::znode::Znode;
 use jiff::Timestamp;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch::Receiver;
 
 use super::{Row, object, shown};
@@ -17,6 +16,7 @@ use crate::context::Context;
 use crate::exit::Exit;
 use crate::out::{Format, Reader};
 use crate::problem::Problem;
+use crate::signals::Signals;
 use crate::text;
 
 /// Znodes followed: each costs ZooKeeper two watches.
@@ -54,9 +54,7 @@ pub(super) async fn run(context: &Context, top: &str, rows: Vec<Row>) -> Result<
             (row.path, followed)
         })
         .collect();
-    let bug = |error| Problem::new(Exit::Bug, format!("failed to wait for signals: {error}"));
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(bug)?;
-    let mut terminate = signal(SignalKind::terminate()).map_err(bug)?;
+    let mut signals = Signals::listen()?;
     let link = context.zk.link();
     let mut bell = context.zk.bell();
     let mut is_lost = false;
@@ -82,8 +80,7 @@ pub(super) async fn run(context: &Context, top: &str, rows: Vec<Row>) -> Result<
         // Cancel-safe, all of them: they only wait.
         tokio::select! {
             biased;
-            _ = interrupt.recv() => return Ok(Exit::Interrupted),
-            _ = terminate.recv() => return Ok(Exit::Interrupted),
+            () = signals.any() => return Ok(Exit::Interrupted),
             () = bell.rings() => {}
         }
     }
