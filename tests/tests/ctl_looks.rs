@@ -114,6 +114,46 @@ tip: deployctl rollback web",
 }
 
 #[tokio::test]
+async fn a_policy_that_cant_be_read_is_told_and_is_no_number() {
+    let Some((rig, agents)) = Rig::with_agents("looks-policy", &HOSTS).await else {
+        return;
+    };
+    rig.ctl("deploy web r1 --detach").await.is(0);
+    for agent in &agents {
+        agent.serves(1).await;
+    }
+    let web = rig.tree("web");
+    let lease = format!("{}/web-02-0000000007", web.leases());
+    rig.write(&lease, br#"{"v":1,"host":"web-02","rollout":1}"#)
+        .await;
+    rig.ctl("lease list web")
+        .await
+        .is(0)
+        .prints(&["1/1", "web-02"]);
+    rig.write(&web.policy(), br#"{"v":1,"restart_concurrency":"many"}"#)
+        .await;
+    let why = "the policy can't be read: `restart_concurrency`: `many` is not";
+    let status = rig.ctl("status web").await.is(0);
+    status.prints(&["4/4", " ? ", why]);
+    let json = rig.ctl("status web -o json").await.is(0).json();
+    let leases = &json["services"][0]["leases"];
+    assert_eq!(leases["limit"], serde_json::Value::Null, "{json}");
+    assert_eq!(leases["held_by"], serde_json::Value::Null, "{json}");
+    let list = rig.ctl("lease list web").await.is(0);
+    list.says(&["warning:", why, "no host is granted a lease"])
+        .prints(&["?", "web-02"]);
+    let json = rig.ctl("lease list web -o json").await.is(0).json();
+    assert_eq!(json["limit"], serde_json::Value::Null, "{json}");
+    assert_eq!(json["leases"][0]["held"], serde_json::Value::Null, "{json}");
+    rig.ctl("diff web r2")
+        .await
+        .is(0)
+        .prints(&["? at a time", why]);
+    let pty = rig.spawn_on_terminal("monitor web", (160, 30));
+    pty.sees(&["100% ? ", "the policy can't be read"], ctl_rig::HANG);
+}
+
+#[tokio::test]
 async fn history_tells_how_each_ended_and_what_is_still_going() {
     let Some((rig, agents)) = in_trouble("looks-history").await else {
         return;

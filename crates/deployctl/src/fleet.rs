@@ -41,8 +41,8 @@ pub(crate) struct Fleet {
     pub(crate) state: State,
     /// The hold that is in force.
     pub(crate) hold: Option<Hold>,
-    /// How rollouts go.
-    pub(crate) policy: Policy,
+    /// How rollouts go, or why that can't be read: agents grant nobody a lease then.
+    pub(crate) policy: Result<Policy, String>,
     /// The restart queue, first come first.
     pub(crate) leases: Vec<Lease>,
     /// The newest rollouts, newest first.
@@ -109,9 +109,7 @@ impl Fleet {
             hold: hold
                 .map(|znode| Hold::read(&znode.data))
                 .filter(|hold| hold.holds(now)),
-            policy: policy
-                .and_then(|znode| wire::decode(&znode.data).ok())
-                .unwrap_or_default(),
+            policy: policy_of(policy.as_ref()),
             leases,
             history,
         })
@@ -131,11 +129,31 @@ impl Fleet {
             .find(|(_, entry)| !matches!(entry.kind.as_str(), "hold" | "unhold"))
     }
 
-    /// Returns how many hosts may restart at a time.
-    pub(crate) fn lease_limit(&self) -> usize {
+    /// Returns how many hosts may restart at a time, where the policy can be read.
+    pub(crate) fn lease_limit(&self) -> Option<usize> {
+        let policy = self.policy.as_ref().ok()?;
+        Some(self.lease_limit_of(policy))
+    }
+
+    /// Returns how many hosts may restart at a time by this policy.
+    pub(crate) fn lease_limit_of(&self, policy: &Policy) -> usize {
         let alive = self.state.hosts.values().filter(|host| host.alive).count();
-        let limit = self.policy.restart_concurrency.hosts(alive as u64);
+        let limit = policy.restart_concurrency.hosts(alive as u64);
         usize::try_from(limit).unwrap_or(usize::MAX)
+    }
+
+    /// Returns the leases that are held, where the policy can be read.
+    pub(crate) fn held_leases(&self) -> Option<&[Lease]> {
+        let limit = self.lease_limit()?;
+        Some(&self.leases[..limit.min(self.leases.len())])
+    }
+
+    /// Returns how many leases are held of how many: `1/2`, or `?`.
+    pub(crate) fn shown_leases(&self) -> String {
+        match (self.held_leases(), self.lease_limit()) {
+            (Some(held), Some(limit)) => format!("{}/{limit}", held.len()),
+            _ => "?".to_owned(),
+        }
     }
 }
 
@@ -171,6 +189,14 @@ impl Slot {
     pub(crate) fn is_written(&self) -> bool {
         !matches!(self.target, Ok(None))
     }
+}
+
+/// Decodes a policy; an absent one is the default.
+pub(crate) fn policy_of(znode: Option<&Znode>) -> Result<Policy, String> {
+    znode.map_or_else(
+        || Ok(Policy::default()),
+        |znode| wire::decode(&znode.data).map_err(|error| error.to_string()),
+    )
 }
 
 /// Decodes a role; one that can't be read counts as `fleet`, where its host starts nothing.

@@ -102,10 +102,10 @@ pub(super) fn fleet(name: &str) -> Fleet {
         },
         service,
         hold: None,
-        policy: Policy {
+        policy: Ok(Policy {
             restart_concurrency: Concurrency::Hosts(2),
             lease_reclaim_s: None,
-        },
+        }),
         leases: Vec::new(),
         history: Vec::new(),
     }

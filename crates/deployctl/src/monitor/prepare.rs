@@ -197,12 +197,14 @@ fn on_disk(fleet: &Fleet, build: &BuildName) -> String {
 }
 
 fn pace(fleet: &Fleet) -> String {
-    let limit = fleet.lease_limit();
-    format!(
-        "{} at a time (restart_concurrency {})",
-        count(limit, "host"),
-        fleet.policy.restart_concurrency
-    )
+    match &fleet.policy {
+        Ok(policy) => format!(
+            "{} at a time (restart_concurrency {})",
+            count(fleet.lease_limit_of(policy), "host"),
+            policy.restart_concurrency
+        ),
+        Err(why) => format!("no host is granted a lease: {why}"),
+    }
 }
 
 fn offline(fleet: &Fleet) -> Option<String> {

@@ -20,7 +20,7 @@ use tokio::sync::watch::Receiver;
 use tokio::time::{Instant, sleep_until};
 
 use crate::context::Context;
-use crate::fleet::{Fleet, Lease, entry_of};
+use crate::fleet::{Fleet, Lease, entry_of, policy_of};
 use crate::problem::Problem;
 use crate::watches::{Look, Watches};
 
@@ -208,18 +208,18 @@ impl Followed {
     }
 
     fn look(&mut self) -> Option<News> {
-        let history_is_read = self.follow_history();
-        let policy = self.policy.borrow_and_update().view.present().cloned();
+        let policy = policy(&self.policy.borrow_and_update());
+        let all_read = self.follow_history() && policy.is_some();
         let leases = self.leases.borrow_and_update().view.present().cloned();
         let look = self.watches.look();
-        self.is_current = matches!(look, Look::Current(_) | Look::Refused(_)) && history_is_read;
-        let sight = match look {
-            Look::Current(sight) if history_is_read => sight,
-            Look::Refused(error) => {
+        self.is_current = matches!(look, Look::Current(_) | Look::Refused(_)) && all_read;
+        let (sight, policy) = match (look, policy) {
+            (Look::Current(sight), Some(policy)) if all_read => (sight, policy),
+            (Look::Refused(error), _) => {
                 let why = Problem::from(error).what;
                 return Some(News::Refused(self.service.clone(), why));
             }
-            Look::Current(_) | Look::Loading | Look::Down => return None,
+            (Look::Current(_) | Look::Loading | Look::Down, _) => return None,
         };
         let [enabled, canary] = self.watches.slots();
         let targets = Targets {
@@ -236,9 +236,7 @@ impl Followed {
                 ..sight.state
             },
             hold: sight.hold,
-            policy: policy
-                .and_then(|znode| wire::decode::<Policy>(&znode.data).ok())
-                .unwrap_or_default(),
+            policy,
             leases: queue(leases.unwrap_or_default()),
             history: self.newest_entries(),
         })))
@@ -280,6 +278,18 @@ impl Followed {
                 Some((*number, entry_of(&znode.data)))
             })
             .collect()
+    }
+}
+
+/// Returns the policy, or why it can't be read; `None` before it was read.
+fn policy(seen: &Seen<Znode>) -> Option<Result<Policy, String>> {
+    match (&seen.refused, &seen.view) {
+        (Some(error), _) => {
+            let why = Problem::from(error.clone()).what;
+            Some(Err(format!("the policy can't be read: {why}")))
+        }
+        (None, View::Unknown) => None,
+        (None, view) => Some(policy_of(view.present())),
     }
 }
 

@@ -171,10 +171,15 @@ fn rows(fleet: &Fleet, proposal: &Proposal) -> Vec<(&'static str, String)> {
     }
     rows.push(("downloads", downloads(proposal)));
     if preview.instances > 0 {
-        let at_once = fleet.lease_limit().min(preview.moves.len());
-        let limit = text::count(at_once, "host");
         let instances = text::count(preview.instances, "instance");
+        let limit = match fleet.lease_limit() {
+            Some(limit) => text::count(limit.min(preview.moves.len()), "host"),
+            None => "?".to_owned(),
+        };
         rows.push(("restarts", format!("{instances}, {limit} at a time")));
+    }
+    if let Err(why) = &fleet.policy {
+        rows.push(("POLICY", format!("{why}; no host is granted a lease")));
     }
     let now = Timestamp::now();
     if let Some(build) = &proposal.build {

@@ -58,6 +58,11 @@ pub(crate) async fn run(verb: &LeaseVerb, context: &Context) -> Result<Exit, Pro
 
 async fn list(args: &ListArgs, context: &Context) -> Result<Exit, Problem> {
     let fleet = Fleet::read(context, &args.service).await?;
+    if let Err(why) = &fleet.policy {
+        context
+            .out
+            .warn(&format!("{why}; no host is granted a lease"));
+    }
     let objects = || {
         fleet
             .leases
@@ -102,10 +107,10 @@ fn text_of(fleet: &Fleet) -> String {
             _ => String::new(),
         };
         lines.push(vec![
-            if rank < limit {
-                format!("{}/{limit}", rank + 1)
-            } else {
-                "waits".to_owned()
+            match limit {
+                Some(limit) if rank < limit => format!("{}/{limit}", rank + 1),
+                Some(_) => "waits".to_owned(),
+                None => "?".to_owned(),
             },
             text::clean(&lease.host),
             state,
@@ -119,7 +124,7 @@ fn text_of(fleet: &Fleet) -> String {
 
 fn object(fleet: &Fleet, rank: usize, lease: &Lease) -> Value {
     json!({
-        "host": lease.host, "rank": rank, "held": rank < fleet.lease_limit(),
+        "host": lease.host, "rank": rank, "held": fleet.lease_limit().map(|limit| rank < limit),
         "state": state(fleet, lease), "znode": format!("{}/{}", fleet.tree.leases(), lease.name),
         "rollout": lease.claim.as_ref().and_then(|claim| claim.rollout),
         "since": lease.claim.as_ref().and_then(|claim| claim.since.as_deref()),

@@ -125,7 +125,7 @@ pub(crate) fn services_text(fleets: &[Fleet], now: Timestamp) -> String {
             fleet_build,
             canary.to_owned(),
             format!("{}/{}", counts.there, counts.total),
-            format!("{}/{}", holders(fleet).len(), fleet.lease_limit()),
+            fleet.shown_leases(),
             text::person(newest.and_then(|entry| entry.by.as_deref())),
             text::ago(newest.and_then(|entry| entry.at.as_deref()), now).map_or_else(
                 || "-".to_owned(),
@@ -182,13 +182,9 @@ fn phase(fleet: &Fleet) -> ServicePhase {
     service_phase(&fleet.state, held)
 }
 
-fn holders(fleet: &Fleet) -> Vec<&str> {
-    fleet
-        .leases
-        .iter()
-        .take(fleet.lease_limit())
-        .map(|lease| lease.host.as_str())
-        .collect()
+fn holders(fleet: &Fleet) -> Option<Vec<&str>> {
+    let held = fleet.held_leases()?.iter();
+    Some(held.map(|lease| lease.host.as_str()).collect())
 }
 
 fn note(fleet: &Fleet, counts: &Counts, now: Timestamp) -> String {
@@ -207,6 +203,7 @@ fn note(fleet: &Fleet, counts: &Counts, now: Timestamp) -> String {
             notes.push(error.to_string());
         }
     }
+    notes.extend(fleet.policy.as_ref().err().cloned());
     if let Some(hold) = &fleet.hold {
         let until = hold.until.as_deref().map_or_else(String::new, |until| {
             format!(", until {}", text::when(Some(until), now))

@@ -88,9 +88,10 @@ pub(super) fn lines(model: &Model, rows: usize) -> Vec<Line<'static>> {
 /// A host that failed keeps its lease, and so does one that is offline: so a bad build stops by
 /// itself.
 fn kept(view: &ServiceView) -> String {
-    let limit = view.fleet.lease_limit();
-    let holders = view.fleet.leases.iter().take(limit);
-    let stuck = holders.filter(|lease| {
+    let (Some(limit), Some(held)) = (view.fleet.lease_limit(), view.fleet.held_leases()) else {
+        return String::new();
+    };
+    let stuck = held.iter().filter(|lease| {
         let mut standings = view.standings.iter();
         standings.any(|(name, standing)| {
             let is_stuck = matches!(standing, Standing::Failed | Standing::Offline);

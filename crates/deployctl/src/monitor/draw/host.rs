@@ -166,7 +166,10 @@ fn facts(
 }
 
 fn lease(view: &ServiceView, name: &HostName, standing: Standing) -> String {
-    let limit = view.fleet.lease_limit();
+    let limit = match &view.fleet.policy {
+        Ok(policy) => view.fleet.lease_limit_of(policy),
+        Err(why) => return format!("?   {why}"),
+    };
     let place = view
         .fleet
         .leases

@@ -298,7 +298,8 @@ fn waits_for(view: &ServiceView, name: &HostName, report: Option<&Report>) -> St
         .leases
         .iter()
         .position(|lease| lease.host == name.as_str());
-    match place.and_then(|place| place.checked_sub(view.fleet.lease_limit())) {
+    let limit = view.fleet.lease_limit();
+    match place.and_then(|place| place.checked_sub(limit?)) {
         Some(before) => format!("lease, {} in queue", ordinal(before + 1)),
         None => {
             let step = report.and_then(|report| report.step.as_ref());

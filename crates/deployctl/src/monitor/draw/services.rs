@@ -126,7 +126,7 @@ fn row(model: &Model, view: &ServiceView, widths: &Widths) -> Line<'static> {
                 .right(&format!("{percent}%"), 4, Ink::Plain)
         }
     };
-    let row = row.cell(&leases(view), 6, Ink::Plain);
+    let row = row.cell(&view.fleet.shown_leases(), 6, Ink::Plain);
     let row = if widths.note > 0 {
         row.cell(&note(model, view), widths.note, Ink::Warn)
     } else {
@@ -232,11 +232,6 @@ fn builds(view: &ServiceView, columns: usize) -> String {
     }
 }
 
-fn leases(view: &ServiceView) -> String {
-    let limit = view.fleet.lease_limit();
-    format!("{}/{limit}", view.fleet.leases.len().min(limit))
-}
-
 fn note(model: &Model, view: &ServiceView) -> String {
     let tally = &view.tally;
     let phase = view.phase(model.now);
@@ -266,6 +261,7 @@ fn note(model: &Model, view: &ServiceView) -> String {
             notes.push(clean(&error.to_string()));
         }
     }
+    notes.extend(view.fleet.policy.as_ref().err().cloned());
     if let Some(hold) = view.held(model.now) {
         let why = hold.why.as_deref().unwrap_or_default();
         notes.push(format!("\"{}\"", clean(why)));

@@ -148,6 +148,22 @@ fn many_services_fold_and_what_failed_is_on_top() {
 }
 
 #[test]
+fn a_policy_that_cant_be_read_is_no_number_of_leases() {
+    let mut web = web(12);
+    web.policy = Err("the policy can't be read: `many`".to_owned());
+    let mut model = model((120, 30), vec![web]);
+    let text = screen(&model);
+    let line = text.lines().find(|line| line.contains("r2417 -> r2431"));
+    let line = line.unwrap();
+    assert!(line.contains("% ?  "), "{text}");
+    assert!(line.contains("the policy can't be read"), "{text}");
+    model.host = Some(host("web-09"));
+    model.page = Page::Host;
+    let text = screen(&model);
+    assert!(text.contains("?   the policy can't be read"), "{text}");
+}
+
+#[test]
 fn nothing_there_yet() {
     check("reading-80x24", &blank(80, 24));
     check("empty-80x24", &model((80, 24), Vec::new()));
