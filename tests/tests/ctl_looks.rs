@@ -7,6 +7,7 @@ use deploy_core::wire::report::{ErrorReport, InstanceReport, Phase, StepReport};
 use deploy_core::wire::role::Role;
 use deploy_core::wire::time;
 use jiff::{SignedDuration, Timestamp};
+use tests::proxy::Proxy;
 
 const HOSTS: [(&str, Role); 4] = [
     ("web-01", Role::Canary),
@@ -193,6 +194,35 @@ async fn history_tells_how_each_ended_and_what_is_still_going() {
 # SERVICE BUILD KIND RESULT HOSTS TOOK BY WHEN WHY
 4 web - hold - - - USER TIME look first",
     );
+}
+
+#[tokio::test]
+async fn who_looks_reads_no_more_of_the_history_than_is_shown() {
+    let Some(rig) = Rig::start("looks-few").await else {
+        return;
+    };
+    rig.add_build("web", "r1").await;
+    let web = rig.tree("web");
+    for number in 1..=30 {
+        let entry = br#"{"v":1,"kind":"hold","by":"alice"}"#;
+        rig.write(&web.rollout(number), entry).await;
+    }
+    let proxy = Proxy::start(rig.server.port());
+    let mut before = 0;
+    for (line, most) in [
+        ("status", 10),
+        ("host list", 10),
+        ("lease list web", 10),
+        ("history web -n 3", 10),
+        ("history web -n 25", 25),
+        ("rollback web", 30),
+    ] {
+        let line = format!("--zk {}{} {line}", proxy.address(), rig.root.path());
+        rig.ctl(&line).await;
+        let all = proxy.requests(&format!("{}/", web.history()));
+        assert_eq!(all - before, most, "{line}");
+        before = all;
+    }
 }
 
 #[tokio::test]

@@ -23,7 +23,11 @@ use jiff::Timestamp;
 use crate::context::Context;
 use crate::problem::Problem;
 
-/// History entries looked at for the newest rollout, and for a build to go back to.
+/// History entries that say what happened last: whoever only looks reads no more.
+pub(crate) const HISTORY_NEWEST: usize = 10;
+
+/// History entries searched for a build to go back to, for a rollout that nobody saw the end of, and for the number that a
+/// change is based on.
 pub(crate) const HISTORY_MAX: usize = 200;
 
 /// A service, as it was at one moment or so: znodes are read one by one.
@@ -45,7 +49,7 @@ pub(crate) struct Fleet {
     pub(crate) policy: Result<Policy, String>,
     /// The restart queue, first come first.
     pub(crate) leases: Vec<Lease>,
-    /// The newest rollouts, newest first.
+    /// The newest rollouts, newest first: as many as were asked for.
     pub(crate) history: Vec<(u64, Entry)>,
 }
 
@@ -72,11 +76,23 @@ pub(crate) struct Lease {
 }
 
 impl Fleet {
-    /// Reads a service, which must exist.
+    /// Reads a service, which must exist, and what happened to it last.
     ///
     /// # Errors
     /// `NotFound` where it does not exist; `Unreachable`.
     pub(crate) async fn read(context: &Context, service: &ServiceName) -> Result<Fleet, Problem> {
+        Fleet::read_back(context, service, HISTORY_NEWEST).await
+    }
+
+    /// Reads a service with so many entries of its history.
+    ///
+    /// # Errors
+    /// Those of [`Fleet::read`].
+    pub(crate) async fn read_back(
+        context: &Context,
+        service: &ServiceName,
+        entries: usize,
+    ) -> Result<Fleet, Problem> {
         let tree = context.service(service).await?;
         let zk = &context.zk;
         let (enabled_path, canary_path) = (tree.enabled(), tree.canary());
@@ -88,7 +104,7 @@ impl Fleet {
             zk.get(&policy_path),
             hosts(zk, &tree),
             leases(zk, &tree),
-            history(zk, &tree, HISTORY_MAX),
+            history(zk, &tree, entries),
         )?;
         let (enabled, canary) = (Slot::new(enabled), Slot::new(canary));
         let targets = Targets {

@@ -5,7 +5,7 @@ use deploy_core::rollout::Standing;
 
 use super::wish::{Confirm, Wish};
 use crate::context::Context;
-use crate::fleet::Fleet;
+use crate::fleet::{Fleet, HISTORY_MAX};
 use crate::problem::Problem;
 use crate::text::{self, count};
 use crate::verb::gate::Force;
@@ -17,7 +17,7 @@ use crate::verb::rollback::{self, Way};
 /// # Errors
 /// Why it would be refused.
 pub(super) async fn prepare(wish: Wish, context: &Context) -> Result<Confirm, Problem> {
-    let fleet = Fleet::read(context, wish.service()).await?;
+    let fleet = Fleet::read_back(context, wish.service(), HISTORY_MAX).await?;
     let effects = match &wish {
         Wish::Promote(_) => promotion(context, &fleet)?,
         Wish::Rollback(_) => way_back(context, &fleet).await?,

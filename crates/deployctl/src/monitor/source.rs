@@ -20,14 +20,12 @@ use tokio::sync::watch::Receiver;
 use tokio::time::{Instant, sleep_until};
 
 use crate::context::Context;
-use crate::fleet::{Fleet, Lease, entry_of, policy_of};
+use crate::fleet::{Fleet, HISTORY_NEWEST, Lease, entry_of, policy_of};
 use crate::problem::Problem;
 use crate::watches::{Look, Watches};
 
 /// The shortest time between two looks: a large fleet reports hundreds of times a second.
 pub(crate) const LOOK_PAUSE: Duration = Duration::from_millis(100);
-/// The newest entries of a service's history that are followed.
-const HISTORY_MAX: usize = 10;
 
 /// Which services are followed.
 pub(crate) enum Wanted {
@@ -252,7 +250,7 @@ impl Followed {
             (numbers, is_known)
         };
         numbers.sort_unstable_by(|a, b| b.cmp(a));
-        numbers.truncate(HISTORY_MAX);
+        numbers.truncate(HISTORY_NEWEST);
         self.entries.retain(|number, _| numbers.contains(number));
         for number in numbers {
             let (zk, tree) = (&self.zk, &self.tree);

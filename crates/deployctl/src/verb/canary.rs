@@ -10,7 +10,7 @@ use crate::change::{Intent, Place, write_target};
 use crate::cli::{Guard, OfBuild, Waits, Why};
 use crate::context::Context;
 use crate::exit::Exit;
-use crate::fleet::Fleet;
+use crate::fleet::{Fleet, HISTORY_MAX};
 use crate::problem::Problem;
 use crate::text;
 use crate::wait::{Lines, outcome, record};
@@ -37,7 +37,7 @@ pub(crate) struct CanaryArgs {
 /// Writes `enabled/canary`, and waits.
 pub(crate) async fn run(args: &CanaryArgs, context: &Context) -> Result<Exit, Problem> {
     let (name, force) = (&args.of.build, Force::of(&args.force));
-    let fleet = Fleet::read(context, &args.of.service).await?;
+    let fleet = Fleet::read_back(context, &args.of.service, HISTORY_MAX).await?;
     gate::not_moved(&fleet, args.guard.if_rollout)?;
     let build = gate::registered(context, &fleet, name).await?;
     let targets = &fleet.state.targets;

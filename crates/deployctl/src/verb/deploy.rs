@@ -10,7 +10,7 @@ use crate::change::{Intent, Place, write_target};
 use crate::cli::{Guard, OfBuild, Waits, Why};
 use crate::context::Context;
 use crate::exit::Exit;
-use crate::fleet::Fleet;
+use crate::fleet::{Fleet, HISTORY_MAX};
 use crate::problem::Problem;
 use crate::wait::{Lines, Patience, outcome, record};
 
@@ -70,7 +70,7 @@ pub(crate) async fn run(args: &DeployArgs, context: &Context) -> Result<Exit, Pr
 /// Writes `enabled`, and waits.
 pub(crate) async fn deploy(context: &Context, wish: &Deployment<'_>) -> Result<Exit, Problem> {
     let name = &wish.of.build;
-    let fleet = Fleet::read(context, &wish.of.service).await?;
+    let fleet = Fleet::read_back(context, &wish.of.service, HISTORY_MAX).await?;
     gate::not_moved(&fleet, wish.guard.if_rollout)?;
     let build = gate::registered(context, &fleet, name).await?;
     let enabled = fleet.state.targets.enabled.as_ref();

@@ -13,7 +13,7 @@ use super::deploy::parse_percent;
 use super::gate;
 use crate::context::Context;
 use crate::exit::Exit;
-use crate::fleet::Fleet;
+use crate::fleet::{Fleet, HISTORY_MAX};
 use crate::out::Format;
 use crate::problem::Problem;
 use crate::table::table;
@@ -51,7 +51,7 @@ struct Proposal {
 
 /// Prints it. Ends well: it could look.
 pub(crate) async fn run(args: &DiffArgs, context: &Context) -> Result<Exit, Problem> {
-    let fleet = Fleet::read(context, &args.service).await?;
+    let fleet = Fleet::read_back(context, &args.service, HISTORY_MAX).await?;
     let (verb, wish) = proposed(args, &fleet)?;
     let build = match &args.build {
         Some(name) => Some(gate::registered(context, &fleet, name).await?),

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::context::Context;
 use crate::exit::Exit;
-use crate::fleet::{Fleet, HISTORY_MAX, history};
+use crate::fleet::{Fleet, HISTORY_NEWEST};
 use crate::out::Format;
 use crate::problem::Problem;
 use crate::table::{row, table};
@@ -54,8 +54,8 @@ pub(crate) async fn run(args: &HistoryArgs, context: &Context) -> Result<Exit, P
     let mut rows = Vec::new();
     let number = usize::try_from(args.number).unwrap_or(usize::MAX);
     for service in services {
-        let fleet = Fleet::read(context, &service).await?;
-        rows.extend(rows_of(&fleet, read(context, &fleet, number).await?));
+        let fleet = Fleet::read_back(context, &service, number.max(HISTORY_NEWEST)).await?;
+        rows.extend(rows_of(&fleet).take(number));
     }
     let moment = |row: &Row| row.entry.at.as_deref().and_then(time::parse);
     if args.service.is_none() {
@@ -78,25 +78,13 @@ pub(crate) async fn run(args: &HistoryArgs, context: &Context) -> Result<Exit, P
     Ok(Exit::Done)
 }
 
-/// The newest entries have been read with the service.
-async fn read(
-    context: &Context,
-    fleet: &Fleet,
-    number: usize,
-) -> Result<Vec<(u64, Entry)>, Problem> {
-    if number <= HISTORY_MAX {
-        return Ok(fleet.history.iter().take(number).cloned().collect());
-    }
-    Ok(history(&context.zk, &fleet.tree, number).await?)
-}
-
-fn rows_of(fleet: &Fleet, entries: Vec<(u64, Entry)>) -> impl Iterator<Item = Row> {
+fn rows_of(fleet: &Fleet) -> impl Iterator<Item = Row> {
     let newest = fleet.last_change().map(|(number, _)| *number);
-    entries.into_iter().map(move |(number, entry)| Row {
-        course: course(&fleet.state, newest, (number, &entry)),
+    fleet.history.iter().map(move |(number, entry)| Row {
+        course: course(&fleet.state, newest, (*number, entry)),
         service: fleet.service.clone(),
-        number,
-        entry,
+        number: *number,
+        entry: entry.clone(),
     })
 }
 

@@ -18,7 +18,7 @@ use crate::change::{Intent, Numbered, Place, Swapped, remove, write_target};
 use crate::cli::{Guard, OfService, Waits, Why};
 use crate::context::Context;
 use crate::exit::Exit;
-use crate::fleet::Fleet;
+use crate::fleet::{Fleet, HISTORY_MAX};
 use crate::problem::Problem;
 use crate::text;
 use crate::wait::end::problem::failure_lines;
@@ -44,7 +44,7 @@ pub(crate) struct PromoteArgs {
 /// Writes `enabled`, removes `enabled/canary`, and waits.
 pub(crate) async fn run(args: &PromoteArgs, context: &Context) -> Result<Exit, Problem> {
     let force = Force::of(&args.force);
-    let fleet = Fleet::read(context, &args.of.service).await?;
+    let fleet = Fleet::read_back(context, &args.of.service, HISTORY_MAX).await?;
     gate::not_moved(&fleet, args.guard.if_rollout)?;
     let canary = promotable(context, &fleet, force)?;
     let build = &canary.build;

@@ -8,7 +8,7 @@ use crate::change::{Intent, Place, Swapped, put, signed, take_number, write_numb
 use crate::cli::{Guard, OfService, Waits, Why};
 use crate::context::Context;
 use crate::exit::Exit;
-use crate::fleet::Fleet;
+use crate::fleet::{Fleet, HISTORY_MAX};
 use crate::problem::Problem;
 use crate::wait::{Lines, outcome, record};
 
@@ -30,7 +30,7 @@ pub(crate) struct RestartArgs {
 
 /// Writes the new number into the targets, and waits.
 pub(crate) async fn run(args: &RestartArgs, context: &Context) -> Result<Exit, Problem> {
-    let fleet = Fleet::read(context, &args.of.service).await?;
+    let fleet = Fleet::read_back(context, &args.of.service, HISTORY_MAX).await?;
     gate::not_moved(&fleet, args.guard.if_rollout)?;
     let Some(enabled) = fleet.state.targets.enabled.clone() else {
         return Err(gate::no_target(&fleet));

@@ -23,7 +23,7 @@ use crate::change::{
 use crate::cli::{Guard, OfService, Waits, Why};
 use crate::context::Context;
 use crate::exit::Exit;
-use crate::fleet::{Fleet, builds};
+use crate::fleet::{Fleet, HISTORY_MAX, builds};
 use crate::problem::Problem;
 use crate::text;
 use crate::wait::record::note;
@@ -67,7 +67,7 @@ pub(crate) enum Way {
 
 /// Goes back, and waits.
 pub(crate) async fn run(args: &RollbackArgs, context: &Context) -> Result<Exit, Problem> {
-    let fleet = Fleet::read(context, &args.of.service).await?;
+    let fleet = Fleet::read_back(context, &args.of.service, HISTORY_MAX).await?;
     gate::not_moved(&fleet, args.guard.if_rollout)?;
     if let Some(hold) = &fleet.hold {
         let (by, why) = (
@@ -106,7 +106,7 @@ async fn unless_promoted(
     rollout: Rollout,
 ) -> Result<Rollout, Problem> {
     for _ in 0..ROUNDS_MAX {
-        let fleet = Fleet::read(context, &args.of.service).await?;
+        let fleet = Fleet::read_back(context, &args.of.service, HISTORY_MAX).await?;
         let enabled = fleet.state.targets.enabled.as_ref();
         let Some(enabled) = enabled.filter(|target| rollout.from.as_ref() == Some(&target.build))
         else {

@@ -11,7 +11,7 @@ use super::gate;
 use crate::cli::{Limit, OfService};
 use crate::context::Context;
 use crate::exit::Exit;
-use crate::fleet::Fleet;
+use crate::fleet::{Fleet, HISTORY_MAX};
 use crate::problem::Problem;
 use crate::wait::{Lines, Patience, Rollout, outcome};
 
@@ -33,7 +33,7 @@ pub(crate) struct WatchArgs {
 
 /// Waits. A rollout that is over ends at once, with the code of its outcome.
 pub(crate) async fn run(args: &WatchArgs, context: &Context) -> Result<Exit, Problem> {
-    let fleet = Fleet::read(context, &args.of.service).await?;
+    let fleet = Fleet::read_back(context, &args.of.service, HISTORY_MAX).await?;
     let rollout = match args.rollout {
         Some(number) => numbered(context, &fleet, number).await?,
         None => newest(&fleet)?,
