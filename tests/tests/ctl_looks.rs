@@ -6,6 +6,8 @@ use ctl_rig::{Agent, Ran, Rig};
 use deploy_core::wire::report::{ErrorReport, InstanceReport, Phase, StepReport};
 use deploy_core::wire::role::Role;
 use deploy_core::wire::time;
+use deploy_zk::znode::Mode;
+use futures_util::future::join_all;
 use jiff::{SignedDuration, Timestamp};
 use tests::proxy::Proxy;
 
@@ -339,6 +341,41 @@ async fn inspect_follows_what_comes_changes_and_goes() {
     let status = ended.expect("it ends").expect("it is our child");
     assert_eq!(status.code(), Some(0));
     rig.ctl("inspect web --watch -o json").await.is(2);
+}
+
+#[tokio::test]
+async fn inspect_says_once_that_it_follows_no_more() {
+    /// What `inspect --watch` follows.
+    const ZNODES_MAX: usize = 2000;
+    let Some(rig) = Rig::start("looks-full").await else {
+        return;
+    };
+    rig.add_build("web", "r1").await;
+    let builds = rig.tree("web").builds();
+    let create = async |name: &str| {
+        let path = format!("{builds}/{name}");
+        let created = rig.zk.create(&path, b"", Mode::Persistent).await;
+        created.expect("ZooKeeper is healthy");
+    };
+    // With builds itself and r1 there is room for one more.
+    let names: Vec<String> = (3..ZNODES_MAX).map(|number| format!("b{number}")).collect();
+    join_all(names.iter().map(|name| create(name))).await;
+    let mut watching = rig.spawn("inspect web/builds --watch");
+    watching.sees("  r1 ").await;
+    create("c1").await;
+    watching.sees(&format!("created  {builds}/c1")).await;
+    for (name, version) in [("c2", "v1"), ("c3", "v2")] {
+        create(name).await;
+        rig.write(&format!("{builds}/r1"), b"{}").await;
+        let changed = format!("changed  {builds}/r1  {version}");
+        watching.sees(&changed).await;
+    }
+    watching.signal(nix::sys::signal::Signal::SIGINT);
+    let ran = watching.end().await.is(130);
+    let told =
+        "warning: 2000 znodes are followed, and no more can be: what comes now is not, 1 so far";
+    assert_eq!(ran.stderr.matches(told).count(), 1, "{}", ran.stderr);
+    assert_eq!(ran.stderr.matches("warning").count(), 1, "{}", ran.stderr);
 }
 
 #[tokio::test]

@@ -58,6 +58,7 @@ pub(super) async fn run(context: &Context, top: &str, rows: Vec<Row>) -> Result<
     let link = context.zk.link();
     let mut bell = context.zk.bell();
     let mut is_lost = false;
+    let mut is_full = false;
     loop {
         bell.silence();
         let is_up = link.borrow().is_up();
@@ -68,7 +69,14 @@ pub(super) async fn run(context: &Context, top: &str, rows: Vec<Row>) -> Result<
                 false => "ZooKeeper is back",
             });
         }
-        for (path, fate) in look(&context.zk, &mut znodes)? {
+        let (news, left_out) = look(&context.zk, &mut znodes)?;
+        if left_out > 0 && !is_full {
+            is_full = true;
+            context.out.warn(&format!(
+                "{ZNODES_MAX} znodes are followed, and no more can be: what comes now is not, {left_out} so far"
+            ));
+        }
+        for (path, fate) in news {
             let znode = znodes.get(&path).and_then(present);
             if say(context, (&path, fate), znode.as_ref()) == Reader::Gone {
                 return Ok(Exit::Done);
@@ -98,8 +106,11 @@ fn present(followed: &Followed) -> Option<Znode> {
     followed.znode.borrow().view.present().cloned()
 }
 
-/// Returns what is news, and follows what has come.
-fn look(zk: &Zk, znodes: &mut BTreeMap<String, Followed>) -> Result<Vec<(String, Fate)>, Problem> {
+/// Returns what is news, and follows what has come; how many can't be followed stands beside.
+fn look(
+    zk: &Zk,
+    znodes: &mut BTreeMap<String, Followed>,
+) -> Result<(Vec<(String, Fate)>, usize), Problem> {
     let mut news = Vec::new();
     let mut come = Vec::new();
     for (path, followed) in znodes.iter_mut() {
@@ -124,15 +135,14 @@ fn look(zk: &Zk, znodes: &mut BTreeMap<String, Followed>) -> Result<Vec<(String,
         let names = children.view.present().into_iter().flatten();
         come.extend(names.map(|name| path::join(path, name)));
     }
-    for path in come {
-        if znodes.len() >= ZNODES_MAX {
-            break;
-        }
-        znodes
-            .entry(path)
-            .or_insert_with_key(|path| follow(zk, path, None));
+    come.retain(|path| !znodes.contains_key(path));
+    let room = ZNODES_MAX.saturating_sub(znodes.len());
+    let left_out = come.len().saturating_sub(room);
+    for path in come.into_iter().take(room) {
+        let followed = follow(zk, &path, None);
+        znodes.insert(path, followed);
     }
-    Ok(news)
+    Ok((news, left_out))
 }
 
 fn say(context: &Context, (path, fate): (&str, Fate), znode: Option<&Znode>) -> Reader {
