@@ -166,6 +166,21 @@ impl Standing {
         matches!(self, Standing::Done | Standing::Staged)
     }
 
+    /// Returns what orders hosts by who needs somebody's eyes: the smallest first.
+    pub fn urgency(self) -> u8 {
+        match self {
+            Standing::Failed => 0,
+            Standing::Blocked => 1,
+            Standing::Offline => 2,
+            Standing::Working => 3,
+            Standing::Unseen => 4,
+            Standing::Waiting => 5,
+            Standing::Idle => 6,
+            Standing::Staged => 7,
+            Standing::Done => 8,
+        }
+    }
+
     /// Returns the word for people.
     pub fn as_str(self) -> &'static str {
         match self {

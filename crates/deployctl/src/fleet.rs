@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use deploy_core::lease;
 use deploy_core::name::{BuildName, HostName, ServiceName};
 use deploy_core::rollout::{Host, State, Targets};
 use deploy_core::wire::build::Build;
@@ -174,10 +175,11 @@ impl Fleet {
 }
 
 impl Lease {
-    /// Returns the place of a znode named `<host>-` and ten digits, without its claim.
+    /// Returns the place of a znode named `<host>-` and ten digits, without its claim. One of no host has a place as well:
+    /// agents count it.
     pub(crate) fn of_name(name: String) -> Option<Lease> {
         let number = sequence(&name)?;
-        let host = name[..name.len() - 10].trim_end_matches('-').to_owned();
+        let host = lease::host_of(&name).unwrap_or(&name).to_owned();
         Some(Lease {
             name,
             number,
@@ -343,3 +345,6 @@ pub(crate) async fn builds(
     }
     Ok(builds)
 }
+
+#[cfg(test)]
+mod tests;

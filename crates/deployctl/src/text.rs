@@ -1,5 +1,6 @@
 //! Values as people read them.
 
+use deploy_core::rollout::Standing;
 use jiff::{SignedDuration, Timestamp};
 
 /// Makes text from a znode harmless to a terminal: control characters are escaped, nothing else.
@@ -15,6 +16,18 @@ pub(crate) fn clean(text: &str) -> String {
         }
     }
     shown
+}
+
+/// Returns the mark of a standing, two columns wide.
+pub(crate) fn mark(standing: Standing) -> &'static str {
+    match standing {
+        Standing::Done | Standing::Staged => "ok",
+        Standing::Working => ">>",
+        Standing::Waiting | Standing::Unseen | Standing::Idle => "..",
+        Standing::Failed => "XX",
+        Standing::Blocked => "!!",
+        Standing::Offline => "??",
+    }
 }
 
 /// Returns the text, cleaned, or a dash.

@@ -35,7 +35,7 @@ use self::screen::Screen;
 use self::tell::Teller;
 
 /// A line is said this often although nothing happens, so that CI sees that it lives.
-const HEARTBEAT: Duration = Duration::from_secs(30);
+pub(crate) const HEARTBEAT: Duration = Duration::from_secs(30);
 /// The shortest time between two looks: a large fleet reports hundreds of times a second.
 const LOOK_PAUSE: Duration = Duration::from_millis(50);
 /// How long another target must stand to have superseded a rollout: a promote that finds the canary taken away at the same

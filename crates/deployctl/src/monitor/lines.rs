@@ -1,7 +1,6 @@
 //! The monitor elsewhere than on a terminal: a line for each outcome, or a JSON object.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use deploy_core::name::ServiceName;
 use deploy_core::rollout::Standing;
@@ -23,18 +22,12 @@ use crate::problem::Problem;
 use crate::signals::Signals;
 use crate::text;
 use crate::verb::watch::newest;
-use crate::wait::end::problem::failure_lines;
+use crate::wait::end::problem::{FAILED_SHOWN_MAX, failure_lines};
 use crate::wait::end::{End, Ending};
 use crate::wait::event::{Event, Tally};
 use crate::wait::tell::Teller;
-use crate::wait::{Rollout, jsonl, lines};
+use crate::wait::{HEARTBEAT, Rollout, jsonl, lines};
 use crate::watches::Sight;
-
-/// A line is said this often although nothing happens, so that CI sees that it lives.
-const HEARTBEAT: Duration = Duration::from_secs(30);
-
-/// Failed hosts that are shown with their output.
-const FAILED_SHOWN_MAX: usize = 3;
 
 /// What was told of a service.
 struct Told {

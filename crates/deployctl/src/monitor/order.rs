@@ -33,7 +33,7 @@ pub(crate) fn hosts<'a>(model: &Model, view: &'a ServiceView, rows: usize) -> Li
     let fits = hosts.len() <= rows;
     if !(fits && hosts.len() <= NATURAL_MAX && is_wide(model.size)) {
         // Stable: by name within the same urgency.
-        hosts.sort_by_key(|(_, standing)| urgency(*standing));
+        hosts.sort_by_key(|(_, standing)| standing.urgency());
     }
     let mut folded = Vec::new();
     if !fits && model.show == Show::Folded {
@@ -59,7 +59,7 @@ pub(crate) fn hosts_on_screen(model: &Model) -> Vec<HostName> {
 pub(crate) fn most_urgent(model: &Model) -> Option<HostName> {
     let view = model.view()?;
     let names = hosts_on_screen(model).into_iter();
-    names.min_by_key(|name| view.standings.get(name).map(|standing| urgency(*standing)))
+    names.min_by_key(|name| view.standings.get(name).map(|standing| standing.urgency()))
 }
 
 /// Lists the services for as many rows: by name where all fit, else what needs somebody first.
@@ -82,20 +82,6 @@ pub(crate) fn is_trouble(standing: Standing) -> bool {
         standing,
         Standing::Failed | Standing::Blocked | Standing::Offline
     )
-}
-
-fn urgency(standing: Standing) -> u8 {
-    match standing {
-        Standing::Failed => 0,
-        Standing::Blocked => 1,
-        Standing::Offline => 2,
-        Standing::Working => 3,
-        Standing::Unseen => 4,
-        Standing::Waiting => 5,
-        Standing::Idle => 6,
-        Standing::Staged => 7,
-        Standing::Done => 8,
-    }
 }
 
 /// The smallest is what needs somebody first.

@@ -17,6 +17,7 @@ use crate::out::Format;
 use crate::problem::Problem;
 use crate::table::{row, table};
 use crate::text;
+use crate::wait::event::Tally;
 
 const SCHEMA: &str = "deployctl/status/1";
 
@@ -99,7 +100,7 @@ pub(crate) fn services_text(fleets: &[Fleet], now: Timestamp) -> String {
     let mut lines = vec![row(head)];
     for fleet in fleets {
         let targets = &fleet.state.targets;
-        let counts = Counts::of(fleet);
+        let tally = Tally::of_standings(&fleet.state.standings());
         let newest = fleet.last_change().map(|(_, entry)| entry);
         let phase = phase(fleet);
         let percent = targets
@@ -124,53 +125,17 @@ pub(crate) fn services_text(fleets: &[Fleet], now: Timestamp) -> String {
                 .map_or_else(|| "-".to_owned(), |number| format!("#{number}")),
             fleet_build,
             canary.to_owned(),
-            format!("{}/{}", counts.there, counts.total),
+            format!("{}/{}", tally.there, tally.total),
             fleet.shown_leases(),
             text::person(newest.and_then(|entry| entry.by.as_deref())),
             text::ago(newest.and_then(|entry| entry.at.as_deref()), now).map_or_else(
                 || "-".to_owned(),
                 |ago| ago.trim_end_matches(" ago").to_owned(),
             ),
-            note(fleet, &counts, now),
+            note(fleet, &tally, now),
         ]);
     }
     table(&lines)
-}
-
-/// How many hosts are where.
-#[derive(Default)]
-struct Counts {
-    total: usize,
-    live: usize,
-    there: usize,
-    working: usize,
-    waiting: usize,
-    failed: usize,
-    blocked: usize,
-    offline: usize,
-}
-
-impl Counts {
-    fn of(fleet: &Fleet) -> Counts {
-        let standings = fleet.state.standings();
-        let mut counts = Counts {
-            total: standings.len(),
-            ..Counts::default()
-        };
-        for standing in standings.values() {
-            match standing {
-                Standing::Done | Standing::Staged => counts.there += 1,
-                Standing::Working | Standing::Unseen => counts.working += 1,
-                Standing::Waiting => counts.waiting += 1,
-                Standing::Failed => counts.failed += 1,
-                Standing::Blocked => counts.blocked += 1,
-                Standing::Offline => counts.offline += 1,
-                Standing::Idle => {}
-            }
-        }
-        counts.live = counts.total - counts.offline;
-        counts
-    }
 }
 
 fn phase(fleet: &Fleet) -> ServicePhase {
@@ -187,12 +152,12 @@ fn holders(fleet: &Fleet) -> Option<Vec<&str>> {
     Some(held.map(|lease| lease.host.as_str()).collect())
 }
 
-fn note(fleet: &Fleet, counts: &Counts, now: Timestamp) -> String {
+fn note(fleet: &Fleet, tally: &Tally, now: Timestamp) -> String {
     let mut notes = Vec::new();
     for (number, what) in [
-        (counts.failed, "failed"),
-        (counts.blocked, "blocked"),
-        (counts.offline, "offline"),
+        (tally.failed, "failed"),
+        (tally.blocked, "blocked"),
+        (tally.offline.len(), "offline"),
     ] {
         if number > 0 {
             notes.push(format!("{number} {what}"));
@@ -236,7 +201,7 @@ fn tips(context: &Context, fleets: &[Fleet]) {
 
 fn object(fleet: &Fleet, with_hosts: Option<Timestamp>) -> Value {
     let targets = &fleet.state.targets;
-    let counts = Counts::of(fleet);
+    let tally = Tally::of_standings(&fleet.state.standings());
     let enabled = targets.enabled.as_ref();
     let held = fleet
         .hold
@@ -249,9 +214,9 @@ fn object(fleet: &Fleet, with_hosts: Option<Timestamp>) -> Value {
         "percent": enabled.map(|target| target.percent),
         "canary_build": targets.canary.as_ref().map(|target| &target.build),
         "hosts": {
-            "total": counts.total, "live": counts.live, "there": counts.there,
-            "working": counts.working, "waiting": counts.waiting, "failed": counts.failed,
-            "blocked": counts.blocked, "offline": counts.offline,
+            "total": tally.total, "live": tally.total - tally.offline.len(), "there": tally.there,
+            "working": tally.working, "waiting": tally.waiting, "failed": tally.failed,
+            "blocked": tally.blocked, "offline": tally.offline.len(),
         },
         "leases": {"limit": fleet.lease_limit(), "held_by": holders(fleet)},
         "held": held,

@@ -107,7 +107,7 @@ impl Block {
         if rows.len() <= most {
             return (rows, Vec::new());
         }
-        rows.sort_by_key(|row| urgency(row.event.standing));
+        rows.sort_by_key(|row| row.event.standing.urgency());
         let folded = rows.split_off(most);
         (rows, folded)
     }
@@ -151,29 +151,13 @@ fn more(folded: &[&Row]) -> String {
     format!("  +  {} more: {}", folded.len(), parts.join(", "))
 }
 
-/// What needs eyes first.
-fn urgency(standing: Standing) -> u8 {
-    match standing {
-        Standing::Failed => 0,
-        Standing::Blocked => 1,
-        Standing::Offline => 2,
-        Standing::Working => 3,
-        Standing::Unseen => 4,
-        Standing::Waiting => 5,
-        Standing::Staged | Standing::Idle => 6,
-        Standing::Done => 7,
-    }
-}
-
 fn line(row: &Row, (width, columns): (usize, usize), (out, now): (&Out, Timestamp)) -> String {
     let event = &row.event;
-    let (mark, tone) = match event.standing {
-        Standing::Done | Standing::Staged => ("ok", Tone::Good),
-        Standing::Working => (">>", Tone::Dim),
-        Standing::Waiting | Standing::Unseen | Standing::Idle => ("..", Tone::Dim),
-        Standing::Failed => ("XX", Tone::Bad),
-        Standing::Blocked => ("!!", Tone::Warn),
-        Standing::Offline => ("??", Tone::Warn),
+    let tone = match event.standing {
+        Standing::Done | Standing::Staged => Tone::Good,
+        Standing::Working | Standing::Waiting | Standing::Unseen | Standing::Idle => Tone::Dim,
+        Standing::Failed => Tone::Bad,
+        Standing::Blocked | Standing::Offline => Tone::Warn,
     };
     let (all, serving) = event.instances;
     let instances = match all {
@@ -189,7 +173,7 @@ fn line(row: &Row, (width, columns): (usize, usize), (out, now): (&Out, Timestam
     );
     // The mark is painted last: colours have no width.
     let rest = cut(rest.trim_end(), columns.saturating_sub(5));
-    format!("  {} {rest}", out.paint(mark, tone))
+    format!("  {} {rest}", out.paint(text::mark(event.standing), tone))
 }
 
 fn word(event: &HostEvent) -> String {

@@ -5,6 +5,7 @@ use ratatui::style::{Color, Modifier, Style};
 use ratatui::text::{Line, Span};
 
 use crate::monitor::model::{Appearance, Glyphs};
+use crate::text;
 
 /// What a piece of text means. The word itself says the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -106,17 +107,17 @@ impl Appearance {
 
     /// Returns the mark of a standing, and its ink.
     pub(crate) fn mark(self, standing: Standing) -> (&'static str, Ink) {
-        let (ascii, unicode, ink) = match standing {
-            Standing::Done => ("ok", "●", Ink::Good),
-            Standing::Staged => ("ok", "◌", Ink::Good),
-            Standing::Working => (">>", "◐", Ink::Busy),
-            Standing::Unseen | Standing::Waiting | Standing::Idle => ("..", "○", Ink::Plain),
-            Standing::Failed => ("XX", "✖", Ink::Bad),
-            Standing::Blocked => ("!!", "▲", Ink::Warn),
-            Standing::Offline => ("??", "?", Ink::Warn),
+        let (unicode, ink) = match standing {
+            Standing::Done => ("●", Ink::Good),
+            Standing::Staged => ("◌", Ink::Good),
+            Standing::Working => ("◐", Ink::Busy),
+            Standing::Unseen | Standing::Waiting | Standing::Idle => ("○", Ink::Plain),
+            Standing::Failed => ("✖", Ink::Bad),
+            Standing::Blocked => ("▲", Ink::Warn),
+            Standing::Offline => ("?", Ink::Warn),
         };
         match self.glyphs {
-            Glyphs::Ascii => (ascii, ink),
+            Glyphs::Ascii => (text::mark(standing), ink),
             Glyphs::Unicode => (unicode, ink),
         }
     }

@@ -16,7 +16,7 @@ use crate::text::{self, clean};
 /// Lines of a host's output that are shown.
 const LOG_LINES_MAX: usize = 5;
 /// Failed hosts that are shown with their output.
-const FAILED_SHOWN_MAX: usize = 3;
+pub(crate) const FAILED_SHOWN_MAX: usize = 3;
 
 impl End {
     /// A host failed.
