@@ -404,7 +404,7 @@ async fn a_hold_says_who_and_why_and_stops_changes() {
 #[tokio::test]
 async fn a_bad_build_is_refused_until_forced() {
     let hosts = [("web-01", Role::Canary)];
-    let Some((rig, _agents)) = Rig::with_agents("bad-build", &hosts).await else {
+    let Some((rig, agents)) = Rig::with_agents("bad-build", &hosts).await else {
         return;
     };
     let before = rig
@@ -429,6 +429,20 @@ async fn a_bad_build_is_refused_until_forced() {
         .await
         .is(0)
         .says(&["overridden with --force: build r1 was marked bad"]);
+    // Marked while it is the canary, it is not promoted either.
+    rig.ctl("canary web r2 --detach").await.is(0);
+    agents[0].serves(2).await;
+    rig.ctl("build bad web r2 -m slow").await.is(0);
+    rig.ctl("promote web").await.is(5).says(&[
+        "build r2 was marked bad by",
+        ": \"slow\"",
+        "nothing was changed",
+        "--force",
+    ]);
+    rig.ctl("promote web --force --detach")
+        .await
+        .is(0)
+        .says(&["overridden with --force: build r2 was marked bad"]);
     rig.ctl("build bad web r1 --undo")
         .await
         .is(0)

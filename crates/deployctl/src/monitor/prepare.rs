@@ -19,7 +19,7 @@ use crate::verb::rollback::{self, Way};
 pub(super) async fn prepare(wish: Wish, context: &Context) -> Result<Confirm, Problem> {
     let fleet = Fleet::read_back(context, wish.service(), HISTORY_MAX).await?;
     let effects = match &wish {
-        Wish::Promote(_) => promotion(context, &fleet)?,
+        Wish::Promote(_) => promotion(context, &fleet).await?,
         Wish::Rollback(_) => way_back(context, &fleet).await?,
         Wish::Hold(_) => hold(&fleet),
         Wish::Unhold(_) => unhold(&fleet)?,
@@ -33,8 +33,8 @@ pub(super) async fn prepare(wish: Wish, context: &Context) -> Result<Confirm, Pr
     })
 }
 
-fn promotion(context: &Context, fleet: &Fleet) -> Result<Vec<String>, Problem> {
-    let canary = promote::promotable(context, fleet, Force::Off)?;
+async fn promotion(context: &Context, fleet: &Fleet) -> Result<Vec<String>, Problem> {
+    let canary = promote::promotable(context, fleet, Force::Off).await?;
     let enabled = fleet.state.targets.enabled.as_ref();
     let from = enabled.map_or("nothing", |target| target.build.as_str());
     let number = canary

@@ -12,6 +12,7 @@ use jiff::Timestamp;
 
 use crate::change::{Intent, Numbered};
 use crate::context::Context;
+use crate::exit::Exit;
 use crate::fleet::{Fleet, builds};
 use crate::problem::Problem;
 use crate::text;
@@ -189,6 +190,21 @@ pub(crate) fn not_bad(
         .fact("nothing was changed")
         .tip("deploy it nevertheless: --force");
     unless_forced(context, force, problem)
+}
+
+/// Refuses a build that is wanted already, as a canary, and was marked bad since. One that is not
+/// registered carries no mark.
+pub(crate) async fn not_marked_bad(
+    context: &Context,
+    fleet: &Fleet,
+    (name, force): (&BuildName, Force),
+) -> Result<(), Problem> {
+    match registered(context, fleet, name).await {
+        Ok(build) => not_bad(context, (name, &build), force),
+        Err(problem) if problem.exit == Exit::NotFound => Ok(()),
+        Err(problem) if problem.exit == Exit::Refused => unless_forced(context, force, problem),
+        Err(problem) => Err(problem),
+    }
 }
 
 /// Returns the problem of a service that has no target yet.

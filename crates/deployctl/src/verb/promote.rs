@@ -46,7 +46,7 @@ pub(crate) async fn run(args: &PromoteArgs, context: &Context) -> Result<Exit, P
     let force = Force::of(&args.force);
     let fleet = Fleet::read_back(context, &args.of.service, HISTORY_MAX).await?;
     gate::not_moved(&fleet, args.guard.if_rollout)?;
-    let canary = promotable(context, &fleet, force)?;
+    let canary = promotable(context, &fleet, force).await?;
     let build = &canary.build;
     let enabled = fleet.state.targets.enabled.as_ref();
     let intent = Intent {
@@ -77,7 +77,7 @@ pub(crate) async fn run(args: &PromoteArgs, context: &Context) -> Result<Exit, P
 ///
 /// # Errors
 /// `Refused`, with what is in the way.
-pub(crate) fn promotable(
+pub(crate) async fn promotable(
     context: &Context,
     fleet: &Fleet,
     force: Force,
@@ -87,6 +87,7 @@ pub(crate) fn promotable(
     };
     gate::not_newer(context, fleet, force)?;
     gate::not_held(context, fleet, force)?;
+    gate::not_marked_bad(context, fleet, (&canary.build, force)).await?;
     if let Some(problem) = unhealthy(fleet, &canary) {
         gate::unless_forced(context, force, problem)?;
     }
