@@ -4,6 +4,7 @@
 //! znode away again. A crash between the two leaves an entry without a target, which is harmless.
 
 use deploy_core::name::{BuildName, ServiceName};
+use deploy_core::percent::Percent;
 use deploy_core::wire::history::Entry;
 use deploy_core::wire::target::Target;
 use deploy_core::wire::{self};
@@ -20,6 +21,7 @@ use crate::text;
 const CONTENDERS_MAX: u64 = 100;
 
 /// What is written into the history.
+#[derive(Default)]
 pub(crate) struct Intent<'a> {
     /// `canary`, `promote`, ….
     pub(crate) kind: &'a str,
@@ -27,6 +29,8 @@ pub(crate) struct Intent<'a> {
     pub(crate) from: Option<BuildName>,
     /// The build wanted from now on.
     pub(crate) to: Option<BuildName>,
+    /// The share of the hosts that it is wanted of, where that is not all of them.
+    pub(crate) percent: Option<Percent>,
     /// Why, in the user's words.
     pub(crate) why: Option<String>,
 }
@@ -67,6 +71,7 @@ pub(crate) async fn take_number(
         kind: intent.kind.to_owned(),
         from: intent.from.clone(),
         to: intent.to.clone(),
+        percent: intent.percent,
         by,
         at: at.clone(),
         why: intent.why.clone(),

@@ -310,6 +310,7 @@ pub(crate) fn entry_of(data: &[u8]) -> Entry {
         kind: "?".to_owned(),
         from: None,
         to: None,
+        percent: None,
         by: None,
         at: None,
         why: None,

@@ -14,8 +14,9 @@ use crate::wire::target::{Previous, Target};
 /// goes to: the build that the whole fleet was on last.
 ///
 /// That is the build of `enabled` where every live host is there. While it has a percent below 100,
-/// is still on its way or has failed somewhere, it is the build before it: nobody stays on, or goes
-/// back to, what has not worked everywhere. For the build that is wanted already, it stays what it
+/// is still on its way or has failed somewhere, it is the build before it, if there was one: nobody
+/// stays on, or goes back to, what has not worked everywhere. Where nobody is alive to say how it
+/// went, it counts as there: as far as anybody knows, that is what the hosts are on. For the build that is wanted already, it stays what it
 /// was.
 pub fn previous_of(state: &State, build: &BuildName) -> Option<Previous> {
     let enabled = state.targets.enabled.as_ref()?;
@@ -39,18 +40,16 @@ pub fn previous_of(state: &State, build: &BuildName) -> Option<Previous> {
         build: enabled.build.clone(),
         artifact: enabled.artifact.clone(),
     };
-    if arrived {
-        Some(whole)
-    } else {
-        before.or(Some(whole))
-    }
+    if arrived { Some(whole) } else { before }
 }
 
 /// Returns the build that a rollback of the fleet goes to: the last good one.
 ///
 /// That is `previous` of the target, unless it is marked bad. Else it is the newest build in
-/// `history` (newest first) that was wanted of the whole fleet, did not fail, is still registered,
-/// is not marked bad, and is not the one to leave. `None` where there is no such build.
+/// `history` (newest first) that was wanted of the whole fleet, did not fail and was not rolled back,
+/// is still registered, is not marked bad, and is not the one to leave. One that something else took
+/// the place of before it was everywhere counts only where there is no other. `None` where there is
+/// no such build.
 pub fn last_good(
     enabled: &Target,
     history: &[Entry],
@@ -61,20 +60,45 @@ pub fn last_good(
     if let Some(previous) = previous.filter(|build| **build != enabled.build && !is_bad(build)) {
         return Some(previous.clone());
     }
-    history
-        .iter()
-        .filter(|entry| was_of_the_fleet(entry))
-        .filter_map(|entry| entry.to.as_ref())
-        .find(|build| **build != enabled.build && builds.contains_key(*build) && !is_bad(build))
-        .cloned()
+    let is_left = |build: &BuildName| *build == enabled.build;
+    let newest = |wanted: Arrival| {
+        history
+            .iter()
+            .filter(|entry| was_of_the_fleet(entry) && arrival(entry) == wanted)
+            .filter_map(|entry| entry.to.as_ref())
+            .find(|build| !is_left(build) && builds.contains_key(*build) && !is_bad(build))
+    };
+    let found = newest(Arrival::Everywhere).or_else(|| newest(Arrival::Overtaken));
+    found.cloned()
+}
+
+/// How far a build of the history came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Arrival {
+    /// To every host, as far as anybody knows.
+    Everywhere,
+    /// Something else took its place before.
+    Overtaken,
+    /// It failed, or was rolled back.
+    Nowhere,
+}
+
+/// Who has not watched has not written how it ended; that is no reason against a build.
+fn arrival(entry: &Entry) -> Arrival {
+    match entry
+        .outcome
+        .as_ref()
+        .map(|outcome| outcome.result.as_str())
+    {
+        Some("failed" | "rolled back") => Arrival::Nowhere,
+        Some("superseded") => Arrival::Overtaken,
+        _ => Arrival::Everywhere,
+    }
 }
 
 fn was_of_the_fleet(entry: &Entry) -> bool {
-    let failed = entry
-        .outcome
-        .as_ref()
-        .is_some_and(|outcome| outcome.result == "failed");
-    matches!(entry.kind.as_str(), "promote" | "deploy" | "rollback") && !failed
+    let is_of_all = entry.percent.is_none_or(|percent| percent == Percent::ALL);
+    matches!(entry.kind.as_str(), "promote" | "deploy" | "rollback") && is_of_all
 }
 
 #[cfg(test)]

@@ -4,9 +4,10 @@ use serde::{Deserialize, Serialize};
 
 use super::Stored;
 use crate::name::BuildName;
+use crate::percent::Percent;
 
 /// What was done, by whom, and how it ended.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Entry {
     /// `canary`, `promote`, `deploy`, `stage`, `rollback`, `restart`, `hold`, `unhold`, …. A
     /// newer deployctl may write others.
@@ -15,6 +16,8 @@ pub struct Entry {
     pub from: Option<BuildName>,
     /// The build that is wanted since.
     pub to: Option<BuildName>,
+    /// The share of the hosts that it was wanted of; absent: all.
+    pub percent: Option<Percent>,
     /// Who did it.
     pub by: Option<String>,
     /// When.

@@ -132,6 +132,7 @@ pub(super) fn entry(kind: &str, builds: (&str, &str), seconds: i64, ended: Optio
         kind: kind.to_owned(),
         from: BuildName::parse(builds.0).ok(),
         to: BuildName::parse(builds.1).ok(),
+        percent: None,
         by: Some("bo@ci".to_owned()),
         at: ago(seconds),
         why: None,

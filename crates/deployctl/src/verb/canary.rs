@@ -63,6 +63,7 @@ pub(crate) async fn run(args: &CanaryArgs, context: &Context) -> Result<Exit, Pr
         from: before.map(|target| target.build.clone()),
         to: Some(name.clone()),
         why: args.why.why.clone(),
+        ..Intent::default()
     };
     let target = Target {
         artifact: Some(build.artifact),

@@ -98,6 +98,7 @@ pub(crate) async fn deploy(context: &Context, wish: &Deployment<'_>) -> Result<E
             _ => target.build.clone(),
         }),
         to: Some(name.clone()),
+        percent: Some(wish.percent).filter(|percent| *percent < Percent::ALL),
         why: wish.why.why.clone(),
     };
     let target = Target {

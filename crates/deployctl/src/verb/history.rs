@@ -2,6 +2,7 @@
 
 use clap::Args;
 use deploy_core::name::ServiceName;
+use deploy_core::percent::Percent;
 use deploy_core::rollout::course::{Course, course};
 use deploy_core::wire::history::Entry;
 use deploy_core::wire::time;
@@ -111,7 +112,7 @@ fn text_of(rows: &[Row], only: Option<&ServiceName>) -> String {
             number.to_string(),
             service.to_string(),
             builds(entry),
-            text::clean(&entry.kind),
+            kind(entry),
             text::or_dash(course.map(|course| course.result.as_str())),
             course.map_or_else(|| "-".to_owned(), hosts),
             took.map_or_else(|| "-".to_owned(), text::seconds),
@@ -125,6 +126,14 @@ fn text_of(rows: &[Row], only: Option<&ServiceName>) -> String {
         lines.push(cells);
     }
     table(&lines)
+}
+
+fn kind(entry: &Entry) -> String {
+    let kind = text::clean(&entry.kind);
+    match entry.percent {
+        Some(percent) if entry.kind != "stage" => format!("{kind} {percent}%"),
+        _ => kind,
+    }
 }
 
 fn hosts(course: &Course) -> String {
@@ -149,7 +158,7 @@ fn object(row: &Row) -> Value {
     let now = row.course.as_ref().filter(|_| entry.outcome.is_none());
     json!({
         "service": row.service, "rollout": row.number, "kind": entry.kind, "from": entry.from,
-        "to": entry.to, "by": entry.by, "at": entry.at, "why": entry.why,
+        "to": entry.to, "percent": entry.percent.unwrap_or(Percent::ALL), "by": entry.by, "at": entry.at, "why": entry.why,
         "outcome": entry.outcome.as_ref().map(|outcome| json!({
             "result": outcome.result, "hosts": outcome.hosts, "total": outcome.total,
             "seconds": outcome.seconds,

@@ -49,9 +49,8 @@ pub(crate) async fn run(args: &HoldArgs, context: &Context) -> Result<Exit, Prob
     let why = args.why.why.clone();
     let intent = Intent {
         kind: "hold",
-        from: None,
-        to: None,
         why: why.clone(),
+        ..Intent::default()
     };
     let numbered = take_number(context, &fleet.tree, &intent).await?;
     let until = args

@@ -54,6 +54,7 @@ pub(crate) async fn run(args: &PromoteArgs, context: &Context) -> Result<Exit, P
         from: enabled.map(|target| target.build.clone()),
         to: Some(build.clone()),
         why: args.why.why.clone().or_else(|| canary.why.clone()),
+        ..Intent::default()
     };
     let artifact = match &canary.artifact {
         Some(artifact) => artifact.clone(),

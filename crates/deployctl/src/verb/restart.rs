@@ -43,6 +43,7 @@ pub(crate) async fn run(args: &RestartArgs, context: &Context) -> Result<Exit, P
         from: Some(build.clone()),
         to: Some(build.clone()),
         why: args.why.why.clone(),
+        ..Intent::default()
     };
     let numbered = take_number(context, &fleet.tree, &intent).await?;
     let again = |target: Target| {

@@ -251,6 +251,7 @@ async fn leave_canary(
         from: from.clone(),
         to: to.clone(),
         why,
+        ..Intent::default()
     };
     let numbered = take_number(context, &fleet.tree, &intent).await?;
     let removed = match &fleet.canary.znode {
@@ -306,6 +307,7 @@ async fn leave_build(
         from: left.clone(),
         to: Some(target.build.clone()),
         why,
+        ..Intent::default()
     };
     let numbered = write_target(context, fleet, Place::Enabled, (&intent, target)).await?;
     if let Some(canary) = fleet

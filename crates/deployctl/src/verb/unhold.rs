@@ -32,9 +32,8 @@ pub(crate) async fn run(args: &UnholdArgs, context: &Context) -> Result<Exit, Pr
     };
     let intent = Intent {
         kind: "unhold",
-        from: None,
-        to: None,
         why: args.why.why.clone(),
+        ..Intent::default()
     };
     let numbered = take_number(context, &tree, &intent).await?;
     let removed = remove(context, &tree.hold(), &before).await;

@@ -59,7 +59,10 @@ fn what_has_not_arrived_everywhere_is_no_build_to_go_back_to() {
     check(&[there.clone(), there.clone()], "r2");
     check(&[there.clone(), (Phase::Restarting, "r1")], "r1");
     check(&[there.clone(), (Phase::Failed, "r1")], "r1");
-    check_previous(Some("r2"), &[(Phase::Failed, "r1")], "r3", Some("r2"));
+    // There may be none: what failed from the first on is not what anybody goes back to.
+    check_previous(Some("r2"), &[(Phase::Failed, "r1")], "r3", None);
+    check_previous(Some("r2"), &[(Phase::Restarting, "r1")], "r3", None);
+    check_previous(Some("r2"), std::slice::from_ref(&there), "r3", Some("r2"));
 }
 
 #[track_caller]
@@ -98,14 +101,17 @@ fn check_last_good(enabled: &str, history: &[&str], builds: &[&str], expected: O
     assert_eq!(found.as_ref().map(|build| build.as_str()), expected);
 }
 
-/// `deploy r2` or `deploy r2 failed`.
+/// `deploy r2`, `deploy r2@10` or `deploy r2 rolled back`.
 fn entry(text: &str) -> Entry {
-    let words: Vec<&str> = text.split(' ').collect();
+    let words: Vec<&str> = text.splitn(3, ' ').collect();
     let result = words.get(2).map(|result| (*result).to_owned());
+    let wanted = words.get(1).map(|wanted| target(wanted));
+    let percent = wanted.as_ref().map(|wanted| wanted.percent);
     Entry {
         kind: words[0].to_owned(),
         from: None,
-        to: words.get(1).map(|build| name(build)),
+        to: wanted.map(|wanted| wanted.build),
+        percent: percent.filter(|percent| *percent < Percent::ALL),
         by: None,
         at: None,
         why: None,
@@ -166,4 +172,25 @@ fn a_rollback_goes_to_the_last_good_build() {
     check_last_good("r3", history, &["r1!", "r2", "r3", "r9"], None);
     check_last_good("r3 after r3", &["stage r2", "hold"], &["r2", "r3"], None);
     check_last_good("r3", &["rollback r2"], &["r2", "r3"], Some("r2"));
+}
+
+#[test]
+fn a_trial_on_a_share_is_no_build_of_the_fleet() {
+    let builds = &["r1", "r2", "r3"];
+    let check = |history: &[&str], expected| check_last_good("r3", history, builds, expected);
+    check(&["deploy r2@1", "deploy r1"], Some("r1"));
+    check(&["deploy r2@1 done", "stage r2@0", "deploy r1"], Some("r1"));
+    check(&["deploy r2@99.5"], None);
+}
+
+#[test]
+fn what_was_left_counts_after_what_arrived() {
+    let builds = &["r1", "r2", "r3"];
+    let check = |history: &[&str], expected| check_last_good("r3", history, builds, expected);
+    check(&["deploy r2 superseded", "deploy r1 done"], Some("r1"));
+    check(&["deploy r2 superseded", "deploy r1 failed"], Some("r2"));
+    check(&["deploy r2 rolled back", "deploy r1"], Some("r1"));
+    check(&["deploy r2 rolled back"], None);
+    // Somebody who did not wait did not write how it ended.
+    check(&["deploy r2", "deploy r1 done"], Some("r2"));
 }

@@ -1,0 +1,60 @@
+//! Where a rollback goes, and where it does not go.
+
+mod ctl_rig;
+
+use ctl_rig::Rig;
+use deploy_core::wire::role::Role;
+
+const HOSTS: [(&str, Role); 2] = [("web-01", Role::Fleet), ("web-02", Role::Fleet)];
+
+#[tokio::test]
+async fn a_first_build_that_failed_everywhere_is_not_gone_back_to() {
+    let Some((rig, agents)) = Rig::with_agents("never-good", &HOSTS).await else {
+        return;
+    };
+    rig.ctl("deploy web r2 --detach").await.is(0);
+    for agent in &agents {
+        agent.fails(1).await;
+    }
+    rig.ctl("deploy web r1 --detach").await.is(0);
+    for agent in &agents {
+        agent.serves(2).await;
+    }
+    let target = rig.json(&rig.tree("web").enabled()).await;
+    assert!(target["previous"].is_null(), "{target}");
+    rig.ctl("rollback web --detach")
+        .await
+        .is(5)
+        .says(&["web has no build to go back to", "nothing was changed"]);
+}
+
+#[tokio::test]
+async fn a_trial_on_a_share_of_the_hosts_is_not_gone_back_to() {
+    let Some((rig, agents)) = Rig::with_agents("trial", &HOSTS).await else {
+        return;
+    };
+    agents.into_iter().for_each(ctl_rig::Agent::serves_always);
+    for build in ["r3", "r4"] {
+        rig.add_build("web", build).await;
+    }
+    rig.ctl("deploy web r1").await.is(0);
+    rig.ctl("deploy web r2 --percent 1").await.is(0);
+    rig.ctl("deploy web r3").await.is(0);
+    rig.ctl("deploy web r4").await.is(0);
+    rig.ctl("history web")
+        .await
+        .is(0)
+        .prints(&["r1 -> r2", "deploy 1%", "done"]);
+    let history = rig.ctl("history web -o json").await.is(0).json();
+    let shares = history["rollouts"].as_array().expect("a list").iter();
+    let shares: Vec<_> = shares
+        .map(|rollout| rollout["percent"].to_string())
+        .collect();
+    assert_eq!(shares, ["100", "100", "1", "100"]);
+    // Not the build before, so that the history decides.
+    rig.ctl("build bad web r3 -m slow").await.is(0);
+    rig.ctl("rollback web")
+        .await
+        .is(0)
+        .says(&["r4 -> r1", "r1 is served by 2 of 2 hosts"]);
+}
