@@ -158,3 +158,53 @@ async fn what_would_be_refused_is_told() {
         "downloads  nothing: every live host has it on disk\n",
     ]);
 }
+
+#[tokio::test]
+async fn a_share_that_takes_hosts_back_is_told_and_refused() {
+    let Some((rig, mut agents)) = Rig::with_agents("diff-back", &HOSTS[1..3]).await else {
+        return;
+    };
+    rig.add_build("web", "r3").await;
+    rig.ctl("deploy web r1 --detach").await.is(0);
+    for agent in &agents {
+        agent.serves(1).await;
+    }
+    rig.ctl("deploy web r2 --detach").await.is(0);
+    for agent in &agents {
+        agent.serves(2).await;
+    }
+    rig.ctl("build bad web r1 -m leaks").await.is(0);
+    rig.ctl("diff web r2 --percent 0").await.is(0).prints(&[
+        "changes    no live host\n",
+        "returns    2 hosts: web-02, web-03 to r1; it would be refused\n",
+        "restarts   2 instances, 1 host at a time\n",
+    ]);
+    for line in ["stage web r2", "deploy web r2 --percent 0.001"] {
+        rig.ctl(line).await.is(5).says(&[
+            "error: 2 hosts of web would go from r2 back to r1: web-02, web-03",
+            "r1 is marked bad",
+            "nothing was changed",
+            "tip: back on all hosts: deployctl rollback web; as you said: --force",
+        ]);
+    }
+    assert_eq!(rig.json(&rig.tree("web").enabled()).await["rollout"], 2);
+    rig.ctl("stage web r2 --force --detach")
+        .await
+        .is(0)
+        .says(&["overridden with --force: 2 hosts of web would go"]);
+    // A share of r2: who serves it is on another build than the one before r3.
+    rig.ctl("deploy web r2 --detach").await.is(0);
+    for agent in &agents {
+        agent.serves(4).await;
+    }
+    rig.ctl("deploy web r2 --percent 99.99 --detach")
+        .await
+        .is(0);
+    let ran = rig.ctl("diff web r3 --percent 0").await.is(0);
+    ran.prints(&["returns    2 hosts: web-02, web-03 to r1\n"]);
+    // Who is gone is taken nowhere now.
+    for agent in &mut agents {
+        agent.go().await;
+    }
+    rig.ctl("stage web r2 --detach").await.is(0);
+}

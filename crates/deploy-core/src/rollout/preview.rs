@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::choose::previous_of;
 use super::{Host, State};
 use crate::name::{BuildName, HostName};
 use crate::percent::Percent;
@@ -34,10 +35,15 @@ pub enum Audience {
 pub struct Preview {
     /// Live hosts that would come to serve the build, with what each serves now.
     pub moves: BTreeMap<HostName, Option<BuildName>>,
-    /// Live hosts that serve it already.
+    /// Live hosts that serve it already, and would go on.
     pub stays: Vec<HostName>,
-    /// Live hosts outside the percent: they would only make it ready.
+    /// Live hosts outside the percent that would only make it ready.
     pub stages: Vec<HostName>,
+    /// Live hosts outside the percent that would be taken to the build before, with what each serves
+    /// now.
+    pub returns: BTreeMap<HostName, Option<BuildName>>,
+    /// The build before: what hosts outside the percent are on.
+    pub previous: Option<BuildName>,
     /// Hosts without an agent: it would be for them when they are back.
     pub offline: Vec<HostName>,
     /// Live hosts that would have to fetch it first.
@@ -48,7 +54,11 @@ pub struct Preview {
 
 /// Tells what a change would do.
 pub fn preview(state: &State, wish: &Wish) -> Preview {
-    let mut preview = Preview::default();
+    let previous = previous_of(state, &wish.build).map(|previous| previous.build);
+    let mut preview = Preview {
+        previous: previous.filter(|_| wish.percent < Percent::ALL),
+        ..Preview::default()
+    };
     for (name, host) in &state.hosts {
         if !is_for(state, wish.audience, host.role) {
             continue;
@@ -62,16 +72,38 @@ pub fn preview(state: &State, wish: &Wish) -> Preview {
         }
         let report = host.report.as_ref();
         let serving = report.and_then(|report| report.serving.clone());
-        if serving.as_ref() == Some(&wish.build) {
-            preview.stays.push(name.clone());
-        } else if wish.percent.includes(&state.service, &wish.build, name) {
+        let is_in = wish.percent.includes(&state.service, &wish.build, name);
+        // Without a build before, who is outside stays as it is.
+        let to = match is_in {
+            true => Some(&wish.build),
+            false => preview.previous.as_ref(),
+        };
+        // A host outside that has not said what it serves may be there already.
+        let is_to_change = serving.as_ref() != to && to.is_some() && (is_in || serving.is_some());
+        if is_to_change {
             preview.instances += report.map_or(0, |report| report.instances.len());
-            preview.moves.insert(name.clone(), serving);
+            let going = match is_in {
+                true => &mut preview.moves,
+                false => &mut preview.returns,
+            };
+            going.insert(name.clone(), serving);
+        } else if serving.as_ref() == Some(&wish.build) {
+            preview.stays.push(name.clone());
         } else {
             preview.stages.push(name.clone());
         }
     }
     preview
+}
+
+impl Preview {
+    /// Returns the hosts that serve the build and would be taken away from it.
+    pub fn taken_back(&self, build: &BuildName) -> impl Iterator<Item = &HostName> {
+        let returns = self.returns.iter();
+        returns
+            .filter(move |(_, serving)| serving.as_ref() == Some(build))
+            .map(|(name, _)| name)
+    }
 }
 
 fn is_for(state: &State, audience: Audience, role: Role) -> bool {

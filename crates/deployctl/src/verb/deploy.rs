@@ -84,6 +84,7 @@ pub(crate) async fn deploy(context: &Context, wish: &Deployment<'_>) -> Result<E
     gate::not_newer(context, &fleet, wish.force)?;
     gate::not_held(context, &fleet, wish.force)?;
     gate::not_bad(context, (name, &build), wish.force)?;
+    gate::none_taken_back(context, &fleet, (name, wish.percent), wish.force).await?;
     if let Some(canary) = &fleet.state.targets.canary {
         context.out.say(&format!(
             "the canary stays: hosts with that role go on with {} until promote or rollback",

@@ -151,6 +151,17 @@ fn rows(fleet: &Fleet, proposal: &Proposal) -> Vec<(&'static str, String)> {
     let Proposal { preview, .. } = proposal;
     let moves: Vec<&HostName> = preview.moves.keys().collect();
     let mut rows = vec![("changes", counted(&moves))];
+    if let Some(previous) = &preview.previous
+        && !preview.returns.is_empty()
+    {
+        let returns: Vec<&HostName> = preview.returns.keys().collect();
+        let refused = match preview.taken_back(&proposal.wish.build).next() {
+            Some(_) => "; it would be refused",
+            None => "",
+        };
+        let value = format!("{} to {previous}{refused}", counted(&returns));
+        rows.push(("returns", value));
+    }
     for (key, hosts) in [
         ("stays", &preview.stays),
         ("stages", &preview.stages),
@@ -173,7 +184,10 @@ fn rows(fleet: &Fleet, proposal: &Proposal) -> Vec<(&'static str, String)> {
     if preview.instances > 0 {
         let instances = text::count(preview.instances, "instance");
         let limit = match fleet.lease_limit() {
-            Some(limit) => text::count(limit.min(preview.moves.len()), "host"),
+            Some(limit) => {
+                let changed = preview.moves.len() + preview.returns.len();
+                text::count(limit.min(changed), "host")
+            }
             None => "?".to_owned(),
         };
         rows.push(("restarts", format!("{instances}, {limit} at a time")));
@@ -258,6 +272,7 @@ fn object(context: &Context, fleet: &Fleet, proposal: &Proposal) -> Value {
         "rollout": fleet.state_number().unwrap_or(0), "verb": verb, "build": wish.build,
         "percent": wish.percent, "command": command(fleet, proposal),
         "moves": preview.moves, "stays": preview.stays, "stages": preview.stages,
+        "returns": preview.returns, "previous": preview.previous,
         "offline": preview.offline, "downloads": preview.fetches,
         "size": build.as_ref().map(|build| build.artifact.size),
         "instances": preview.instances, "at_a_time": fleet.lease_limit(),

@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use deploy_core::name::BuildName;
+use deploy_core::name::{BuildName, HostName};
+use deploy_core::percent::Percent;
 use deploy_core::rollout::judge::Goal;
+use deploy_core::rollout::preview::{Audience, Wish, preview};
 use deploy_core::wire::WireError;
 use deploy_core::wire::build::Build;
 use deploy_core::wire::target::Target;
@@ -20,6 +22,8 @@ use crate::wait::Rollout;
 
 /// Builds listed in a message.
 const BUILDS_SHOWN_MAX: usize = 3;
+/// Hosts listed in a message.
+const HOSTS_SHOWN_MAX: usize = 8;
 
 /// Whether what can be overridden is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -205,6 +209,46 @@ pub(crate) async fn not_marked_bad(
         Err(problem) if problem.exit == Exit::Refused => unless_forced(context, force, problem),
         Err(problem) => Err(problem),
     }
+}
+
+/// Refuses a share of the build that is served: who serves it and is outside of the share would go
+/// back to the build before.
+pub(crate) async fn none_taken_back(
+    context: &Context,
+    fleet: &Fleet,
+    (name, percent): (&BuildName, Percent),
+    force: Force,
+) -> Result<(), Problem> {
+    let wish = Wish {
+        build: name.clone(),
+        percent,
+        audience: Audience::Fleet,
+    };
+    let preview = preview(&fleet.state, &wish);
+    let hosts: Vec<&str> = preview.taken_back(name).map(HostName::as_str).collect();
+    let Some(previous) = preview.previous.as_ref().filter(|_| !hosts.is_empty()) else {
+        return Ok(());
+    };
+    let service = &fleet.service;
+    let (count, names) = (
+        text::count(hosts.len(), "host"),
+        text::list(hosts.iter().copied(), HOSTS_SHOWN_MAX),
+    );
+    let mut problem = Problem::refused(format!(
+        "{count} of {service} would go from {name} back to {previous}: {names}"
+    ));
+    let known = registered(context, fleet, previous).await;
+    if known.is_ok_and(|build| build.bad.is_some()) {
+        problem = problem.fact(format!("{previous} is marked bad"));
+    }
+    let problem = problem
+        .fact(format!(
+            "with {percent} percent they are outside of the share; nothing was changed"
+        ))
+        .tip(format!(
+            "back on all hosts: deployctl rollback {service}; as you said: --force"
+        ));
+    unless_forced(context, force, problem)
 }
 
 /// Returns the problem of a service that has no target yet.
