@@ -5,6 +5,7 @@ mod ctl_rig;
 use ctl_rig::{HANG, Rig};
 use deploy_core::wire::report::Phase;
 use deploy_core::wire::role::Role;
+use deploy_core::wire::target::Target;
 
 #[tokio::test]
 async fn a_znode_that_nobody_may_read_is_said_to_be_protected() {
@@ -117,6 +118,25 @@ async fn targets_that_can_not_be_read_are_told_and_can_be_left() {
         .await
         .is(0)
         .prints(&["web", "?", "the target can't be read: `build`"]);
+    let garbage = Target::of_build(ctl_rig::build("r1"));
+    let mut report = agents[0].report(Phase::Blocked, &garbage);
+    (report.target, report.rollout) = (None, None);
+    agents[0].writes(&report).await;
+    rig.ctl("status --hosts").await.is(0).prints(&[
+        "web",
+        "blocked",
+        "?",
+        "1 blocked, the target",
+        "web-01",
+        "blocked",
+    ]);
+    let status = rig.ctl("status -o json --hosts").await.is(0).json();
+    let service = &status["services"][0];
+    assert_eq!(service["phase"], "blocked");
+    assert_eq!(service["by_host"][0]["standing"], "blocked");
+    let error = service["fleet_error"].as_str().expect("it is told");
+    assert!(error.starts_with("the target can't be read"), "{error}");
+    assert!(service["canary_error"].is_null(), "{service}");
     rig.ctl("restart web")
         .await
         .is(5)

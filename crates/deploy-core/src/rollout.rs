@@ -110,16 +110,17 @@ impl State {
         if !host.alive {
             return Standing::Offline;
         }
+        let report = host.report.as_ref();
+        // Whatever it is about, it keeps the host from going on. Where the target can't be read there is none to follow.
+        if report.is_some_and(|report| report.phase == Phase::Blocked) {
+            return Standing::Blocked;
+        }
         let Some(target) = target else {
             return Standing::Idle;
         };
-        let Some(report) = &host.report else {
+        let Some(report) = report else {
             return Standing::Unseen;
         };
-        // Whatever it is about, it keeps the host from going on.
-        if report.phase == Phase::Blocked {
-            return Standing::Blocked;
-        }
         if report.rollout != target.rollout || report.target.as_ref() != Some(&target.build) {
             return Standing::Unseen;
         }

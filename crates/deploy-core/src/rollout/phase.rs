@@ -64,7 +64,7 @@ pub fn service_phase(state: &State, held: Held) -> ServicePhase {
         .filter(|standing| !matches!(standing, Standing::Offline | Standing::Idle))
         .collect();
     let (enabled, canary) = (&state.targets.enabled, &state.targets.canary);
-    if enabled.is_none() && canary.is_none() {
+    if enabled.is_none() && canary.is_none() && away.is_empty() {
         return ServicePhase::Idle;
     }
     if away.contains(&Standing::Failed) {

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::host::rows;
 use crate::context::Context;
 use crate::exit::Exit;
-use crate::fleet::Fleet;
+use crate::fleet::{Fleet, Slot};
 use crate::out::Format;
 use crate::problem::Problem;
 use crate::table::{row, table};
@@ -163,11 +163,11 @@ fn note(fleet: &Fleet, tally: &Tally, now: Timestamp) -> String {
             notes.push(format!("{number} {what}"));
         }
     }
-    for slot in [&fleet.enabled, &fleet.canary] {
-        if let Err(error) = &slot.target {
-            notes.push(error.to_string());
-        }
-    }
+    notes.extend(
+        [&fleet.enabled, &fleet.canary]
+            .into_iter()
+            .filter_map(error),
+    );
     notes.extend(fleet.policy.as_ref().err().cloned());
     if let Some(hold) = &fleet.hold {
         let until = hold.until.as_deref().map_or_else(String::new, |until| {
@@ -199,6 +199,11 @@ fn tips(context: &Context, fleets: &[Fleet]) {
     }
 }
 
+/// Returns why a target can't be read.
+fn error(slot: &Slot) -> Option<String> {
+    slot.target.as_ref().err().map(ToString::to_string)
+}
+
 fn object(fleet: &Fleet, with_hosts: Option<Timestamp>) -> Value {
     let targets = &fleet.state.targets;
     let tally = Tally::of_standings(&fleet.state.standings());
@@ -213,6 +218,7 @@ fn object(fleet: &Fleet, with_hosts: Option<Timestamp>) -> Value {
         "previous_build": enabled.and_then(|target| target.previous.as_ref()).map(|it| &it.build),
         "percent": enabled.map(|target| target.percent),
         "canary_build": targets.canary.as_ref().map(|target| &target.build),
+        "fleet_error": error(&fleet.enabled), "canary_error": error(&fleet.canary),
         "hosts": {
             "total": tally.total, "live": tally.total - tally.offline.len(), "there": tally.there,
             "working": tally.working, "waiting": tally.waiting, "failed": tally.failed,

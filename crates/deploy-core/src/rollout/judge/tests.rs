@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::{Goal, Judgement, judge};
 use crate::name::{BuildName, HostName, ServiceName};
 use crate::percent::Percent;
+use crate::rollout::phase::{Held, service_phase};
 use crate::rollout::{Host, State, Targets};
 use crate::wire::report::{ErrorReport, Phase, Report};
 use crate::wire::role::Role;
@@ -113,6 +114,14 @@ fn check(wanted: (&str, &str), hosts: &[&str], expected: &str) {
     let followed = if canary.is_empty() { enabled } else { canary };
     let judgement = judge(&state(enabled, canary, hosts), &goal(followed));
     assert_eq!(shown(&judgement), expected, "{wanted:?} {hosts:?}");
+}
+
+#[test]
+fn a_blocked_host_is_blocked_though_no_target_can_be_read() {
+    let state = state("", "", &["a fleet blocked r2#7", "b fleet serving r2#7"]);
+    let standings: Vec<&str> = state.standings().values().map(|it| it.as_str()).collect();
+    assert_eq!(standings, ["blocked", "idle"]);
+    assert_eq!(service_phase(&state, Held::No).as_str(), "blocked");
 }
 
 #[test]
