@@ -77,6 +77,17 @@ async fn text_from_znodes_can_not_steer_a_terminal() {
         let all = format!("{}{}", ran.stdout, ran.stderr);
         assert!(!all.contains(['\u{1b}', '\u{7}']), "{ran}");
     }
+    // Whatever a rollout calls itself.
+    let path = rig.tree("web").rollout(1);
+    let entry = br#"{"v":1,"kind":"de\u001b[2Jploy","to":"r1","by":"z\u001b[3J"}"#;
+    rig.write(&path, entry).await;
+    agents[0].serves(1).await;
+    for line in ["watch web", "watch web --quiet", "history web"] {
+        let ran = rig.ctl(line).await.is(0);
+        let all = format!("{}{}", ran.stdout, ran.stderr);
+        assert!(!all.contains('\u{1b}'), "{ran}");
+    }
+    agents[0].fails(1).await;
     rig.ctl("inspect web")
         .await
         .is(0)

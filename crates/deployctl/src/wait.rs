@@ -16,6 +16,7 @@ use crate::exit::Exit;
 use crate::out::{Format, Volume};
 use crate::problem::Problem;
 use crate::signals::Signals;
+use crate::text;
 use crate::watches::{Look, Sight, Watches};
 
 mod block;
@@ -86,6 +87,11 @@ pub(crate) enum Lines {
 }
 
 impl Rollout {
+    /// Returns what was done, as a terminal may see it: the word comes from the history.
+    pub(crate) fn shown_kind(&self) -> String {
+        text::clean(&self.kind)
+    }
+
     /// Returns `#142`, or `by hand`.
     pub(crate) fn shown_number(&self) -> String {
         self.number

@@ -153,6 +153,7 @@ async fn take_away(args: &BreakArgs, context: &Context) -> Result<Exit, Problem>
         .collect();
     let Some(first) = leases.first() else {
         let holders = text::list(fleet.leases.iter().map(|lease| lease.host.as_str()), 10);
+        let holders = text::clean(&holders);
         let holders = if holders.is_empty() {
             "nobody".to_owned()
         } else {

@@ -132,7 +132,7 @@ fn head(rollout: &Rollout) -> String {
         "{} {}  {} {}{}{why}",
         rollout.service,
         rollout.shown_builds(),
-        clean(&rollout.kind),
+        rollout.shown_kind(),
         rollout.shown_number(),
         text::by(rollout.by.as_deref()),
     )

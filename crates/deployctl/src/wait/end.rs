@@ -222,7 +222,7 @@ impl End {
             "{} {}: {} done, {what} after {took}{offline}",
             rollout.service,
             rollout.shown_number(),
-            rollout.kind,
+            rollout.shown_kind(),
         ));
         if let Some(tip) = next_step(rollout, staged) {
             context.out.tip(&tip);
@@ -246,15 +246,12 @@ impl End {
 
     fn say_detached(&self, context: &Context, rollout: &Rollout) {
         let (service, number) = (&rollout.service, rollout.shown_number());
+        let kind = rollout.shown_kind();
         context.out.say(&match self.ending {
             Ending::Interrupted => {
-                format!("detached: {} {number} of {service} goes on", rollout.kind)
+                format!("detached: {kind} {number} of {service} goes on")
             }
-            _ => format!(
-                "{service} {}  {} {number}",
-                rollout.shown_builds(),
-                rollout.kind
-            ),
+            _ => format!("{service} {}  {kind} {number}", rollout.shown_builds()),
         });
         context.out.tip(&watch_again(rollout));
     }

@@ -13,7 +13,7 @@ use crate::text::{self, clean};
 pub(crate) fn text(event: &Event, rollout: &Rollout, (out, now): (&Out, Timestamp)) -> Vec<String> {
     let (subject, word, detail) = match event {
         Event::Start(tally) => (
-            rollout.kind.clone(),
+            rollout.shown_kind(),
             rollout.shown_builds(),
             start(rollout, tally),
         ),

@@ -136,7 +136,7 @@ fn title(model: &Model, view: &ServiceView) -> String {
     if let Some(rollout) = &view.rollout {
         let why = rollout.why.as_deref().filter(|why| !why.is_empty());
         let why = why.map_or_else(String::new, |why| format!(" \"{}\"", clean(why)));
-        let (number, kind) = (rollout.shown_number(), clean(&rollout.kind));
+        let (number, kind) = (rollout.shown_number(), rollout.shown_kind());
         let (builds, by) = (rollout.shown_builds(), text::by(rollout.by.as_deref()));
         let age = age(model, view).map_or_else(String::new, |age| format!("  {age}"));
         // The time is seen even where the reason is long.
