@@ -58,3 +58,47 @@ async fn a_trial_on_a_share_of_the_hosts_is_not_gone_back_to() {
         .is(0)
         .says(&["r4 -> r1", "r1 is served by 2 of 2 hosts"]);
 }
+
+#[tokio::test]
+async fn a_target_that_is_garbage_or_gone_can_be_left() {
+    let Some((rig, agents)) = Rig::with_agents("from-garbage", &HOSTS).await else {
+        return;
+    };
+    agents.into_iter().for_each(ctl_rig::Agent::serves_always);
+    rig.ctl("rollback web")
+        .await
+        .is(5)
+        .says(&["web has no target: no build was deployed yet"]);
+    rig.ctl("deploy web r1").await.is(0);
+    rig.ctl("deploy web r2").await.is(0);
+    let enabled = rig.tree("web").enabled();
+    for (garbage, told) in [
+        (
+            &b"{"[..],
+            "warning: enabled of web is written over: the target can't be read",
+        ),
+        (
+            br#"{"v":2,"builds":[]}"#,
+            "warning: enabled of web is written over: the target has version 2",
+        ),
+    ] {
+        rig.write(&enabled, garbage).await;
+        rig.ctl("rollback web")
+            .await
+            .is(0)
+            .says(&[told, "r2 is served by 2 of 2 hosts"]);
+    }
+    rig.write(&enabled, b"").await;
+    rig.ctl("restart web").await.is(5).says(&[
+        "web has no target: `enabled` was emptied by hand",
+        "tip: to the last good build of the history: deployctl rollback web",
+    ]);
+    ctl_rig::delete(&rig.zk, &enabled).await;
+    rig.ctl("rollback web")
+        .await
+        .is(0)
+        .says(&["r2 is served by 2 of 2 hosts"]);
+    // Nobody complained of a build: none is marked.
+    let builds = rig.ctl("build list web").await.is(0);
+    assert!(!builds.stdout.contains("BAD"), "{builds}");
+}

@@ -43,7 +43,8 @@ pub fn previous_of(state: &State, build: &BuildName) -> Option<Previous> {
     if arrived { Some(whole) } else { before }
 }
 
-/// Returns the build that a rollback of the fleet goes to: the last good one.
+/// Returns the build that a rollback of the fleet goes to: the last good one. `enabled` is what it
+/// leaves; where that can't be read or is gone, it leaves nothing.
 ///
 /// That is `previous` of the target, unless it is marked bad. Else it is the newest build in
 /// `history` (newest first) that was wanted of the whole fleet, did not fail and was not rolled back,
@@ -51,16 +52,17 @@ pub fn previous_of(state: &State, build: &BuildName) -> Option<Previous> {
 /// the place of before it was everywhere counts only where there is no other. `None` where there is
 /// no such build.
 pub fn last_good(
-    enabled: &Target,
+    enabled: Option<&Target>,
     history: &[Entry],
     builds: &BTreeMap<BuildName, Build>,
 ) -> Option<BuildName> {
     let is_bad = |build: &BuildName| builds.get(build).is_some_and(|known| known.bad.is_some());
-    let previous = enabled.previous.as_ref().map(|previous| &previous.build);
-    if let Some(previous) = previous.filter(|build| **build != enabled.build && !is_bad(build)) {
+    let is_left = |build: &BuildName| enabled.is_some_and(|target| target.build == *build);
+    let previous = enabled.and_then(|target| target.previous.as_ref());
+    let previous = previous.map(|previous| &previous.build);
+    if let Some(previous) = previous.filter(|build| !is_left(build) && !is_bad(build)) {
         return Some(previous.clone());
     }
-    let is_left = |build: &BuildName| *build == enabled.build;
     let newest = |wanted: Arrival| {
         history
             .iter()

@@ -78,7 +78,7 @@ async fn way_back(context: &Context, fleet: &Fleet) -> Result<Vec<String>, Probl
             ));
             effects.push(on_disk(fleet, &target.build));
             effects.push(pace(fleet));
-            effects.push(format!("{from} is marked bad"));
+            effects.extend(enabled.map(|from| format!("{from} is marked bad")));
         }
         Way::Already => {
             let enabled = targets.enabled.as_ref();

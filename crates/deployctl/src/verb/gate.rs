@@ -257,11 +257,25 @@ pub(crate) fn no_target(fleet: &Fleet) -> Problem {
     let problem = match &fleet.enabled.target {
         Err(error) => Problem::refused(format!("the target of {service} is of no use: {error}"))
             .tip(format!("deployctl inspect {}", fleet.tree.enabled())),
+        Ok(_) if was_deployed(fleet) => Problem::refused(format!(
+            "{service} has no target: `enabled` was emptied by hand"
+        )),
         Ok(_) => Problem::refused(format!(
             "{service} has no target: no build was deployed yet"
         )),
     };
+    let problem = match was_deployed(fleet) {
+        true => problem.tip(format!(
+            "to the last good build of the history: deployctl rollback {service}"
+        )),
+        false => problem,
+    };
     problem.tip(format!("deployctl deploy {service} BUILD"))
+}
+
+fn was_deployed(fleet: &Fleet) -> bool {
+    let mut kinds = fleet.history.iter().map(|(_, entry)| entry.kind.as_str());
+    kinds.any(|kind| matches!(kind, "deploy" | "promote"))
 }
 
 /// Says that the build is wanted already, and returns the rollout to watch.

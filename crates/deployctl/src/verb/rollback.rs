@@ -112,7 +112,7 @@ async fn unless_promoted(
         else {
             return Ok(rollout);
         };
-        let target = back_from(context, &fleet, enabled).await?;
+        let target = back_from(context, &fleet, Some(enabled)).await?;
         match leave_build(args, context, (&fleet, &target)).await {
             // Somebody was faster, perhaps by putting it back: look again.
             Err(problem) if problem.exit == Exit::Refused => {}
@@ -156,9 +156,9 @@ pub(crate) async fn way_back(context: &Context, fleet: &Fleet) -> Result<Way, Pr
     if is_canary(fleet) {
         return Ok(Way::Canary);
     }
+    // One that is garbage or gone is left as well: this is the last resort.
     let enabled = targets.enabled.as_ref();
-    let enabled = enabled.ok_or_else(|| gate::no_target(fleet))?;
-    if is_under_way(fleet, enabled) {
+    if enabled.is_some_and(|enabled| is_under_way(fleet, enabled)) {
         return Ok(Way::Already);
     }
     Ok(Way::Fleet(Box::new(
@@ -196,7 +196,11 @@ async fn way(args: &RollbackArgs, context: &Context, fleet: &Fleet) -> Result<Wa
 }
 
 /// Returns the target that the fleet goes back to.
-async fn back_from(context: &Context, fleet: &Fleet, enabled: &Target) -> Result<Target, Problem> {
+async fn back_from(
+    context: &Context,
+    fleet: &Fleet,
+    enabled: Option<&Target>,
+) -> Result<Target, Problem> {
     let known = builds(&context.zk, &fleet.tree).await?;
     let known: BTreeMap<BuildName, Build> = known
         .into_iter()
@@ -209,6 +213,9 @@ async fn back_from(context: &Context, fleet: &Fleet, enabled: &Target) -> Result
         .collect();
     let service = &fleet.service;
     let Some(name) = last_good(enabled, &history, &known) else {
+        let Some(enabled) = enabled else {
+            return Err(gate::no_target(fleet));
+        };
         return Err(Problem::refused(format!(
             "{service} has no build to go back to: nothing but {} was ever good",
             enabled.build
@@ -220,8 +227,7 @@ async fn back_from(context: &Context, fleet: &Fleet, enabled: &Target) -> Result
         .tip(format!("to freeze it: deployctl hold {service} -m WHY")));
     };
     let of_previous = enabled
-        .previous
-        .as_ref()
+        .and_then(|enabled| enabled.previous.as_ref())
         .filter(|previous| previous.build == name);
     let artifact = known
         .get(&name)
@@ -310,6 +316,11 @@ async fn leave_build(
         ..Intent::default()
     };
     let numbered = write_target(context, fleet, Place::Enabled, (&intent, target)).await?;
+    if let Err(error) = &fleet.enabled.target {
+        let service = &fleet.service;
+        let what = format!("enabled of {service} is written over: {error}");
+        context.out.warn(&what);
+    }
     if let Some(canary) = fleet
         .canary
         .znode

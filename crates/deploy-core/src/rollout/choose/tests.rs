@@ -94,10 +94,16 @@ fn check_previous(
 }
 
 #[track_caller]
-fn check_last_good(enabled: &str, history: &[&str], builds: &[&str], expected: Option<&str>) {
+fn check_last_good(
+    enabled: impl Into<Option<&'static str>>,
+    history: &[&str],
+    builds: &[&str],
+    expected: Option<&str>,
+) {
     let entries: Vec<Entry> = history.iter().map(|text| entry(text)).collect();
+    let enabled = enabled.into();
     let builds: BTreeMap<BuildName, Build> = builds.iter().map(|text| build(text)).collect();
-    let found = last_good(&target(enabled), &entries, &builds);
+    let found = last_good(enabled.map(target).as_ref(), &entries, &builds);
     assert_eq!(found.as_ref().map(|build| build.as_str()), expected);
 }
 
@@ -193,4 +199,12 @@ fn what_was_left_counts_after_what_arrived() {
     check(&["deploy r2 rolled back"], None);
     // Somebody who did not wait did not write how it ended.
     check(&["deploy r2", "deploy r1 done"], Some("r2"));
+}
+
+#[test]
+fn without_a_target_the_history_decides() {
+    let history = &["stage r3@0", "deploy r2", "deploy r1 done"];
+    check_last_good(None, history, &["r1", "r2", "r3"], Some("r2"));
+    check_last_good(None, history, &["r1", "r2!", "r3"], Some("r1"));
+    check_last_good(None, &["canary r2"], &["r2"], None);
 }
