@@ -17,7 +17,8 @@ async fn of_two_at_once_one_wins_and_nothing_is_left_of_the_other() {
     let Some((rig, _agents)) = Rig::with_agents("race", &hosts).await else {
         return;
     };
-    rig.ctl("deploy web r1 --detach").await.is(0);
+    rig.add_build("web", "r0").await;
+    rig.ctl("deploy web r0 --detach").await.is(0);
     for round in 0..5 {
         let before = rig.history("web").await.len();
         let builds = if round % 2 == 0 {

@@ -102,3 +102,77 @@ async fn a_target_that_is_garbage_or_gone_can_be_left() {
     let builds = rig.ctl("build list web").await.is(0);
     assert!(!builds.stdout.contains("BAD"), "{builds}");
 }
+
+/// A canary host and one of the fleet, on r1.
+async fn with_canary(name: &str) -> Option<(Rig, Vec<ctl_rig::Agent>)> {
+    let hosts = [("web-01", Role::Canary), ("web-02", Role::Fleet)];
+    let (rig, agents) = Rig::with_agents(name, &hosts).await?;
+    rig.add_build("web", "r3").await;
+    rig.ctl("deploy web r1 --detach").await.is(0);
+    for agent in &agents {
+        agent.serves(1).await;
+    }
+    Some((rig, agents))
+}
+
+#[tokio::test]
+async fn the_build_of_the_fleet_is_no_canary() {
+    let Some((rig, agents)) = with_canary("own-canary").await else {
+        return;
+    };
+    rig.ctl("canary web r2 --detach").await.is(0);
+    agents[0].serves(2).await;
+    rig.ctl("canary web r1").await.is(5).says(&[
+        "r1 is what the fleet of web has (#1): it is no canary",
+        "nothing was changed",
+        "tip: to end the canary: deployctl rollback web",
+    ]);
+    rig.ctl("canary web r1 --force --detach")
+        .await
+        .is(0)
+        .says(&["overridden with --force: r1 is what the fleet"]);
+    // It is a canary: taking it away leaves the fleet alone, and its build as good as it is.
+    let enabled = rig.json(&rig.tree("web").enabled()).await;
+    rig.ctl("rollback web --detach").await.is(0);
+    assert!(!rig.exists(&rig.tree("web").canary()).await);
+    assert_eq!(rig.json(&rig.tree("web").enabled()).await, enabled);
+    let build = rig
+        .json(&rig.tree("web").build(&ctl_rig::build("r1")))
+        .await;
+    assert!(build["bad"].is_null(), "{build}");
+}
+
+#[tokio::test]
+async fn the_fleet_that_failed_beside_a_canary_goes_back_without_it() {
+    let Some((rig, agents)) = with_canary("beside-canary").await else {
+        return;
+    };
+    rig.ctl("canary web r2 --detach").await.is(0);
+    agents[0].serves(2).await;
+    let running = rig.spawn("deploy web r3");
+    agents[1].fails(3).await;
+    running.end().await.is(3).says(&[
+        "rollout #3 of web failed on web-02",
+        "tip: back to the build before, the canary r2 stays: deployctl deploy web r1\n",
+    ]);
+    // All of it, by name: only what the fleet leaves is marked.
+    rig.ctl("rollback web --to r1 --detach").await.is(0).says(&[
+        "the canary r2 is taken away as well; nothing is said against the build",
+        "r3 is marked bad",
+    ]);
+    for (name, is_bad) in [("r2", false), ("r3", true)] {
+        let build = rig
+            .json(&rig.tree("web").build(&ctl_rig::build(name)))
+            .await;
+        assert_eq!(!build["bad"].is_null(), is_bad, "{build}");
+    }
+    // The canary itself goes back by a rollback.
+    rig.ctl("canary web r2 --detach").await.is(0);
+    let watching = rig.spawn("watch web");
+    agents[0].fails(5).await;
+    watching
+        .end()
+        .await
+        .is(3)
+        .says(&["tip: back to the last good build: deployctl rollback web\n"]);
+}

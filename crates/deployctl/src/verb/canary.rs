@@ -1,6 +1,7 @@
 //! `canary`: a build for the canary hosts.
 
 use clap::Args;
+use deploy_core::name::BuildName;
 use deploy_core::percent::Percent;
 use deploy_core::rollout::choose::previous_of;
 use deploy_core::wire::target::Target;
@@ -43,7 +44,11 @@ pub(crate) async fn run(args: &CanaryArgs, context: &Context) -> Result<Exit, Pr
     let targets = &fleet.state.targets;
     let wanted = match (&targets.canary, &targets.enabled) {
         (Some(canary), _) if canary.build == *name => Some(canary),
-        (None, Some(enabled)) if enabled.build == *name && enabled.percent == Percent::ALL => {
+        (None, Some(enabled))
+            if enabled.build == *name
+                && enabled.percent == Percent::ALL
+                && !fleet.canary.is_written() =>
+        {
             Some(enabled)
         }
         _ => None,
@@ -55,6 +60,7 @@ pub(crate) async fn run(args: &CanaryArgs, context: &Context) -> Result<Exit, Pr
     gate::not_newer(context, &fleet, force)?;
     gate::not_held(context, &fleet, force)?;
     gate::not_bad(context, (name, &build), force)?;
+    not_of_the_fleet(context, &fleet, (name, force))?;
     some_canary_host(&fleet, &args.of)?;
 
     let before = targets.canary.as_ref().or(targets.enabled.as_ref());
@@ -74,6 +80,30 @@ pub(crate) async fn run(args: &CanaryArgs, context: &Context) -> Result<Exit, Pr
     record::note_ended(context, &fleet).await;
     let rollout = gate::begun(context, &fleet, (&intent, &numbered), name);
     outcome(context, &rollout, args.waits.patience(), Lines::Stderr).await
+}
+
+/// Refuses the fleet's own build: who wants the canary hosts on it wants the canary to end.
+fn not_of_the_fleet(
+    context: &Context,
+    fleet: &Fleet,
+    (name, force): (&BuildName, Force),
+) -> Result<(), Problem> {
+    let enabled = fleet.state.targets.enabled.as_ref();
+    let Some(enabled) = enabled.filter(|target| target.build == *name) else {
+        return Ok(());
+    };
+    let service = &fleet.service;
+    let number = enabled.rollout;
+    let number = number.map_or_else(String::new, |number| format!(" (#{number})"));
+    let problem = Problem::refused(format!(
+        "{name} is what the fleet of {service} has{number}: it is no canary"
+    ))
+    .fact("nothing was changed");
+    let problem = match fleet.canary.is_written() {
+        true => problem.tip(format!("to end the canary: deployctl rollback {service}")),
+        false => problem.tip(format!("for every host: deployctl deploy {service} {name}")),
+    };
+    gate::unless_forced(context, force, problem)
 }
 
 fn some_canary_host(fleet: &Fleet, of: &OfBuild) -> Result<(), Problem> {

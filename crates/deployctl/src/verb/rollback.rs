@@ -105,6 +105,10 @@ async fn unless_promoted(
     context: &Context,
     rollout: Rollout,
 ) -> Result<Rollout, Problem> {
+    // A canary of the fleet's own build, which somebody forced: nobody promoted it.
+    if rollout.from == rollout.to {
+        return Ok(rollout);
+    }
     for _ in 0..ROUNDS_MAX {
         let fleet = Fleet::read_back(context, &args.of.service, HISTORY_MAX).await?;
         let enabled = fleet.state.targets.enabled.as_ref();
@@ -166,12 +170,16 @@ pub(crate) async fn way_back(context: &Context, fleet: &Fleet) -> Result<Way, Pr
     )))
 }
 
-/// A canary of the fleet's own build is what a promote leaves that was cut off halfway.
+/// A canary of the fleet's own build, and older than that, is what a promote leaves that was cut off halfway.
 fn is_canary(fleet: &Fleet) -> bool {
     let targets = &fleet.state.targets;
-    let build = |target: &Option<Target>| target.as_ref().map(|target| target.build.clone());
-    fleet.canary.is_written()
-        && (targets.enabled.is_none() || build(&targets.canary) != build(&targets.enabled))
+    let is_left_over = match (&targets.canary, &targets.enabled) {
+        (Some(canary), Some(enabled)) => {
+            canary.build == enabled.build && canary.rollout <= enabled.rollout
+        }
+        _ => false,
+    };
+    fleet.canary.is_written() && !is_left_over
 }
 
 async fn way(args: &RollbackArgs, context: &Context, fleet: &Fleet) -> Result<Way, Problem> {
@@ -279,7 +287,7 @@ async fn leave_canary(
             return Err(somebody_was_faster(&fleet.service, now.as_ref()));
         }
     }
-    if let Some(from) = &from {
+    if let Some(from) = from.as_ref().filter(|from| Some(*from) != to.as_ref()) {
         mark_bad(context, fleet, (from, args.why.why.as_deref())).await;
     }
     Ok(Rollout {
@@ -329,13 +337,14 @@ async fn leave_build(
     {
         remove(context, &fleet.tree.canary(), canary).await?;
     }
-    let canary = targets.canary.as_ref().map(|canary| canary.build.clone());
-    for build in [left, canary]
-        .iter()
-        .flatten()
-        .filter(|build| **build != target.build)
-    {
-        mark_bad(context, fleet, (build, args.why.why.as_deref())).await;
+    let other = targets.canary.as_ref().map(|canary| &canary.build);
+    if let Some(canary) = other.filter(|canary| Some(*canary) != left.as_ref()) {
+        context.out.say(&format!(
+            "the canary {canary} is taken away as well; nothing is said against the build"
+        ));
+    }
+    if let Some(left) = left.as_ref().filter(|left| **left != target.build) {
+        mark_bad(context, fleet, (left, args.why.why.as_deref())).await;
     }
     note_left(context, fleet, targets.enabled.as_ref()).await;
     Ok(gate::begun(

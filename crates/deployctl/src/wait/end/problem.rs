@@ -5,6 +5,7 @@ use std::time::Duration;
 use deploy_core::name::HostName;
 use deploy_core::rollout::{Host, Standing};
 use deploy_core::wire::report::Phase;
+use deploy_core::wire::target::Previous;
 use serde_json::{Value, json};
 
 use super::super::{Rollout, lines};
@@ -43,8 +44,31 @@ impl End {
         }
         let first = failed.first().map_or("HOST", |(name, _)| name.as_str());
         problem
-            .tip(format!("back to the last good build: deployctl rollback {service}"))
+            .tip(self.way_back(rollout))
             .tip(format!("look, and try again: deployctl host show {first} {service}; deployctl host retry {first} {service}"))
+    }
+
+    /// While a canary is under way, `rollback` would take that away, and leave the fleet alone.
+    fn way_back(&self, rollout: &Rollout) -> String {
+        let service = &rollout.service;
+        let targets = self.seen.as_ref().map(|(sight, _)| &sight.state.targets);
+        let beside =
+            targets.and_then(|targets| Some((targets.enabled.as_ref()?, targets.canary.as_ref()?)));
+        let of_fleet = beside.filter(|(enabled, canary)| {
+            enabled.rollout == rollout.number && canary.rollout != rollout.number
+        });
+        let Some((enabled, canary)) = of_fleet else {
+            return format!("back to the last good build: deployctl rollback {service}");
+        };
+        let canary = &canary.build;
+        match &enabled.previous {
+            Some(Previous { build, .. }) => format!(
+                "back to the build before, the canary {canary} stays: deployctl deploy {service} {build}"
+            ),
+            None => format!(
+                "to another build, the canary {canary} stays: deployctl deploy {service} BUILD"
+            ),
+        }
     }
 
     /// It took too long.
