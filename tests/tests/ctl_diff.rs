@@ -208,3 +208,50 @@ async fn a_share_that_takes_hosts_back_is_told_and_refused() {
     }
     rig.ctl("stage web r2 --detach").await.is(0);
 }
+
+#[tokio::test]
+async fn what_was_made_by_hand_is_no_rollout() {
+    let Some((rig, _agents)) = on_r1("by-hand").await else {
+        return;
+    };
+    let enabled = rig.tree("web").enabled();
+    let written = rig.json(&enabled).await.to_string();
+    for by_hand in ["r2\n".to_owned(), written.replace("r1", "r2")] {
+        rig.write(&enabled, by_hand.as_bytes()).await;
+        for verb in [
+            "deploy web r1",
+            "canary web r1",
+            "rollback web",
+            "restart web",
+        ] {
+            rig.ctl(&format!("{verb} --if-rollout 1 --detach"))
+                .await
+                .is(5)
+                .says(&[
+                    "web has moved on: you looked at #1, it was changed by hand since",
+                    "nothing was changed",
+                    "tip: deployctl diff web",
+                ]);
+        }
+        let status = rig.ctl("status").await.is(0);
+        let line = status.stdout.lines().nth(1).expect("a service");
+        assert!(line.contains("by hand") && !line.contains('#'), "{status}");
+        let service = &rig.ctl("status -o json").await.is(0).json()["services"][0];
+        assert_eq!(
+            (service["rollout"].is_null(), &service["by_hand"]),
+            (true, &true.into())
+        );
+    }
+    rig.ctl("diff web r1 --percent 100")
+        .await
+        .is(0)
+        .prints(&["web r2 -> r1, deploy in ", ", changed by hand\n"])
+        .says(&["tip: deployctl deploy web r1\n"]);
+    // Who has looked at that says what is wanted without a number.
+    rig.ctl("deploy web r1 --detach").await.is(0);
+    rig.ctl("restart web --if-rollout 2 --detach").await.is(0);
+    rig.ctl("canary web r2 --if-rollout 3 --detach").await.is(0);
+    rig.ctl("restart web --if-rollout 4 --detach").await.is(0);
+    rig.ctl("rollback web --if-rollout 5 --detach").await.is(0);
+    rig.ctl("restart web --if-rollout 6 --detach").await.is(0);
+}

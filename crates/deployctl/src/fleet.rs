@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use deploy_core::lease;
 use deploy_core::name::{BuildName, HostName, ServiceName};
+use deploy_core::rollout::version::{Version, version};
 use deploy_core::rollout::{Host, State, Targets};
 use deploy_core::wire::build::Build;
 use deploy_core::wire::history::Entry;
@@ -132,18 +133,28 @@ impl Fleet {
         })
     }
 
-    /// Returns the number that says which state the service is in: that of the last change of a
-    /// target, or of the taking away of a canary.
-    pub(crate) fn state_number(&self) -> Option<u64> {
+    /// Returns the newest number that was given out for a change of a target, or for the taking away of a canary.
+    pub(crate) fn newest_number(&self) -> Option<u64> {
         let newest = self.last_change().map(|(number, _)| *number);
         newest.max(self.state.targets.newest_rollout())
+    }
+
+    /// Returns which change the targets come from.
+    pub(crate) fn version(&self) -> Version {
+        let is_garbage = [&self.enabled, &self.canary]
+            .into_iter()
+            .any(|slot| slot.target.is_err());
+        match is_garbage {
+            true => Version::ByHand,
+            false => version(&self.state.targets, &self.history, Timestamp::now()),
+        }
     }
 
     /// Returns the newest entry of the history that changed a target.
     pub(crate) fn last_change(&self) -> Option<&(u64, Entry)> {
         self.history
             .iter()
-            .find(|(_, entry)| !matches!(entry.kind.as_str(), "hold" | "unhold"))
+            .find(|(_, entry)| entry.changes_targets())
     }
 
     /// Returns how many hosts may restart at a time, where the policy can be read.

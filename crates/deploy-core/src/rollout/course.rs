@@ -33,7 +33,7 @@ pub fn course(
             seconds: outcome.seconds,
         });
     }
-    if matches!(entry.kind.as_str(), "hold" | "unhold") {
+    if !entry.changes_targets() {
         return None;
     }
     let judgement = judge(state, &goal(state, newest, (number, entry))?);

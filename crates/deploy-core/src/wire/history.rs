@@ -43,6 +43,13 @@ pub struct Outcome {
     pub seconds: Option<u64>,
 }
 
+impl Entry {
+    /// Tells whether it is a change of a target, or the taking away of a canary.
+    pub fn changes_targets(&self) -> bool {
+        !matches!(self.kind.as_str(), "hold" | "unhold")
+    }
+}
+
 impl Stored for Entry {
     const WHAT: &'static str = "history entry";
 }

@@ -2,6 +2,7 @@
 
 use deploy_core::name::{BuildName, HostName};
 use deploy_core::rollout::Standing;
+use deploy_core::rollout::version::Version;
 
 use super::wish::{Confirm, Wish};
 use crate::context::Context;
@@ -26,7 +27,11 @@ pub(super) async fn prepare(wish: Wish, context: &Context) -> Result<Confirm, Pr
         Wish::Retry(_, host) => retry(&fleet, host)?,
     };
     Ok(Confirm {
-        if_rollout: fleet.state_number(),
+        // What was made by hand has no number to bind it to.
+        if_rollout: match fleet.version() {
+            Version::Rollout(number) => Some(number),
+            Version::Nothing | Version::ByHand => None,
+        },
         wish,
         effects,
         why: String::new(),

@@ -4,6 +4,7 @@ use clap::Args;
 use deploy_core::name::{BuildName, HostName, ServiceName};
 use deploy_core::percent::Percent;
 use deploy_core::rollout::preview::{Audience, Preview, Wish, preview};
+use deploy_core::rollout::version::Version;
 use deploy_core::wire::build::Build;
 use deploy_core::wire::target::Target;
 use jiff::Timestamp;
@@ -112,11 +113,15 @@ fn proposed(args: &DiffArgs, fleet: &Fleet) -> Result<(&'static str, Wish), Prob
 
 fn say(context: &Context, fleet: &Fleet, proposal: &Proposal) {
     let mut lines = vec![format!(
-        "{} {} in {}, at #{}",
+        "{} {} in {}, {}",
         fleet.service,
         title(fleet, proposal),
         context.address,
-        fleet.state_number().unwrap_or(0)
+        match fleet.version() {
+            Version::Nothing => "at #0".to_owned(),
+            Version::Rollout(number) => format!("at #{number}"),
+            Version::ByHand => "changed by hand".to_owned(),
+        }
     )];
     let rows: Vec<Vec<String>> = rows(fleet, proposal)
         .into_iter()
@@ -245,18 +250,28 @@ fn downloads(proposal: &Proposal) -> String {
     }
 }
 
+/// Returns the number that a change can be bound to; 0 is before the first.
+fn number(fleet: &Fleet) -> Option<u64> {
+    match fleet.version() {
+        Version::Nothing => Some(0),
+        Version::Rollout(number) => Some(number),
+        Version::ByHand => None,
+    }
+}
+
 /// Returns the command that does it, and only if nobody changes anything before.
 fn command(fleet: &Fleet, proposal: &Proposal) -> String {
     let (service, build) = (&fleet.service, &proposal.wish.build);
-    let number = fleet.state_number().unwrap_or(0);
+    // What was made by hand has no number to bind it to.
+    let bound = number(fleet).map_or_else(String::new, |number| format!(" --if-rollout {number}"));
     let percent = match proposal.wish.percent {
         Percent::ALL => String::new(),
         percent => format!(" --percent {percent}"),
     };
     match proposal.verb {
         "watch" => format!("deployctl watch {service}"),
-        "promote" => format!("deployctl promote {service} --if-rollout {number}"),
-        verb => format!("deployctl {verb} {service} {build}{percent} --if-rollout {number}"),
+        "promote" => format!("deployctl promote {service}{bound}"),
+        verb => format!("deployctl {verb} {service} {build}{percent}{bound}"),
     }
 }
 
@@ -269,7 +284,7 @@ fn object(context: &Context, fleet: &Fleet, proposal: &Proposal) -> Value {
     } = proposal;
     json!({
         "schema": "deployctl/diff/1", "context": context.address, "service": fleet.service,
-        "rollout": fleet.state_number().unwrap_or(0), "verb": verb, "build": wish.build,
+        "rollout": number(fleet), "verb": verb, "build": wish.build,
         "percent": wish.percent, "command": command(fleet, proposal),
         "moves": preview.moves, "stays": preview.stays, "stages": preview.stages,
         "returns": preview.returns, "previous": preview.previous,

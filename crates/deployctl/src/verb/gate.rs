@@ -6,6 +6,7 @@ use deploy_core::name::{BuildName, HostName};
 use deploy_core::percent::Percent;
 use deploy_core::rollout::judge::Goal;
 use deploy_core::rollout::preview::{Audience, Wish, preview};
+use deploy_core::rollout::version::Version;
 use deploy_core::wire::WireError;
 use deploy_core::wire::build::Build;
 use deploy_core::wire::target::Target;
@@ -68,16 +69,17 @@ pub(crate) fn unless_forced(
 
 /// Refuses where the service moved on since the user looked.
 pub(crate) fn not_moved(fleet: &Fleet, if_rollout: Option<u64>) -> Result<(), Problem> {
-    let now = fleet.state_number();
-    // 0, as `diff` says it, is before the first.
-    let is_now = |looked_at: &u64| now.unwrap_or(0) == *looked_at;
-    let Some(looked_at) = if_rollout.filter(|looked_at| !is_now(looked_at)) else {
+    let Some(looked_at) = if_rollout else {
         return Ok(());
     };
     let service = &fleet.service;
-    let is = match now {
-        None => "it has no rollout yet".to_owned(),
-        Some(now) => format!("it is now #{now}{}", described(fleet, now)),
+    let is = match fleet.version() {
+        // As `diff` says it, 0 is before the first.
+        Version::Nothing if looked_at == 0 => return Ok(()),
+        Version::Rollout(now) if looked_at == now => return Ok(()),
+        Version::Nothing => "it has no rollout yet".to_owned(),
+        Version::Rollout(now) => format!("it is now #{now}{}", described(fleet, now)),
+        Version::ByHand => "it was changed by hand since".to_owned(),
     };
     Err(Problem::refused(format!(
         "{service} has moved on: you looked at #{looked_at}, {is}"

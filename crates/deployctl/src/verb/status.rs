@@ -5,6 +5,7 @@ use deploy_core::name::ServiceName;
 use deploy_core::percent::Percent;
 use deploy_core::rollout::Standing;
 use deploy_core::rollout::phase::{Held, ServicePhase, service_phase};
+use deploy_core::rollout::version::Version;
 use deploy_core::wire::time;
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -101,7 +102,10 @@ pub(crate) fn services_text(fleets: &[Fleet], now: Timestamp) -> String {
     for fleet in fleets {
         let targets = &fleet.state.targets;
         let tally = Tally::of_standings(&fleet.state.standings());
+        let version = fleet.version();
+        // Who made the last change has not made what was made by hand.
         let newest = fleet.last_change().map(|(_, entry)| entry);
+        let newest = newest.filter(|_| version != Version::ByHand);
         let phase = phase(fleet);
         let percent = targets
             .enabled
@@ -120,9 +124,11 @@ pub(crate) fn services_text(fleets: &[Fleet], now: Timestamp) -> String {
         lines.push(vec![
             fleet.service.to_string(),
             phase.as_str().to_owned(),
-            fleet
-                .state_number()
-                .map_or_else(|| "-".to_owned(), |number| format!("#{number}")),
+            match version {
+                Version::Nothing => "-".to_owned(),
+                Version::Rollout(number) => format!("#{number}"),
+                Version::ByHand => "by hand".to_owned(),
+            },
             fleet_build,
             canary.to_owned(),
             format!("{}/{}", tally.there, tally.total),
@@ -212,8 +218,14 @@ fn object(fleet: &Fleet, with_hosts: Option<Timestamp>) -> Value {
         .hold
         .as_ref()
         .map(|hold| json!({"by": hold.by, "at": hold.at, "why": hold.why, "until": hold.until}));
+    let version = fleet.version();
+    let rollout = match version {
+        Version::Rollout(number) => Some(number),
+        Version::Nothing | Version::ByHand => None,
+    };
     let mut object = json!({
-        "name": fleet.service, "phase": phase(fleet).as_str(), "rollout": fleet.state_number(),
+        "name": fleet.service, "phase": phase(fleet).as_str(), "rollout": rollout,
+        "by_hand": version == Version::ByHand,
         "fleet_build": enabled.map(|target| &target.build),
         "previous_build": enabled.and_then(|target| target.previous.as_ref()).map(|it| &it.build),
         "percent": enabled.map(|target| target.percent),

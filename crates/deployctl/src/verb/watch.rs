@@ -54,7 +54,7 @@ async fn numbered(context: &Context, fleet: &Fleet, number: u64) -> Result<Rollo
     let path = fleet.tree.rollout(number);
     let service = &fleet.service;
     let Some(znode) = context.zk.get(&path).await? else {
-        let newest = fleet.state_number();
+        let newest = fleet.newest_number();
         let newest = newest.map_or_else(String::new, |newest| format!("; the newest is #{newest}"));
         return Err(
             Problem::not_found(format!("{service} has no rollout #{number}{newest}"))

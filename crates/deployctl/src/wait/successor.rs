@@ -55,9 +55,7 @@ pub(super) async fn successor(context: &Context, rollout: &Rollout) -> Option<(u
     let after = |number: u64| rollout.number.is_none_or(|ours| number > ours);
     let mut later: Vec<(u64, Entry)> = entries
         .into_iter()
-        .filter(|(number, entry)| {
-            after(*number) && !matches!(entry.kind.as_str(), "hold" | "unhold")
-        })
+        .filter(|(number, entry)| after(*number) && entry.changes_targets())
         .collect();
     // The first that undid it says more than the newest of all.
     match later.iter().rposition(|(_, entry)| undoes(entry, rollout)) {

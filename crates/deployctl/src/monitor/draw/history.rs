@@ -101,7 +101,7 @@ fn result(entry: &Entry, phase: Option<ServicePhase>) -> String {
             let took = took.map(|took| format!(" in {took}")).unwrap_or_default();
             format!("{}, {}{took}", clean(&outcome.result), outcome.hosts)
         }
-        None if matches!(entry.kind.as_str(), "hold" | "unhold") => String::new(),
+        None if !entry.changes_targets() => String::new(),
         None => match phase.filter(|phase| *phase != ServicePhase::Done) {
             Some(phase) => format!("now {}", phase.as_str()),
             None => "no end seen".to_owned(),
