@@ -486,16 +486,28 @@ async fn questions_that_nobody_can_answer_are_refused() {
         .await
         .is(5)
         .says(&["nobody can be asked", "--yes"]);
-    rig.ctl("lease break web web-01 --yes").await.is(0);
+    rig.ctl("lease break web web-01 --yes -m burnt").await.is(0);
     rig.ctl("lease break web web-01 --yes").await.is(6);
     rig.ctl("host forget web-01")
         .await
         .is(5)
         .says(&["nobody can be asked", "tip: if you mean it: --yes"]);
-    rig.ctl("host forget web-01 --yes")
+    rig.ctl("host forget web-01 --yes -m sold")
         .await
         .is(0)
         .says(&["web-01 is forgotten (web)"]);
     assert!(!rig.exists(&rig.tree("web").host(&agents[0].host)).await);
     rig.ctl("host show web-01").await.is(6);
+    // What is deleted has its reason in the history, which moves no target.
+    rig.ctl("history web").await.is(0).prints(&[
+        "3",
+        "forget web-01",
+        "sold",
+        "2",
+        "break web-01",
+        "burnt",
+        "1",
+        "deploy",
+    ]);
+    rig.ctl("restart web --if-rollout 1 --detach").await.is(0);
 }

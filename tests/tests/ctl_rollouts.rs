@@ -399,6 +399,15 @@ async fn a_host_that_failed_tries_again_when_asked() {
         .says(&["web has not failed on web-01: it is serving"]);
     rig.ctl("deploy web r2 --detach").await.is(0);
     agents[0].fails(2).await;
+    rig.ctl("host retry web-01 --timeout 1s -m 'disk mended'")
+        .await
+        .is(4)
+        .says(&[
+            "rollout #2 of web is still running (0 of 1 host there; 1 working)",
+            "tip: deployctl host show web-01 web\n",
+        ]);
+    let wish = rig.json(&rig.tree("web").retry(&agents[0].host)).await;
+    assert_eq!(wish["why"], "disk mended");
     let mut running = rig.spawn("host retry web-01 -o jsonl");
     running.sees("rollout.start").await;
     let wish = rig.json(&rig.tree("web").retry(&agents[0].host)).await;
@@ -426,14 +435,20 @@ async fn a_host_that_failed_tries_again_when_asked() {
 #[tokio::test]
 async fn roles_policies_and_builds_are_written_and_shown() {
     let hosts = [("web-01", Role::Fleet)];
-    let Some((rig, _agents)) = Rig::with_agents("settings", &hosts).await else {
+    let Some((rig, agents)) = Rig::with_agents("settings", &hosts).await else {
         return;
     };
     let web = rig.tree("web");
-    rig.ctl("host role web-01 web canary")
+    rig.ctl("host role web-01 web canary -m quiet")
         .await
         .is(0)
         .says(&["web-01 has the role canary of web; it was fleet"]);
+    let role = rig.json(&web.role(&agents[0].host)).await;
+    assert_eq!(
+        (&role["role"], &role["why"]),
+        (&"canary".into(), &"quiet".into())
+    );
+    assert!(role["by"].is_string() && role["at"].is_string(), "{role}");
     rig.ctl("host role web-01 web canary")
         .await
         .is(0)
@@ -455,14 +470,36 @@ async fn roles_policies_and_builds_are_written_and_shown() {
         .await
         .is(0)
         .prints(&["restart_concurrency=10%", "lease_reclaim_s=never"]);
-    rig.ctl("policy web restart_concurrency=2 lease_reclaim_s=600")
+    rig.ctl("policy web restart_concurrency=2 lease_reclaim_s=600 -m hurry")
         .await
         .is(0);
-    let policy = rig.json(&web.policy()).await;
-    assert_eq!(
-        policy.to_string(),
-        r#"{"v":1,"restart_concurrency":2,"lease_reclaim_s":600,"burn_in_s":9}"#
-    );
+    rig.ctl("policy web")
+        .await
+        .is(0)
+        .says(&["set ", " ago by ", ": \"hurry\""]);
+    let mut policy = rig.json(&web.policy()).await;
+    let fields = policy.as_object_mut().expect("an object");
+    assert!(fields.remove("by").is_some() && fields.remove("at").is_some());
+    let expected = serde_json::json!({
+        "v": 1, "restart_concurrency": 2, "lease_reclaim_s": 600, "burn_in_s": 9, "why": "hurry",
+    });
+    assert_eq!(policy, expected);
+    // A newer format is not written over by mistake.
+    let newer = br#"{"v":2,"role":"blue"}"#;
+    rig.write(&web.role(&agents[0].host), newer).await;
+    rig.ctl("host role web-01 web canary").await.is(5).says(&[
+        "the role of web-01 for web: the role has version 2",
+        "nothing was changed",
+        "--force",
+    ]);
+    assert_eq!(rig.json(&web.role(&agents[0].host)).await["v"], 2);
+    rig.ctl("host role web-01 web canary --force")
+        .await
+        .is(0)
+        .says(&[
+            "overridden with --force",
+            "it was of no use: the role has version 2",
+        ]);
 }
 
 #[tokio::test]

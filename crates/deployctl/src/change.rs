@@ -3,7 +3,7 @@
 //! The number comes first, so that the target can carry it. Who loses the race takes the number's
 //! znode away again. A crash between the two leaves an entry without a target, which is harmless.
 
-use deploy_core::name::{BuildName, ServiceName};
+use deploy_core::name::{BuildName, HostName, ServiceName};
 use deploy_core::percent::Percent;
 use deploy_core::wire::history::Entry;
 use deploy_core::wire::target::Target;
@@ -31,6 +31,8 @@ pub(crate) struct Intent<'a> {
     pub(crate) to: Option<BuildName>,
     /// The share of the hosts that it is wanted of, where that is not all of them.
     pub(crate) percent: Option<Percent>,
+    /// The host that it is about, where it is about one.
+    pub(crate) host: Option<HostName>,
     /// Why, in the user's words.
     pub(crate) why: Option<String>,
 }
@@ -72,6 +74,7 @@ pub(crate) async fn take_number(
         from: intent.from.clone(),
         to: intent.to.clone(),
         percent: intent.percent,
+        host: intent.host.clone(),
         by,
         at: at.clone(),
         why: intent.why.clone(),

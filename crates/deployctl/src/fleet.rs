@@ -322,6 +322,7 @@ pub(crate) fn entry_of(data: &[u8]) -> Entry {
         from: None,
         to: None,
         percent: None,
+        host: None,
         by: None,
         at: None,
         why: None,

@@ -92,10 +92,13 @@ impl Rollout {
         text::clean(&self.kind)
     }
 
-    /// Returns `#142`, or `by hand`.
+    /// Returns `#142`, or `by hand`. Of one host it is the rollout that the host tries again.
     pub(crate) fn shown_number(&self) -> String {
-        self.number
-            .map_or_else(|| "by hand".to_owned(), |number| format!("#{number}"))
+        let number = match &self.goal {
+            Goal::Retried { rollout, .. } => *rollout,
+            _ => self.number,
+        };
+        number.map_or_else(|| "by hand".to_owned(), |number| format!("#{number}"))
     }
 
     /// Returns `r1 -> r2`, or the one build there is.

@@ -364,7 +364,7 @@ impl LeaseQueue {
             // Not read yet: the least that any policy allows.
             View::Unknown => Ok(Policy {
                 restart_concurrency: Concurrency::Hosts(1),
-                lease_reclaim_s: None,
+                ..Policy::default()
             }),
             View::Absent => Ok(Policy::default()),
         }

@@ -120,7 +120,7 @@ impl Rig {
                 .create_parents(&path)
                 .await
                 .expect("ZooKeeper is healthy");
-            let data = wire::encode(&Assignment { role });
+            let data = wire::encode(&Assignment::of_role(role));
             let write = self.zk.update(&path, |_| Change::Write(data.clone()));
             write.await.expect("ZooKeeper is healthy");
         }

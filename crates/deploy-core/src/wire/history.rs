@@ -3,14 +3,14 @@
 use serde::{Deserialize, Serialize};
 
 use super::Stored;
-use crate::name::BuildName;
+use crate::name::{BuildName, HostName};
 use crate::percent::Percent;
 
 /// What was done, by whom, and how it ended.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Entry {
-    /// `canary`, `promote`, `deploy`, `stage`, `rollback`, `restart`, `hold`, `unhold`, …. A
-    /// newer deployctl may write others.
+    /// `canary`, `promote`, `deploy`, `stage`, `rollback`, `restart`, `hold`, `unhold`, `break` (of
+    /// a lease), `forget` (of a host), …. A newer deployctl may write others.
     pub kind: String,
     /// The build that was wanted before.
     pub from: Option<BuildName>,
@@ -18,6 +18,8 @@ pub struct Entry {
     pub to: Option<BuildName>,
     /// The share of the hosts that it was wanted of; absent: all.
     pub percent: Option<Percent>,
+    /// The host that it is about, where it is about one.
+    pub host: Option<HostName>,
     /// Who did it.
     pub by: Option<String>,
     /// When.
@@ -46,7 +48,7 @@ pub struct Outcome {
 impl Entry {
     /// Tells whether it is a change of a target, or the taking away of a canary.
     pub fn changes_targets(&self) -> bool {
-        !matches!(self.kind.as_str(), "hold" | "unhold")
+        !matches!(self.kind.as_str(), "hold" | "unhold" | "break" | "forget")
     }
 }
 

@@ -14,6 +14,12 @@ pub struct Policy {
     pub restart_concurrency: Concurrency,
     /// Seconds after which the lease of a host that is not alive counts no more; absent: never.
     pub lease_reclaim_s: Option<u64>,
+    /// Who changed it last.
+    pub by: Option<String>,
+    /// When.
+    pub at: Option<String>,
+    /// Why, in their words.
+    pub why: Option<String>,
 }
 
 impl Stored for Policy {

@@ -13,6 +13,8 @@ pub struct Retry {
     pub by: Option<String>,
     /// When.
     pub at: Option<String>,
+    /// Why, in their words.
+    pub why: Option<String>,
 }
 
 impl Stored for Retry {

@@ -22,6 +22,24 @@ pub enum Role {
 pub struct Assignment {
     /// The role. An unknown one is an error: guessing would deploy the wrong build.
     pub role: Role,
+    /// Who set it.
+    pub by: Option<String>,
+    /// When.
+    pub at: Option<String>,
+    /// Why, in their words.
+    pub why: Option<String>,
+}
+
+impl Assignment {
+    /// Returns the assignment of a role, by nobody.
+    pub fn of_role(role: Role) -> Assignment {
+        Assignment {
+            role,
+            by: None,
+            at: None,
+            why: None,
+        }
+    }
 }
 
 impl Stored for Assignment {

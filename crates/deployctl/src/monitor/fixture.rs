@@ -104,7 +104,7 @@ pub(super) fn fleet(name: &str) -> Fleet {
         hold: None,
         policy: Ok(Policy {
             restart_concurrency: Concurrency::Hosts(2),
-            lease_reclaim_s: None,
+            ..Policy::default()
         }),
         leases: Vec::new(),
         history: Vec::new(),
@@ -133,6 +133,7 @@ pub(super) fn entry(kind: &str, builds: (&str, &str), seconds: i64, ended: Optio
         from: BuildName::parse(builds.0).ok(),
         to: BuildName::parse(builds.1).ok(),
         percent: None,
+        host: None,
         by: Some("bo@ci".to_owned()),
         at: ago(seconds),
         why: None,

@@ -101,6 +101,7 @@ pub(crate) async fn deploy(context: &Context, wish: &Deployment<'_>) -> Result<E
         to: Some(name.clone()),
         percent: Some(wish.percent).filter(|percent| *percent < Percent::ALL),
         why: wish.why.why.clone(),
+        ..Intent::default()
     };
     let target = Target {
         artifact: Some(build.artifact),

@@ -130,8 +130,9 @@ fn text_of(rows: &[Row], only: Option<&ServiceName>) -> String {
 
 fn kind(entry: &Entry) -> String {
     let kind = text::clean(&entry.kind);
-    match entry.percent {
-        Some(percent) if entry.kind != "stage" => format!("{kind} {percent}%"),
+    match (&entry.host, entry.percent) {
+        (Some(host), _) => format!("{kind} {host}"),
+        (None, Some(percent)) if entry.kind != "stage" => format!("{kind} {percent}%"),
         _ => kind,
     }
 }
@@ -158,7 +159,7 @@ fn object(row: &Row) -> Value {
     let now = row.course.as_ref().filter(|_| entry.outcome.is_none());
     json!({
         "service": row.service, "rollout": row.number, "kind": entry.kind, "from": entry.from,
-        "to": entry.to, "percent": entry.percent.unwrap_or(Percent::ALL), "by": entry.by, "at": entry.at, "why": entry.why,
+        "to": entry.to, "percent": entry.percent.unwrap_or(Percent::ALL), "host": entry.host, "by": entry.by, "at": entry.at, "why": entry.why,
         "outcome": entry.outcome.as_ref().map(|outcome| json!({
             "result": outcome.result, "hosts": outcome.hosts, "total": outcome.total,
             "seconds": outcome.seconds,

@@ -5,6 +5,7 @@ use deploy_core::name::{HostName, ServiceName};
 use deploy_core::rollout::State;
 use futures_util::future::try_join_all;
 
+use super::gate::Flag;
 use crate::cli::{OfHost, Waits, Why};
 use crate::context::Context;
 use crate::exit::Exit;
@@ -30,7 +31,7 @@ pub(crate) enum HostVerb {
     Show(OfHost),
     /// Let a host follow the canary or the fleet
     #[command(
-        before_help = "  deployctl host role web-01 web canary\n  deployctl host role web-01 web fleet\n\n"
+        before_help = "  deployctl host role web-01 web canary -m \"least traffic\"\n  deployctl host role web-01 web fleet\n\n"
     )]
     Role(RoleArgs),
     /// Let a host try again what failed there
@@ -38,7 +39,7 @@ pub(crate) enum HostVerb {
     Retry(RetryArgs),
     /// Remove what is left of a host that is gone
     #[command(before_help = "  deployctl host forget web-12 --yes\n\n")]
-    Forget(OfHost),
+    Forget(ForgetArgs),
 }
 
 /// Which hosts.
@@ -61,6 +62,10 @@ pub(crate) struct RoleArgs {
     /// The role: canary or fleet
     #[arg(value_name = "ROLE", value_enum, hide_possible_values = true)]
     role: RoleWord,
+    #[command(flatten)]
+    why: Why,
+    #[command(flatten)]
+    force: Flag,
 }
 
 /// The roles.
@@ -70,6 +75,15 @@ enum RoleWord {
     Fleet,
     /// It gets the canary, while there is one
     Canary,
+}
+
+/// What to forget.
+#[derive(Debug, Args)]
+pub(crate) struct ForgetArgs {
+    #[command(flatten)]
+    of: OfHost,
+    #[command(flatten)]
+    why: Why,
 }
 
 /// What to try again.

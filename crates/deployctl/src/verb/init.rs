@@ -8,6 +8,7 @@ use deploy_zk::znode::Mode;
 use serde_json::json;
 
 use crate::access::{self, Access};
+use crate::cli::Why;
 use crate::connect::read_credentials;
 use crate::context::Context;
 use crate::exit::Exit;
@@ -29,6 +30,8 @@ pub(crate) struct InitArgs {
     /// What anybody else may do
     #[arg(long, value_enum, default_value = "read", requires = "acl")]
     world: World,
+    #[command(flatten)]
+    why: Why,
 }
 
 /// What anybody else may do.
@@ -69,6 +72,11 @@ pub(crate) async fn run(args: &InitArgs, context: &Context) -> Result<Exit, Prob
         false if protected.is_some() => format!("{root} exists already"),
         false => format!("{root} exists already; nothing was changed"),
     });
+    if args.why.why.is_some() {
+        context
+            .out
+            .say("the reason is kept nowhere: only services have a history");
+    }
     if let Some(znodes) = protected {
         context.out.say(&format!(
             "access is set on {znodes} znodes: operators everything, agents reports and leases, \

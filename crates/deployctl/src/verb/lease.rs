@@ -8,6 +8,8 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::ask::ask;
+use crate::change::{Intent, take_number};
+use crate::cli::Why;
 use crate::context::Context;
 use crate::exit::Exit;
 use crate::fleet::{Fleet, Lease};
@@ -46,6 +48,8 @@ pub(crate) struct BreakArgs {
     /// The host
     #[arg(value_name = "HOST", value_parser = HostName::parse)]
     host: HostName,
+    #[command(flatten)]
+    why: Why,
 }
 
 /// Does it.
@@ -171,23 +175,28 @@ async fn take_away(args: &BreakArgs, context: &Context) -> Result<Exit, Problem>
             state(&fleet, first)
         ),
     )?;
+    let intent = Intent {
+        kind: "break",
+        host: Some(host.clone()),
+        why: args.why.why.clone(),
+        ..Intent::default()
+    };
+    let numbered = take_number(context, &fleet.tree, &intent).await?;
     for lease in &leases {
-        match context
-            .zk
-            .delete(
-                &format!("{}/{}", fleet.tree.leases(), lease.name),
-                Expect::Any,
-            )
-            .await
-        {
+        let path = format!("{}/{}", fleet.tree.leases(), lease.name);
+        match context.zk.delete(&path, Expect::Any).await {
             Ok(()) | Err(Error::NoNode(_)) => {}
-            Err(error) => return Err(error.into()),
+            Err(error) => {
+                numbered.withdraw(context).await;
+                return Err(error.into());
+            }
         }
     }
     if context.out.format != Format::Text {
-        context
-            .out
-            .json(&json!({"schema": "deployctl/lease-break/1", "service": service, "host": host}));
+        context.out.json(&json!({
+            "schema": "deployctl/lease-break/1", "service": service, "host": host,
+            "rollout": numbered.number,
+        }));
     }
     context.out.say(&format!(
         "the lease of {host} is taken away; the next in the queue has it"

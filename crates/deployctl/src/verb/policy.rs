@@ -5,8 +5,10 @@ use deploy_core::name::ServiceName;
 use deploy_core::wire::policy::{Concurrency, Policy};
 use deploy_core::wire::{self};
 use deploy_zk::znode::Change;
+use jiff::Timestamp;
 use serde_json::json;
 
+use crate::cli::Why;
 use crate::context::Context;
 use crate::exit::Exit;
 use crate::out::Format;
@@ -36,6 +38,8 @@ pub(crate) struct PolicyArgs {
     /// What to set: restart_concurrency (2 or 10%), lease_reclaim_s (seconds, or never)
     #[arg(value_name = "KEY=VALUE")]
     set: Vec<String>,
+    #[command(flatten)]
+    why: Why,
 }
 
 /// Tells whether anything is to be set.
@@ -45,12 +49,16 @@ pub(crate) fn is_change(args: &PolicyArgs) -> bool {
 
 /// Checks what is to be set.
 pub(crate) fn check(args: &PolicyArgs) -> Result<(), Problem> {
+    if args.set.is_empty() && args.why.why.is_some() {
+        return Err(Problem::usage("a reason for nothing: no KEY=VALUE is to be set").tip(keys()));
+    }
     set(&mut Policy::default(), &args.set)
 }
 
 /// Prints the policy, changed or not.
 pub(crate) async fn run(args: &PolicyArgs, context: &Context) -> Result<Exit, Problem> {
     let tree = context.service(&args.service).await?;
+    let (by, at) = context.signature();
     let mut policy = Policy::default();
     let mut unreadable = None;
     context
@@ -65,6 +73,8 @@ pub(crate) async fn run(args: &PolicyArgs, context: &Context) -> Result<Exit, Pr
             if args.set.is_empty() || set(&mut policy, &args.set).is_err() {
                 return Change::Leave;
             }
+            (policy.by, policy.at) = (by.clone(), at.clone());
+            policy.why = args.why.why.clone();
             Change::Write(wire::encode_over(&policy, old))
         })
         .await?;
@@ -82,11 +92,19 @@ pub(crate) async fn run(args: &PolicyArgs, context: &Context) -> Result<Exit, Pr
             "restart_concurrency={}\nlease_reclaim_s={reclaim}",
             policy.restart_concurrency
         ));
+        if let Some(ago) = text::ago(policy.at.as_deref(), Timestamp::now()) {
+            let (by, why) = (
+                text::by(policy.by.as_deref()),
+                text::because(policy.why.as_deref()),
+            );
+            context.out.say(&format!("set {ago}{by}{why}"));
+        }
     } else {
         context.out.json(&json!({
             "schema": "deployctl/policy/1", "service": args.service,
             "restart_concurrency": policy.restart_concurrency,
             "lease_reclaim_s": policy.lease_reclaim_s, "changed": !args.set.is_empty(),
+            "by": policy.by, "at": policy.at, "why": policy.why,
         }));
     }
     Ok(Exit::Done)

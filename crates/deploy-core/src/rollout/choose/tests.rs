@@ -118,6 +118,7 @@ fn entry(text: &str) -> Entry {
         from: None,
         to: wanted.map(|wanted| wanted.build),
         percent: percent.filter(|percent| *percent < Percent::ALL),
+        host: None,
         by: None,
         at: None,
         why: None,

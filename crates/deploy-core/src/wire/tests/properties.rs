@@ -260,8 +260,12 @@ fn targets() {
 
 #[test]
 fn roles_and_policies() {
-    holds_for::<Assignment>(&json!({ "v": 1, "role": "canary" }));
-    holds_for::<Policy>(&json!({ "v": 1, "restart_concurrency": "12.5%", "lease_reclaim_s": 60 }));
+    holds_for::<Assignment>(
+        &json!({ "v": 1, "role": "canary", "by": "a", "at": "now", "why": "z" }),
+    );
+    holds_for::<Policy>(
+        &json!({ "v": 1, "restart_concurrency": "12.5%", "lease_reclaim_s": 60, "by": "a", "why": "z" }),
+    );
 }
 
 #[test]
@@ -269,7 +273,7 @@ fn holds_retries_and_leases() {
     let until =
         json!({ "v": 1, "by": "a", "at": "now", "why": "sale", "until": "2026-11-20T19:38:02Z" });
     holds_for::<Hold>(&until);
-    holds_for::<Retry>(&json!({ "v": 1, "rollout": 3, "by": "a", "at": "now" }));
+    holds_for::<Retry>(&json!({ "v": 1, "rollout": 3, "by": "a", "at": "now", "why": "z" }));
     holds_for::<LeaseClaim>(&json!({
         "v": 1, "host": "web-9", "machine_id": "m", "boot_id": "b", "nonce": "n", "rollout": 3, "since": "now",
     }));

@@ -1,11 +1,12 @@
 //! `host forget`.
 
+use deploy_core::name::HostName;
 use deploy_zk::error::Error;
 use deploy_zk::znode::Expect;
 use serde_json::json;
 
-use super::fleets_of;
-use crate::cli::OfHost;
+use super::{ForgetArgs, fleets_of};
+use crate::change::{Intent, take_number};
 use crate::context::Context;
 use crate::exit::Exit;
 use crate::fleet::Fleet;
@@ -15,9 +16,9 @@ use crate::text;
 use crate::verb::ask::ask;
 
 /// Removes the report, the role, the wish and the leases of a host whose agent is gone.
-pub(crate) async fn run(of: &OfHost, context: &Context) -> Result<Exit, Problem> {
-    let fleets = fleets_of(context, of).await?;
-    let host = &of.host;
+pub(crate) async fn run(args: &ForgetArgs, context: &Context) -> Result<Exit, Problem> {
+    let fleets = fleets_of(context, &args.of).await?;
+    let host = &args.of.host;
     if let Some(fleet) = fleets.iter().find(|fleet| fleet.state.hosts[host].alive) {
         return Err(
             Problem::refused(format!("{host} is live, it would come back at once"))
@@ -34,7 +35,17 @@ pub(crate) async fn run(of: &OfHost, context: &Context) -> Result<Exit, Problem>
         &format!("this removes the report, the role and the leases of {host} ({services})"),
     )?;
     for fleet in &fleets {
-        forget(context, fleet, of).await?;
+        let intent = Intent {
+            kind: "forget",
+            host: Some(host.clone()),
+            why: args.why.why.clone(),
+            ..Intent::default()
+        };
+        let numbered = take_number(context, &fleet.tree, &intent).await?;
+        if let Err(problem) = forget(context, fleet, host).await {
+            numbered.withdraw(context).await;
+            return Err(problem);
+        }
     }
     if context.out.format != Format::Text {
         let services: Vec<_> = fleets.iter().map(|fleet| &fleet.service).collect();
@@ -49,8 +60,8 @@ pub(crate) async fn run(of: &OfHost, context: &Context) -> Result<Exit, Problem>
 }
 
 /// The report goes last: until then the host is known, and it can be done again.
-async fn forget(context: &Context, fleet: &Fleet, of: &OfHost) -> Result<(), Problem> {
-    let (tree, host) = (&fleet.tree, &of.host);
+async fn forget(context: &Context, fleet: &Fleet, host: &HostName) -> Result<(), Problem> {
+    let tree = &fleet.tree;
     let leases = fleet
         .leases
         .iter()

@@ -47,6 +47,7 @@ pub(crate) async fn run(args: &RetryArgs, context: &Context) -> Result<Exit, Pro
         rollout: target.rollout,
         by: by.clone(),
         at: at.clone(),
+        why: args.why.why.clone(),
     };
     let path = fleet.tree.retry(host);
     context.zk.create_parents(&path).await?;

@@ -1,17 +1,17 @@
 //! `host role`.
 
-use deploy_core::wire;
 use deploy_core::wire::role::{Assignment, Role};
-use deploy_zk::error::Error;
-use deploy_zk::znode::{Change, Updated};
+use deploy_core::wire::{self, WireError};
+use deploy_zk::znode::{Change, Updated, Znode};
 use serde_json::json;
 
 use super::{RoleArgs, RoleWord};
 use crate::context::Context;
 use crate::exit::Exit;
-use crate::fleet::{Fleet, role_of};
+use crate::fleet::Fleet;
 use crate::out::Format;
 use crate::problem::Problem;
+use crate::verb::gate::{self, Force};
 
 /// Writes the role. A host that nobody knows yet may have one before its first start.
 pub(crate) async fn run(args: &RoleArgs, context: &Context) -> Result<Exit, Problem> {
@@ -20,27 +20,13 @@ pub(crate) async fn run(args: &RoleArgs, context: &Context) -> Result<Exit, Prob
         RoleWord::Fleet => Role::Fleet,
         RoleWord::Canary => Role::Canary,
     };
-    let path = fleet.tree.role(&args.host);
     let (host, service) = (&args.host, &args.service);
     let has_reported = fleet
         .state
         .hosts
         .get(host)
         .is_some_and(|host| host.report.is_some() || host.alive);
-    let mut before = Role::Fleet;
-    let decide = |znode: Option<&deploy_zk::znode::Znode>| {
-        let old = znode.map_or(&[][..], |znode| &znode.data);
-        before = role_of(znode.map(|znode| znode.data.as_slice()));
-        // One that can't be read is written anew, whatever it counts as.
-        let is_readable = znode.is_none_or(|znode| wire::decode::<Assignment>(&znode.data).is_ok());
-        if before == role && is_readable {
-            return Change::Leave;
-        }
-        Change::Write(wire::encode_over(&Assignment { role }, old))
-    };
-    context.zk.create_parents(&path).await?;
-    let updated: Result<Updated, Error> = context.zk.update(&path, decide).await;
-    let changed = updated? != Updated::Left;
+    let (before, changed) = assign(args, context, (&fleet, role)).await?;
     if context.out.format != Format::Text {
         context.out.json(&json!({
             "schema": "deployctl/role/1", "host": host, "service": service, "role": role,
@@ -64,4 +50,44 @@ pub(crate) async fn run(args: &RoleArgs, context: &Context) -> Result<Exit, Prob
         }
     }
     Ok(Exit::Done)
+}
+
+/// Writes the role, unless it is there already. Returns what it was, and whether it was changed. One
+/// that can't be read is written anew; of a newer format, only with `--force`.
+async fn assign(
+    args: &RoleArgs,
+    context: &Context,
+    (fleet, role): (&Fleet, Role),
+) -> Result<(String, bool), Problem> {
+    let (path, force) = (fleet.tree.role(&args.host), Force::of(&args.force));
+    let (by, at) = context.signature();
+    let why = args.why.why.clone();
+    let assignment = Assignment { role, by, at, why };
+    let mut before = Ok(Role::Fleet);
+    let decide = |znode: Option<&Znode>| {
+        let old = znode.map_or(&[][..], |znode| &znode.data);
+        before = match znode {
+            Some(znode) => wire::decode::<Assignment>(&znode.data).map(|found| found.role),
+            None => Ok(Role::Fleet),
+        };
+        match &before {
+            Ok(before) if *before == role => Change::Leave,
+            Err(WireError::Newer { .. }) if force == Force::Off => Change::Leave,
+            _ => Change::Write(wire::encode_over(&assignment, old)),
+        }
+    };
+    context.zk.create_parents(&path).await?;
+    let changed = context.zk.update(&path, decide).await? != Updated::Left;
+    if let Err(error @ WireError::Newer { .. }) = &before {
+        let (host, service) = (&args.host, &args.service);
+        let problem = Problem::refused(format!("the role of {host} for {service}: {error}"))
+            .fact("nothing was changed")
+            .tip("use a newer deployctl; or write over it: --force");
+        gate::unless_forced(context, force, problem)?;
+    }
+    let before = before.map_or_else(
+        |error| format!("of no use: {error}"),
+        |role| role.to_string(),
+    );
+    Ok((before, changed))
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use deploy_core::name::HostName;
+use deploy_core::rollout::judge::Goal;
 use deploy_core::rollout::{Host, Standing};
 use deploy_core::wire::report::Phase;
 use deploy_core::wire::target::Previous;
@@ -111,7 +112,10 @@ impl End {
                 .fact(format!("{} is held{by}{why}", rollout.service))
                 .tip(format!("deployctl unhold {}", rollout.service));
         }
-        problem.tip(format!("{} --timeout 30m", watch_again(rollout)))
+        problem.tip(match &rollout.goal {
+            Goal::Retried { .. } => watch_again(rollout),
+            _ => format!("{} --timeout 30m", watch_again(rollout)),
+        })
     }
 }
 
