@@ -78,6 +78,31 @@ async fn in_reports_and_leases() {
     for number in 0..garbage().len() {
         survives(&rig, &format!("host show g{number:02}")).await;
     }
+    // A live one is waited for, and the reason is told wherever it is shown.
+    let live = rig.agent("web", "web-02", Role::Fleet).await;
+    rig.write(&tree.host(&live.host), br#"{"v":2,"host":"web-02"}"#)
+        .await;
+    let why = "the report has version 2";
+    for line in ["status web --hosts", "host list web", "host show web-02"] {
+        rig.ctl(line)
+            .await
+            .is(0)
+            .prints(&["web-02", "not seen", why]);
+    }
+    rig.ctl("host show web-02 -o json")
+        .await
+        .is(0)
+        .prints(&["\"report_error\"", why]);
+    rig.ctl("watch web --timeout 1s")
+        .await
+        .is(4)
+        .prints(&["web-02", "not seen", why])
+        .says(&["web-02 is not seen: the report has version 2"]);
+    rig.ctl("watch web --timeout 1s -o jsonl")
+        .await
+        .is(4)
+        .prints(&["host.unseen", why]);
+    live.reports(Phase::Serving).await;
     // Garbage is no live host: nobody waits for it.
     rig.ctl("watch web --timeout 30s").await.is(0);
     rig.ctl("lease break web g00 --yes -m gone").await;
@@ -90,6 +115,19 @@ async fn in_what_operators_write() {
         return;
     };
     rig.ctl("deploy web r1 --detach --force").await;
+    rig.write(
+        &format!("{}/newer", rig.tree("web").builds()),
+        br#"{"v":2}"#,
+    )
+    .await;
+    rig.ctl("build list web")
+        .await
+        .is(0)
+        .prints(&["newer", "?", "the build has version 2"]);
+    let builds = rig.ctl("build list web -o json").await.is(0).json();
+    let newer = &builds["builds"][0];
+    assert_eq!(newer["build"], "newer");
+    assert!(newer["error"].is_string(), "{builds}");
     let tree = rig.tree("web");
     for (number, (kind, data)) in garbage().into_iter().enumerate() {
         let build = format!("b{number:02}");
@@ -107,6 +145,9 @@ async fn in_what_operators_write() {
         for line in ["status".to_owned(), format!("build show web {build}")] {
             survives(&rig, &line).await;
         }
+        // It is there, whatever it is.
+        let listed = rig.ctl("build list web -n 100").await.is(0);
+        assert!(listed.stdout.contains(&build), "{kind}: {listed}");
         // What can't be read is not written over by mistake, and never taken for good.
         let ran = rig.ctl(&format!("deploy web {build} --detach")).await;
         assert_ne!(ran.code, 0, "{kind}: {ran}");

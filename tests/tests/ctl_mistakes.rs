@@ -425,6 +425,11 @@ async fn a_bad_build_is_refused_until_forced() {
         .await
         .is(0)
         .prints(&["r1", "BAD", "leaks memory"]);
+    // Whoever marked it first; in the shape that it is shown in.
+    let again = rig.ctl("build bad web r1 -m again -o json").await.is(0);
+    let shown = rig.ctl("build show web r1 -o json").await.is(0);
+    assert_eq!(again.json()["bad"], shown.json()["bad"], "{again}");
+    assert_eq!(again.json()["bad"]["why"], "leaks memory");
     rig.ctl("deploy web r1 --force --detach")
         .await
         .is(0)

@@ -48,6 +48,8 @@ pub struct Host {
     pub alive: bool,
     /// What it says of itself, if it ever did and it can be read. Shared: each look at a fleet has all of them.
     pub report: Option<Arc<Report>>,
+    /// Why its report can't be read, where it has one that can't.
+    pub unreadable: Option<String>,
     /// The transaction that wrote the report; 0 without one.
     pub report_mzxid: i64,
 }

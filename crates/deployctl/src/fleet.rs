@@ -238,12 +238,20 @@ pub(crate) fn role_of(data: Option<&[u8]>) -> Role {
 pub(crate) fn host_of(role: Option<&Znode>, report: Option<&Znode>) -> Host {
     // A report has no child but the sign of life: that there is one stands in what was read.
     let children = report.map_or(0, |znode| znode.stat.num_children);
+    // Only a host that was never up has none; the parent of its sign of life is made empty.
+    let decoded = report
+        .filter(|znode| !znode.data.is_empty())
+        .map(|znode| wire::decode(&znode.data));
+    let (decoded, unreadable) = match decoded {
+        Some(Ok(decoded)) => (Some(Arc::new(decoded)), None),
+        Some(Err(error)) => (None, Some(WireError::to_string(&error))),
+        None => (None, None),
+    };
     Host {
         role: role_of(role.map(|znode| znode.data.as_slice())),
         alive: children > 0,
-        report: report
-            .and_then(|znode| wire::decode(&znode.data).ok())
-            .map(Arc::new),
+        report: decoded,
+        unreadable,
         report_mzxid: report.map_or(0, |znode| znode.stat.mzxid),
     }
 }
@@ -331,15 +339,14 @@ pub(crate) fn entry_of(data: &[u8]) -> Entry {
     })
 }
 
-/// Reads every build that is registered, with the time of registration in milliseconds. One that
-/// can't be read is left out.
+/// Reads every build that is registered, with the time of registration in milliseconds.
 ///
 /// # Errors
 /// Those of the session.
 pub(crate) async fn builds(
     zk: &Zk,
     tree: &ServiceTree,
-) -> Result<BTreeMap<BuildName, (Build, i64)>, Error> {
+) -> Result<BTreeMap<BuildName, (Result<Build, WireError>, i64)>, Error> {
     let names = zk.children(&tree.builds()).await?.unwrap_or_default();
     let names = names
         .into_iter()
@@ -350,9 +357,8 @@ pub(crate) async fn builds(
     });
     let mut builds = BTreeMap::new();
     for (name, znode) in join_all(reads).await {
-        if let Some(znode) = znode?
-            && let Ok(build) = wire::decode::<Build>(&znode.data)
-        {
+        if let Some(znode) = znode? {
+            let build = wire::decode::<Build>(&znode.data);
             builds.insert(name, (build, znode.stat.ctime_ms));
         }
     }

@@ -164,6 +164,7 @@ pub(super) fn reporting(name: &str, phase: Phase, seconds: i64) -> Host {
     Host {
         role: Role::Fleet,
         alive: true,
+        unreadable: None,
         report_mzxid: 1,
         report: Some(Arc::new(Report {
             host: host(name),

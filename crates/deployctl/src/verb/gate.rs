@@ -338,10 +338,10 @@ pub(crate) fn begun(
     }
 }
 
-/// Returns builds with the newest first: name, build, age in milliseconds since 1970.
+/// Returns builds with the newest first: name, what is registered, when in milliseconds since 1970.
 pub(crate) fn newest_first(
-    builds: BTreeMap<BuildName, (Build, i64)>,
-) -> Vec<(BuildName, Build, i64)> {
+    builds: BTreeMap<BuildName, (Result<Build, WireError>, i64)>,
+) -> Vec<(BuildName, Result<Build, WireError>, i64)> {
     let mut builds: Vec<_> = builds
         .into_iter()
         .map(|(name, (build, at))| (name, build, at))
@@ -350,12 +350,15 @@ pub(crate) fn newest_first(
     builds
 }
 
-fn shown(fleet: &Fleet, builds: &[(BuildName, Build, i64)]) -> String {
+fn shown(fleet: &Fleet, builds: &[(BuildName, Result<Build, WireError>, i64)]) -> String {
     let now = Timestamp::now();
-    let describe = |(name, build, _): &(BuildName, Build, i64)| {
-        let ago = build.at.as_deref().filter(|at| time::parse(at).is_some());
+    let describe = |(name, build, _): &(BuildName, Result<Build, WireError>, i64)| {
+        let build = build.as_ref().ok();
+        let ago = build
+            .and_then(|build| build.at.as_deref())
+            .filter(|at| time::parse(at).is_some());
         let mut notes: Vec<String> = text::ago(ago, now).into_iter().collect();
-        if build.bad.is_some() {
+        if build.is_some_and(|build| build.bad.is_some()) {
             notes.push("BAD".to_owned());
         }
         let targets = &fleet.state.targets;

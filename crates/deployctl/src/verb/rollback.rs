@@ -212,7 +212,7 @@ async fn back_from(
     let known = builds(&context.zk, &fleet.tree).await?;
     let known: BTreeMap<BuildName, Build> = known
         .into_iter()
-        .map(|(name, (build, _))| (name, build))
+        .filter_map(|(name, (build, _))| Some((name, build.ok()?)))
         .collect();
     let history: Vec<_> = fleet
         .history

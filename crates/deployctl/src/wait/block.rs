@@ -205,7 +205,8 @@ fn detail(event: &HostEvent) -> String {
             };
             format!("{bar}{}", lines::step(step))
         }
-        Standing::Staged | Standing::Unseen | Standing::Idle => String::new(),
+        Standing::Unseen => clean(event.unreadable.as_deref().unwrap_or_default()),
+        Standing::Staged | Standing::Idle => String::new(),
     }
 }
 

@@ -43,6 +43,8 @@ pub(crate) struct HostEvent {
     pub(crate) step: Option<StepReport>,
     /// What is wrong.
     pub(crate) error: Option<ErrorReport>,
+    /// Why its report can't be read, where it has one that can't.
+    pub(crate) unreadable: Option<String>,
     /// The build that it serves.
     pub(crate) serving: Option<BuildName>,
     /// Its instances, and how many of them serve.
@@ -79,7 +81,7 @@ impl Event {
                     event.standing,
                     Standing::Working | Standing::Waiting | Standing::Unseen | Standing::Idle
                 );
-                on_the_way && !event.is_back
+                on_the_way && !event.is_back && event.unreadable.is_none()
             }
             _ => false,
         }
@@ -107,6 +109,7 @@ impl HostEvent {
             phase: report.map(|report| report.phase.to_string()),
             step: report.and_then(|report| report.step.clone()),
             error: report.and_then(|report| report.error.clone()),
+            unreadable: host.unreadable.clone(),
             serving: report.and_then(|report| report.serving.clone()),
             instances: (instances.len(), serving),
             tally: tally.clone(),

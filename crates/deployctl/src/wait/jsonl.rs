@@ -83,7 +83,9 @@ fn host(event: &HostEvent) -> (&'static str, Value) {
         ),
         Standing::Offline => ("host.offline", json!({})),
         Standing::Idle | Standing::Unseen if event.is_back => ("host.back", json!({})),
-        Standing::Idle | Standing::Unseen => ("host.unseen", json!({})),
+        Standing::Idle | Standing::Unseen => {
+            ("host.unseen", json!({"report_error": event.unreadable}))
+        }
         Standing::Working | Standing::Waiting => {
             let step = event.step.as_ref();
             let done = step.and_then(|step| step.done);

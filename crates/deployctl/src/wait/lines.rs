@@ -134,6 +134,10 @@ fn host(event: &HostEvent, out: &Out) -> (String, String, String) {
             phase(event),
             event.step.as_ref().map_or_else(String::new, step),
         ),
+        Standing::Unseen if event.unreadable.is_some() => (
+            event.standing.as_str().to_owned(),
+            clean(event.unreadable.as_deref().unwrap_or_default()),
+        ),
         Standing::Unseen if event.is_back => ("back".to_owned(), String::new()),
         Standing::Unseen | Standing::Idle => (event.standing.as_str().to_owned(), String::new()),
     };

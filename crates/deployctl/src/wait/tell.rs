@@ -88,7 +88,7 @@ impl Teller {
 
 fn detail(host: &Host, standing: Standing) -> String {
     let Some(report) = &host.report else {
-        return String::new();
+        return host.unreadable.clone().unwrap_or_default();
     };
     match standing {
         Standing::Blocked | Standing::Failed => report

@@ -77,7 +77,7 @@ fn check_previous(
             r#"{{"v":1,"host":"h{index}","service":"web","agent":"1","phase":"{phase}","target":"r2","current":"{serving}","serving":"{serving}"}}"#
         );
         let report = wire::decode(text.as_bytes()).unwrap();
-        let host = Host { role: Role::Fleet, alive: true, report: Some(Arc::new(report)), report_mzxid: 1 };
+        let host = Host { role: Role::Fleet, alive: true, report: Some(Arc::new(report)), unreadable: None, report_mzxid: 1 };
         (HostName::parse(&format!("h{index}")).unwrap(), host)
     });
     let state = State {

@@ -30,6 +30,7 @@ fn state(enabled: Option<(&str, u64)>, canary: Option<(&str, u64)>, hosts: &[&st
             },
             alive: true,
             report: Some(Arc::new(wire::decode(report.as_bytes()).unwrap())),
+            unreadable: None,
             report_mzxid: 0,
         };
         (crate::name::HostName::parse(&name).unwrap(), host)

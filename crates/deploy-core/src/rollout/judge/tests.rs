@@ -56,6 +56,7 @@ fn host(text: &str) -> (HostName, Host) {
             role,
             alive,
             report: report.map(Arc::new),
+            unreadable: None,
             report_mzxid: 10,
         },
     )

@@ -62,6 +62,7 @@ fn host(text: &str) -> (HostName, Host) {
         },
         alive: !words[0].contains('-'),
         report: Some(Arc::new(wire::decode(report.as_bytes()).unwrap())),
+        unreadable: None,
         report_mzxid: 0,
     };
     (HostName::parse(name).unwrap(), host)

@@ -279,6 +279,9 @@ fn progress(
         Standing::Failed if lease => format!("{}, has lease", back(report)),
         Standing::Failed => back(report).to_owned(),
         Standing::Waiting => waits_for(view, name, report),
+        Standing::Offline | Standing::Unseen if host.unreadable.is_some() => {
+            "report unreadable".to_owned()
+        }
         Standing::Offline => report.map_or_else(
             || "never reported".to_owned(),
             |report| format!("was {}", clean(report.phase.as_str())),

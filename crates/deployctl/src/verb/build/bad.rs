@@ -20,19 +20,25 @@ pub(crate) async fn run(args: &BadArgs, context: &Context) -> Result<Exit, Probl
     let (service, name) = (&args.of.service, &args.of.build);
     registered(context, &fleet, name).await?;
     let (by, at) = context.signature();
-    let mark = Bad {
+    let wanted = (!args.undo).then_some(Bad {
         by,
         at,
         why: args.why.why.clone(),
-    };
-    let wanted = (!args.undo).then_some(mark);
+    });
     let path = fleet.tree.build(name);
+    // As it is now: whoever marked it first stays named.
+    let mut mark = wanted.clone();
     let updated = context.zk.update(&path, |znode| {
         let Some(znode) = znode else {
             return Change::Leave;
         };
         match wire::decode::<Build>(&znode.data) {
-            Ok(build) if build.bad.is_some() != wanted.is_some() => {
+            Ok(build) if build.bad.is_some() == wanted.is_some() => {
+                mark = build.bad;
+                Change::Leave
+            }
+            Ok(build) => {
+                mark = wanted.clone();
                 let build = Build {
                     bad: wanted.clone(),
                     ..build
@@ -46,7 +52,7 @@ pub(crate) async fn run(args: &BadArgs, context: &Context) -> Result<Exit, Probl
     if context.out.format != Format::Text {
         context.out.json(&json!({
             "schema": "deployctl/build/1", "service": service, "build": name,
-            "bad": wanted.is_some(), "changed": changed,
+            "bad": mark, "changed": changed,
         }));
         return Ok(Exit::Done);
     }

@@ -1,6 +1,7 @@
 //! `build list`.
 
 use deploy_core::name::BuildName;
+use deploy_core::wire::WireError;
 use deploy_core::wire::build::Build;
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -24,8 +25,10 @@ pub(crate) async fn run(args: &ListArgs, context: &Context) -> Result<Exit, Prob
     let total = all.len();
     all.truncate(args.number);
     let objects = || {
-        all.iter()
-            .map(|(name, build, _)| object(&fleet, (name, build)))
+        all.iter().map(|(name, build, _)| match build {
+            Ok(build) => object(&fleet, (name, build)),
+            Err(error) => json!({"build": name, "error": error.to_string()}),
+        })
     };
     match context.out.format {
         Format::Text => {
@@ -47,7 +50,7 @@ pub(crate) async fn run(args: &ListArgs, context: &Context) -> Result<Exit, Prob
     Ok(Exit::Done)
 }
 
-fn text_of(fleet: &Fleet, builds: &[(BuildName, Build, i64)]) -> String {
+fn text_of(fleet: &Fleet, builds: &[(BuildName, Result<Build, WireError>, i64)]) -> String {
     let now = Timestamp::now();
     let mut lines = vec![row([
         "BUILD",
@@ -59,16 +62,12 @@ fn text_of(fleet: &Fleet, builds: &[(BuildName, Build, i64)]) -> String {
         "NOTE",
     ])];
     for (name, build, _) in builds {
-        let note = match &build.bad {
-            Some(bad) => {
-                format!(
-                    "BAD{}{}",
-                    text::by(bad.by.as_deref()),
-                    text::because(bad.why.as_deref())
-                )
-            }
-            None => text::clean(build.why.as_deref().unwrap_or_default()),
+        let note = match build {
+            Ok(build) => note(build),
+            Err(error) => error.to_string(),
         };
+        let build = build.as_ref().ok();
+        let said = |what: fn(&Build) -> Option<&String>| build.and_then(what).map(String::as_str);
         let wanted = wanted_by(fleet, name);
         lines.push(vec![
             name.to_string(),
@@ -78,13 +77,24 @@ fn text_of(fleet: &Fleet, builds: &[(BuildName, Build, i64)]) -> String {
                 wanted.join(", ")
             },
             serving(fleet, name).to_string(),
-            text::bytes(build.artifact.size),
-            text::ago(build.at.as_deref(), now).unwrap_or_else(|| "-".to_owned()),
-            text::person(build.by.as_deref()),
+            build.map_or_else(|| "?".to_owned(), |build| text::bytes(build.artifact.size)),
+            text::ago(said(|build| build.at.as_ref()), now).unwrap_or_else(|| "-".to_owned()),
+            text::person(said(|build| build.by.as_ref())),
             note,
         ]);
     }
     table(&lines)
+}
+
+fn note(build: &Build) -> String {
+    match &build.bad {
+        Some(bad) => format!(
+            "BAD{}{}",
+            text::by(bad.by.as_deref()),
+            text::because(bad.why.as_deref())
+        ),
+        None => text::clean(build.why.as_deref().unwrap_or_default()),
+    }
 }
 
 /// Returns which targets want a build.

@@ -64,15 +64,13 @@ fn line(
         .count();
     let target = fleet.state.targets.followed(host.role);
     let error = report.and_then(|report| report.error.as_ref());
-    let note = error.map_or_else(String::new, |error| {
-        clean(
-            &error
-                .message
-                .chars()
-                .take(NOTE_CHARS_MAX)
-                .collect::<String>(),
-        )
-    });
+    let note = error.map(|error| &error.message);
+    let note: String = note
+        .or(host.unreadable.as_ref())
+        .map_or_else(String::new, |note| {
+            note.chars().take(NOTE_CHARS_MAX).collect()
+        });
+    let note = clean(&note);
     let seen = text::ago(report.and_then(|report| report.at.as_deref()), now);
     vec![
         name.to_string(),
@@ -106,6 +104,7 @@ fn object(
         "host": name, "service": fleet.service, "role": host.role, "alive": host.alive,
         "standing": standing.as_str(), "wants": target.map(|target| &target.build),
         "report_age_s": age, "report": host.report.as_deref(),
+        "report_error": host.unreadable,
     })
 }
 

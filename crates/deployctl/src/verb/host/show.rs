@@ -84,6 +84,11 @@ fn described(fleet: &Fleet, of: &OfHost, now: Timestamp) -> String {
     if let Some(report) = &host.report {
         lines.extend(reported(report, now));
     }
+    lines.extend(
+        host.unreadable
+            .iter()
+            .map(|why| pair("report", &clean(why))),
+    );
     let mut shown = table(&lines);
     shown.push_str(&trouble(fleet, of, (host, standing)));
     shown

@@ -57,6 +57,7 @@ fn host(name: &str, standing: Standing, phase: &str, tally: &Tally) -> HostEvent
         phase: Some(phase.to_owned()),
         step: None,
         error: None,
+        unreadable: None,
         serving: Some(build("r2431")),
         instances: (4, 4),
         tally: tally.clone(),

@@ -98,11 +98,18 @@ impl End {
                 clean(error.map_or("", |error| &error.message))
             )
         });
+        let unreadable = self.with(Standing::Unseen).filter_map(|(name, host)| {
+            let why = host.unreadable.as_ref()?;
+            Some(format!("{name} is not seen: {}", clean(why)))
+        });
+        let unreadable: Vec<String> = unreadable.take(FAILED_SHOWN_MAX).collect();
         let hold = self
             .seen
             .as_ref()
             .and_then(|(sight, _)| sight.hold.as_ref());
-        let mut problem = Problem::new(Exit::TimedOut, what).facts(blocked.take(FAILED_SHOWN_MAX));
+        let mut problem = Problem::new(Exit::TimedOut, what)
+            .facts(blocked.take(FAILED_SHOWN_MAX))
+            .facts(unreadable);
         if let Some(hold) = hold {
             let (by, why) = (
                 text::by(hold.by.as_deref()),

@@ -81,6 +81,7 @@ fn host(text: &str, build: &BuildName) -> (HostName, Host) {
             role: Role::Fleet,
             alive,
             report: Some(Arc::new(report)),
+            unreadable: None,
             report_mzxid: 1,
         },
     )
