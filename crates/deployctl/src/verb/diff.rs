@@ -152,6 +152,14 @@ fn title(fleet: &Fleet, proposal: &Proposal) -> String {
     }
 }
 
+fn restarts(fleet: &Fleet, preview: &Preview) -> String {
+    let instances = text::count(preview.instances, "instance");
+    let changed = preview.moves.len() + preview.returns.len();
+    let limit = fleet.lease_limit().map(|limit| limit.min(changed));
+    let at_once = limit.map_or_else(|| "?".to_owned(), |limit| text::count(limit, "host"));
+    format!("{instances}, {at_once} at a time")
+}
+
 fn rows(fleet: &Fleet, proposal: &Proposal) -> Vec<(&'static str, String)> {
     let Proposal { preview, .. } = proposal;
     let moves: Vec<&HostName> = preview.moves.keys().collect();
@@ -187,15 +195,7 @@ fn rows(fleet: &Fleet, proposal: &Proposal) -> Vec<(&'static str, String)> {
     }
     rows.push(("downloads", downloads(proposal)));
     if preview.instances > 0 {
-        let instances = text::count(preview.instances, "instance");
-        let limit = match fleet.lease_limit() {
-            Some(limit) => {
-                let changed = preview.moves.len() + preview.returns.len();
-                text::count(limit.min(changed), "host")
-            }
-            None => "?".to_owned(),
-        };
-        rows.push(("restarts", format!("{instances}, {limit} at a time")));
+        rows.push(("restarts", restarts(fleet, preview)));
     }
     if let Err(why) = &fleet.policy {
         rows.push(("POLICY", format!("{why}; no host is granted a lease")));
