@@ -20,15 +20,15 @@ pub(super) struct Pause {
 }
 
 /// How often a step may succeed, and be to do again, before nothing is left to do.
-pub(super) const DONE_MAX: u32 = 3;
+const DONE_MAX: u32 = 3;
 
 /// What is kept between two rounds, as long as the same is wanted.
 #[derive(Default)]
 pub(super) struct Memory {
-    pub(super) target: Option<WantedTarget>,
+    target: Option<WantedTarget>,
     pub(super) pause: Option<Pause>,
     /// How often each step was done.
-    pub(super) done: BTreeMap<String, u32>,
+    done: BTreeMap<String, u32>,
 }
 
 impl Memory {

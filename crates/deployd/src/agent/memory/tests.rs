@@ -7,7 +7,7 @@ use deploy_core::verdict::Failure;
 use deploy_core::wanted::WantedTarget;
 use tokio::time::Instant;
 
-use super::memory::{DONE_MAX, Memory, Pause};
+use super::{DONE_MAX, Memory, Pause};
 use crate::perform::StepError;
 
 fn fetch() -> Step {
