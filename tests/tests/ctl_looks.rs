@@ -364,7 +364,8 @@ async fn inspect_says_once_that_it_follows_no_more() {
     watching.sees("  r1 ").await;
     create("c1").await;
     watching.sees(&format!("created  {builds}/c1")).await;
-    for (name, version) in [("c2", "v1"), ("c3", "v2")] {
+    // That a child has come and that data have changed is read apart: a later change tells that an earlier one was seen.
+    for (name, version) in [("c2", "v1"), ("c3", "v2"), ("c4", "v3")] {
         create(name).await;
         rig.write(&format!("{builds}/r1"), b"{}").await;
         let changed = format!("changed  {builds}/r1  {version}");
@@ -372,8 +373,7 @@ async fn inspect_says_once_that_it_follows_no_more() {
     }
     watching.signal(nix::sys::signal::Signal::SIGINT);
     let ran = watching.end().await.is(130);
-    let told =
-        "warning: 2000 znodes are followed, and no more can be: what comes now is not, 1 so far";
+    let told = "warning: 2000 znodes are followed, and no more can be: what comes now is not";
     assert_eq!(ran.stderr.matches(told).count(), 1, "{}", ran.stderr);
     assert_eq!(ran.stderr.matches("warning").count(), 1, "{}", ran.stderr);
 }
