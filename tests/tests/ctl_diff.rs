@@ -98,6 +98,11 @@ async fn its_command_does_that_and_no_more() {
             "web has moved on: you looked at #1, it is now #2",
             "tip: deployctl diff web",
         ]);
+    for line in ["diff web", "diff web r2"] {
+        rig.ctl(line).await.is(0).prints(&[
+            "CANARY     the canary r2 of web is not there yet: web-01 is not seen; it would be refused\n",
+        ]);
+    }
     agents[0].serves(2).await;
     for line in ["diff web", "diff web r2"] {
         let ran = rig.ctl(line).await.is(0);

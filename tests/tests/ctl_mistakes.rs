@@ -5,6 +5,7 @@ mod ctl_rig;
 use std::time::{Duration, Instant};
 
 use ctl_rig::{Rig, bare_command, run};
+use deploy_core::name::HostName;
 use deploy_core::wire::role::Role;
 use tests::ports;
 
@@ -105,6 +106,24 @@ async fn what_is_no_name_or_number_is_told_without_zookeeper() {
         "deploy web r1 --percent 101",
         2,
         &["percent is 101; it must be from 0 to 100"],
+    )
+    .await;
+    check(
+        "deploy web r1 --percent 10%%",
+        2,
+        &["a number from 0 to 100"],
+    )
+    .await;
+    check(
+        "--zk a:1 policy web lease_reclaim_s=1 lease_reclaim_s=2",
+        2,
+        &["`lease_reclaim_s` is set twice"],
+    )
+    .await;
+    check(
+        "--zk a:1 policy web -m hurry",
+        2,
+        &["a reason for nothing: no KEY=VALUE is to be set"],
     )
     .await;
     check("canary Web r1", 2, &["`Web` is not a service name"]).await;
@@ -336,6 +355,10 @@ async fn a_dead_canary_host_is_not_a_tested_canary() {
         .await
         .is(5)
         .says(&["web-02 is offline", "1 of 2 canary hosts serve it"]);
+    rig.ctl("watch web")
+        .await
+        .is(0)
+        .says(&["tip: when every canary host serves it: deployctl promote web  "]);
     agents[1].come().await;
     rig.ctl("promote web --detach").await.is(0);
 }
@@ -487,11 +510,29 @@ async fn questions_that_nobody_can_answer_are_refused() {
         "#1",
         "lease break web web-01",
     ]);
-    rig.ctl("lease break web web-01")
+    let waiting = HostName::parse("web-02").expect("it is a name");
+    rig.write(
+        &format!("{}0000000004", rig.tree("web").lease_prefix(&waiting)),
+        br#"{"v":1,"host":"web-02","nonce":"n","rollout":1}"#,
+    )
+    .await;
+    rig.ctl("lease break web web-02").await.is(5).says(&[
+        "only waits for a lease of web; it would lose its place in the queue",
+        "nobody can be asked",
+    ]);
+    rig.ctl("lease break web web-01").await.is(5).says(&[
+        "another host of web may go out",
+        "nobody can be asked",
+        "--yes",
+    ]);
+    rig.ctl("lease break web web-01 --yes -m burnt")
         .await
-        .is(5)
-        .says(&["nobody can be asked", "--yes"]);
-    rig.ctl("lease break web web-01 --yes -m burnt").await.is(0);
+        .is(0)
+        .says(&["the lease of web-01 is taken away; web-02 is the next"]);
+    rig.ctl("lease break web web-02 --yes")
+        .await
+        .is(0)
+        .says(&["the lease of web-02 is taken away; nobody waits for it"]);
     rig.ctl("lease break web web-01 --yes").await.is(6);
     rig.ctl("host forget web-01")
         .await
@@ -505,7 +546,7 @@ async fn questions_that_nobody_can_answer_are_refused() {
     rig.ctl("host show web-01").await.is(6);
     // What is deleted has its reason in the history, which moves no target.
     rig.ctl("history web").await.is(0).prints(&[
-        "3",
+        "4",
         "forget web-01",
         "sold",
         "2",

@@ -324,6 +324,10 @@ async fn a_share_serves_and_the_others_have_it_staged() {
         (&100.into(), &"r1".into())
     );
     // Already so.
+    rig.ctl("deploy web r2 --detach").await.is(0).says(&[
+        "web r2 is already wanted as #4 by",
+        "; nothing was changed\n",
+    ]);
     rig.ctl("deploy web r2").await.is(0).says(&[
         "web r2 is already wanted as #4 by",
         "watching it",

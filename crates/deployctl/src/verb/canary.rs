@@ -54,7 +54,7 @@ pub(crate) async fn run(args: &CanaryArgs, context: &Context) -> Result<Exit, Pr
         _ => None,
     };
     if let Some(target) = wanted {
-        let rollout = gate::already(context, &fleet, ("canary", target));
+        let rollout = gate::already(context, &fleet, ("canary", target), args.waits.patience());
         return outcome(context, &rollout, args.waits.patience(), Lines::Stderr).await;
     }
     gate::not_newer(context, &fleet, force)?;

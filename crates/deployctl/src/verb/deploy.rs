@@ -78,7 +78,7 @@ pub(crate) async fn deploy(context: &Context, wish: &Deployment<'_>) -> Result<E
         && enabled.build == *name
         && enabled.percent == wish.percent
     {
-        let rollout = gate::already(context, &fleet, (wish.kind, enabled));
+        let rollout = gate::already(context, &fleet, (wish.kind, enabled), wish.patience);
         return outcome(context, &rollout, wish.patience, Lines::Stderr).await;
     }
     gate::not_newer(context, &fleet, wish.force)?;
@@ -121,7 +121,8 @@ pub(crate) async fn deploy(context: &Context, wish: &Deployment<'_>) -> Result<E
 
 /// Parses a share of the hosts.
 pub(crate) fn parse_percent(text: &str) -> Result<Percent, String> {
-    let number = text.trim().trim_end_matches('%');
+    let number = text.trim();
+    let number = number.strip_suffix('%').unwrap_or(number);
     let value: f64 = number
         .parse()
         .map_err(|_| "a number from 0 to 100 is wanted".to_owned())?;

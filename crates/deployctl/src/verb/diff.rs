@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::deploy::parse_percent;
-use super::gate;
+use super::{gate, promote};
 use crate::context::Context;
 use crate::exit::Exit;
 use crate::fleet::{Fleet, HISTORY_MAX};
@@ -193,6 +193,9 @@ fn rows(fleet: &Fleet, proposal: &Proposal) -> Vec<(&'static str, String)> {
         let others = text::count(others, "host");
         rows.push(("others", format!("{others} stay {on} until promote")));
     }
+    if let Some(problem) = canary_problem(fleet, proposal) {
+        rows.push(("CANARY", format!("{problem}; it would be refused")));
+    }
     rows.push(("downloads", downloads(proposal)));
     if preview.instances > 0 {
         rows.push(("restarts", restarts(fleet, preview)));
@@ -225,6 +228,13 @@ fn rows(fleet: &Fleet, proposal: &Proposal) -> Vec<(&'static str, String)> {
         rows.push(("HELD", format!("{}{why}; it would be refused", by.trim())));
     }
     rows
+}
+
+/// Returns why `promote` would refuse the canary as it is.
+fn canary_problem(fleet: &Fleet, proposal: &Proposal) -> Option<String> {
+    let canary = fleet.state.targets.canary.as_ref();
+    let canary = canary.filter(|_| proposal.verb == "promote")?;
+    Some(promote::unhealthy(fleet, canary)?.what)
 }
 
 fn counted(hosts: &[&HostName]) -> String {
@@ -292,6 +302,6 @@ fn object(context: &Context, fleet: &Fleet, proposal: &Proposal) -> Value {
         "size": build.as_ref().map(|build| build.artifact.size),
         "instances": preview.instances, "at_a_time": fleet.lease_limit(),
         "bad": build.as_ref().is_some_and(|build| build.bad.is_some()),
-        "held": fleet.hold.is_some(),
+        "held": fleet.hold.is_some(), "canary_problem": canary_problem(fleet, proposal),
     })
 }

@@ -19,7 +19,7 @@ use crate::exit::Exit;
 use crate::fleet::{Fleet, builds};
 use crate::problem::Problem;
 use crate::text;
-use crate::wait::Rollout;
+use crate::wait::{Patience, Rollout};
 
 /// Builds listed in a message.
 const BUILDS_SHOWN_MAX: usize = 3;
@@ -285,14 +285,19 @@ pub(crate) fn already(
     context: &Context,
     fleet: &Fleet,
     (kind, target): (&str, &Target),
+    patience: Patience,
 ) -> Rollout {
     let number = target
         .rollout
         .map_or_else(String::new, |number| format!(" as #{number}"));
     let by = text::by(target.by.as_deref());
     let (service, build) = (&fleet.service, &target.build);
+    let then = match patience {
+        Patience::Detach => "nothing was changed",
+        Patience::Until(_) => "watching it",
+    };
     context.out.say(&format!(
-        "{service} {build} is already wanted{number}{by}; watching it"
+        "{service} {build} is already wanted{number}{by}; {then}"
     ));
     Rollout {
         service: fleet.service.clone(),

@@ -168,12 +168,21 @@ async fn take_away(args: &BreakArgs, context: &Context) -> Result<Exit, Problem>
                 .fact(format!("in the queue: {holders}")),
         );
     };
+    let limit = fleet.lease_limit();
+    let (held, waiting) = fleet.leases.split_at(limit.min(fleet.leases.len()));
+    let is_of_host = |lease: &&Lease| lease.host == host.as_str();
+    let is_held = held.iter().any(|lease| is_of_host(&lease));
+    let state = state(&fleet, first);
     ask(
         context,
-        &format!(
-            "{host} is {}; without its lease another host of {service} may go out of service as well",
-            state(&fleet, first)
-        ),
+        &match is_held {
+            true => format!(
+                "{host} is {state}; without its lease another host of {service} may go out of service as well"
+            ),
+            false => format!(
+                "{host} is {state}, and only waits for a lease of {service}; it would lose its place in the queue"
+            ),
+        },
     )?;
     let intent = Intent {
         kind: "break",
@@ -198,8 +207,16 @@ async fn take_away(args: &BreakArgs, context: &Context) -> Result<Exit, Problem>
             "rollout": numbered.number,
         }));
     }
-    context.out.say(&format!(
-        "the lease of {host} is taken away; the next in the queue has it"
-    ));
+    let next = waiting.iter().find(|lease| !is_of_host(lease));
+    context.out.say(&match (is_held, next) {
+        (true, Some(next)) => {
+            let next = text::clean(&next.host);
+            format!("the lease of {host} is taken away; {next} is the next in the queue")
+        }
+        (true, None) => format!("the lease of {host} is taken away; nobody waits for it"),
+        (false, _) => format!(
+            "{host} has lost its place in the queue; no other host goes out of service for that"
+        ),
+    });
     Ok(Exit::Done)
 }

@@ -1,5 +1,7 @@
 //! `policy`: how the rollouts of a service go.
 
+use std::collections::BTreeSet;
+
 use clap::Args;
 use deploy_core::name::ServiceName;
 use deploy_core::wire::policy::{Concurrency, Policy};
@@ -111,11 +113,16 @@ pub(crate) async fn run(args: &PolicyArgs, context: &Context) -> Result<Exit, Pr
 }
 
 fn set(policy: &mut Policy, assignments: &[String]) -> Result<(), Problem> {
+    let mut keys_set = BTreeSet::new();
     for assignment in assignments {
         let Some((key, value)) = assignment.split_once('=') else {
             return Err(Problem::usage(format!("`{assignment}` is not KEY=VALUE")).tip(keys()));
         };
-        match key.trim() {
+        let key = key.trim();
+        if !keys_set.insert(key) {
+            return Err(Problem::usage(format!("`{key}` is set twice")));
+        }
+        match key {
             "restart_concurrency" => {
                 policy.restart_concurrency = Concurrency::parse(value).map_err(Problem::usage)?;
             }

@@ -118,7 +118,7 @@ fn no_canary(fleet: &Fleet) -> Problem {
 }
 
 /// Returns why the canary should not be promoted, if any canary host does not serve it.
-fn unhealthy(fleet: &Fleet, canary: &Target) -> Option<Problem> {
+pub(crate) fn unhealthy(fleet: &Fleet, canary: &Target) -> Option<Problem> {
     let service = &fleet.service;
     let standings = fleet.state.standings();
     let canary_hosts: Vec<_> = fleet.state.canary_hosts().collect();

@@ -87,6 +87,7 @@ pub(crate) async fn run(args: &RollbackArgs, context: &Context) -> Result<Exit, 
                 context,
                 &fleet,
                 ("rollback", enabled.ok_or_else(|| gate::no_target(&fleet))?),
+                args.waits.patience(),
             )
         }
         Way::Canary => {

@@ -224,7 +224,7 @@ impl End {
             rollout.shown_number(),
             rollout.shown_kind(),
         ));
-        if let Some(tip) = next_step(rollout, staged) {
+        if let Some(tip) = self.next_step(rollout, staged) {
             context.out.tip(&tip);
         }
     }
@@ -256,6 +256,36 @@ impl End {
         context.out.tip(&watch_again(rollout));
     }
 
+    fn next_step(&self, rollout: &Rollout, staged: usize) -> Option<String> {
+        let service = &rollout.service;
+        let to = rollout.to.as_ref()?;
+        match rollout.kind.as_str() {
+            "canary" => {
+                let when = self.until_promotable();
+                Some(format!(
+                    "{when}deployctl promote {service}        (or: deployctl rollback {service})"
+                ))
+            }
+            "deploy" | "stage" if staged > 0 => {
+                Some(format!("for every host: deployctl deploy {service} {to}"))
+            }
+            _ => None,
+        }
+    }
+
+    /// Returns what `promote` would refuse now; nobody waits for a canary host that is offline.
+    fn until_promotable(&self) -> &'static str {
+        let is_held = self
+            .seen
+            .as_ref()
+            .is_some_and(|(sight, _)| sight.hold.is_some());
+        match (self.tally.there < self.tally.total, is_held) {
+            (true, _) => "when every canary host serves it: ",
+            (false, true) => "when the hold is over: ",
+            (false, false) => "",
+        }
+    }
+
     fn failed(&self) -> impl Iterator<Item = (&HostName, &Host)> {
         self.with(Standing::Failed)
     }
@@ -277,20 +307,6 @@ impl End {
 
     fn hosts(&self) -> String {
         count(self.tally.total, "host")
-    }
-}
-
-fn next_step(rollout: &Rollout, staged: usize) -> Option<String> {
-    let service = &rollout.service;
-    let to = rollout.to.as_ref()?;
-    match rollout.kind.as_str() {
-        "canary" => Some(format!(
-            "deployctl promote {service}        (or: deployctl rollback {service})"
-        )),
-        "deploy" | "stage" if staged > 0 => {
-            Some(format!("for every host: deployctl deploy {service} {to}"))
-        }
-        _ => None,
     }
 }
 
