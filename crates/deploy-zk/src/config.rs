@@ -159,7 +159,8 @@ impl fmt::Debug for DigestAuth {
     }
 }
 
-fn is_host_port(text: &str) -> bool {
+/// Whether a text names one server, as [`Config::hosts`] wants it.
+pub fn is_host_port(text: &str) -> bool {
     // The client crate would take a comma for a list and a slash for a chroot.
     let Some((host, port)) = text.rsplit_once(':') else {
         return false;

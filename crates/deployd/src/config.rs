@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, Read};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use std::{fmt, fs};
@@ -38,7 +39,7 @@ pub(crate) struct Config {
     /// What is deployed here, in the order of the file; at least one.
     pub(crate) services: Vec<Service>,
     /// Where metrics are served; `None`: nowhere.
-    pub(crate) metrics_listen: Option<String>,
+    pub(crate) metrics_listen: Option<SocketAddr>,
     /// What is logged, and how.
     pub(crate) log: Log,
 }

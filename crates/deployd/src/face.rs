@@ -9,6 +9,7 @@
 //! It only reads what the agents say. What somebody asks to change goes to who owns it.
 
 use std::io;
+use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -76,7 +77,7 @@ pub(crate) fn at_socket(path: &Path, view: View) -> io::Result<impl Future<Outpu
 /// # Errors
 /// Where the address can't be listened on.
 pub(crate) async fn at_address(
-    address: &str,
+    address: SocketAddr,
     view: View,
 ) -> io::Result<impl Future<Output = ()> + use<>> {
     let listener = TcpListener::bind(address).await?;

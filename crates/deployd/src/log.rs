@@ -22,7 +22,8 @@ pub(crate) struct Level {
 }
 
 /// Starts logging: journald under systemd, text on a terminal, JSON otherwise, unless the
-/// configuration says. Lines go to standard error.
+/// configuration says. What is for journald goes to its socket, and lines of text, where there is no such
+/// socket, go where text and JSON go: to standard error.
 pub(crate) fn start(log: &Log) -> Level {
     let (filter, handle) = reload::Layer::new(levels(&log.level).unwrap_or_default());
     let format = match log.format {

@@ -38,9 +38,8 @@ pub(crate) fn run(default: &Path, arguments: &Arguments) -> Exit {
 }
 
 fn warn(config: &Config) {
-    if let Some(listen) = &config.metrics_listen {
-        let local = ["127.", "localhost:", "[::1]:"];
-        if !local.iter().any(|prefix| listen.starts_with(prefix)) {
+    if let Some(listen) = config.metrics_listen {
+        if !listen.ip().is_loopback() {
             eprintln!(
                 "warning: metrics.listen is {listen}: whoever reaches it reads which builds run here"
             );

@@ -140,7 +140,7 @@ async fn faces(config: &Config, view: &View) -> anyhow::Result<JoinSet<()>> {
             tracing::warn!(path = %path.display(), %error, "no socket: status is read from files, reload is SIGHUP");
         }
     }
-    if let Some(address) = &config.metrics_listen {
+    if let Some(address) = config.metrics_listen {
         let serving = face::at_address(address, view.clone()).await;
         let serving = serving.with_context(|| format!("failed to serve metrics at {address}"))?;
         faces.spawn(serving);

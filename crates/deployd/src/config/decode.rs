@@ -1,10 +1,12 @@
 //! From text to [`Config`]: the sections, their keys and their bounds.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use deploy_core::name::HostName;
 use deploy_core::znode::Root;
+use deploy_zk::config::is_host_port;
 use toml::de::DeTable;
 
 use super::keys::service;
@@ -88,12 +90,11 @@ fn zookeeper(table: &Table<'_, '_>) -> Option<ZooKeeper> {
         Some(texts) if texts.is_empty() => table.problem(table.span(), "`hosts` is empty"),
         Some(texts) => {
             for (span, text) in texts {
-                let port = text
-                    .rsplit_once(':')
-                    .map(|(name, port)| (name, port.parse::<u16>()));
-                match port {
-                    Some((name, Ok(1..))) if !name.is_empty() => hosts.push(text.to_owned()),
-                    _ => table.problem(span, format!("`{text}` is not host:port")),
+                match is_host_port(text) {
+                    true => hosts.push(text.to_owned()),
+                    false => {
+                        table.problem(span, format!("`{text}` is not host:port of one server"))
+                    }
                 }
             }
         }
@@ -158,15 +159,16 @@ fn builds(table: &Table<'_, '_>) -> Option<Builds> {
 const MUST_SOURCES: &str = "`builds.sources` is missing: the URL prefixes that artifacts may come \
                             from, as in sources = [\"https://builds.internal/\"]";
 
-fn listen(table: &Table<'_, '_>) -> Option<String> {
+fn listen(table: &Table<'_, '_>) -> Option<SocketAddr> {
     let (span, text) = table.text("listen")?;
     if text.is_empty() {
         return None;
     }
-    if text.parse::<std::net::SocketAddr>().is_err() {
+    let address = text.parse();
+    if address.is_err() {
         table.problem(span, format!("`{text}` is not address:port"));
     }
-    Some(text.to_owned())
+    address.ok()
 }
 
 fn log(table: &Table<'_, '_>) -> Log {

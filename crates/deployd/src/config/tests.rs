@@ -203,6 +203,24 @@ fn values_out_of_bounds() {
 }
 
 #[test]
+fn a_server_is_what_a_session_takes_for_one() {
+    for server in [
+        "zk1,zk2:2181",
+        "zk1:2181,zk2:2181",
+        "zk1:2181/deploy",
+        "zk 1:2181",
+        ":2181",
+        "zk1:0",
+    ] {
+        let text = format!("{LEAST}[zookeeper]\nhosts = [\"zk0:2181\", \"{server}\"]\n");
+        let expected = format!("8:22 `{server}` is not host:port of one server");
+        assert_eq!(problems(&text), expected);
+    }
+    let text = format!("{LEAST}[zookeeper]\nhosts = [\"zk1:2181\", \"[::1]:2181\"]\n");
+    assert_eq!(parse(&text).unwrap().zookeeper.hosts.len(), 2);
+}
+
+#[test]
 fn contradictions() {
     refused(
         ("method     = \"systemd\"", "method = \"command\""),
