@@ -91,6 +91,33 @@ fn check_tells_all_problems_at_once() {
 }
 
 #[test]
+fn check_warns_of_what_may_be_intended() {
+    let Some(server) = zookeeper() else { return };
+    let agent = Agent::prepare(server, |_| {});
+    let check = |change: (&str, &str)| {
+        let good = agent.config_text();
+        assert!(good.contains(change.0), "{good}");
+        fs::write(agent.config(), good.replacen(change.0, change.1, 1)).expect("space");
+        let (code, _, stderr) = text(&agent.output(&["check"]));
+        assert_eq!(code, Some(0), "{stderr}");
+        stderr
+    };
+    assert_eq!(check(("", "")), "");
+    let listen = |address: &str| format!("[metrics]\nlisten = \"{address}\"\n[log]");
+    assert_eq!(check(("[log]", &listen("127.0.0.2:9467"))), "");
+    assert_eq!(
+        check(("[log]", &listen("0.0.0.0:9467"))),
+        "warning: metrics.listen is 0.0.0.0:9467: whoever reaches it reads which builds run here\n"
+    );
+    let said = check(("method = \"command\"", "method = \"none\""));
+    assert!(said.starts_with("warning: line "), "{said}");
+    assert!(
+        said.ends_with(": `command` does nothing: restart `method` is not command\n"),
+        "{said}"
+    );
+}
+
+#[test]
 fn a_missing_must_is_told() {
     let Some(server) = zookeeper() else { return };
     let agent = Agent::prepare(server, |_| {});

@@ -22,6 +22,9 @@ mod table;
 /// Where the configuration is, unless `--config` says otherwise.
 pub(crate) const DEFAULT_PATH: &str = "/etc/deployd/deployd.toml";
 
+/// The least that a probe must have left before its deadline to ask once more.
+pub(crate) const CHECK_TIME_MIN: Duration = Duration::from_millis(50);
+
 /// Where journals and downloads are, unless `agent.state_dir` says otherwise.
 pub(crate) const DEFAULT_STATE_DIR: &str = "/var/lib/deployd";
 
@@ -42,6 +45,8 @@ pub(crate) struct Config {
     pub(crate) metrics_listen: Option<SocketAddr>,
     /// What is logged, and how.
     pub(crate) log: Log,
+    /// What is likely not meant as it is, in the order of the file: `deployd check` warns of it.
+    pub(crate) warnings: Vec<Problem>,
 }
 
 /// Where ZooKeeper is.
@@ -338,11 +343,30 @@ impl fmt::Display for Shown<'_> {
 }
 
 impl Instance {
+    /// Whether it is of this unit: `web` and `web.service` are the same to systemd.
+    pub(crate) fn has_unit(&self, unit: &str) -> bool {
+        bare(&self.unit) == bare(unit)
+    }
+
     /// Fills `{unit}` and `{port}` in.
     pub(crate) fn fill(&self, text: &str) -> String {
         let port = self.port.map(|port| port.to_string()).unwrap_or_default();
         text.replace("{unit}", &self.unit).replace("{port}", &port)
     }
+}
+
+impl Probe {
+    /// The time that the probe of an instance takes which answers well at once and each time, and has to be less than
+    /// the timeout; `None` where it may take any.
+    pub(crate) fn time_min(&self) -> Option<Duration> {
+        let pauses = self.successes.checked_sub(1).filter(|pauses| *pauses > 0)?;
+        Some(self.interval * pauses + CHECK_TIME_MIN)
+    }
+}
+
+/// A unit without the end that systemd adds where there is none.
+fn bare(unit: &str) -> &str {
+    unit.strip_suffix(".service").unwrap_or(unit)
 }
 
 /// The units of all services, for the check that none is named twice.

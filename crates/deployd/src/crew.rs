@@ -344,7 +344,7 @@ impl Crew {
 fn meet(one: &Service, other: &Service) -> bool {
     let share = |instance: &Instance| {
         let same = |theirs: &Instance| {
-            theirs.unit == instance.unit || theirs.port.is_some() && theirs.port == instance.port
+            theirs.has_unit(&instance.unit) || theirs.port.is_some() && theirs.port == instance.port
         };
         other.instances.iter().any(same)
     };

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::Exit;
 use crate::chain::Chain;
-use crate::config::{self, Config};
+use crate::config::{self, Config, Problem};
 use crate::host::signature::Keys;
 use crate::host::user::User;
 
@@ -38,6 +38,10 @@ pub(crate) fn run(default: &Path, arguments: &Arguments) -> Exit {
 }
 
 fn warn(config: &Config) {
+    for warning in &config.warnings {
+        let Problem { line, message, .. } = warning;
+        eprintln!("warning: line {line}: {message}");
+    }
     if let Some(listen) = config.metrics_listen {
         if !listen.ip().is_loopback() {
             eprintln!(

@@ -25,14 +25,17 @@ pub(super) fn decode(text: &str) -> Result<Config, Vec<Problem>> {
         problems.add(error.span().unwrap_or(0..0), error.message().to_owned());
     }
     if !errors.is_empty() {
-        return Err(problems.into_list());
+        return Err(problems.found());
     }
     let root = Table::new("", 0..0, Some(document.get_ref()), &problems);
     let config = sections(&root);
     root.finish();
-    let found = problems.into_list();
+    let found = problems.found();
     match config {
-        Some(config) if found.is_empty() => Ok(config),
+        Some(mut config) if found.is_empty() => {
+            config.warnings = problems.warnings();
+            Ok(config)
+        }
         _ => Err(found),
     }
 }
@@ -70,6 +73,7 @@ fn sections(root: &Table<'_, '_>) -> Option<Config> {
         services,
         metrics_listen,
         log,
+        warnings: Vec::new(),
     })
 }
 

@@ -1,12 +1,13 @@
 //! The keys of `[[service]]` and the tables below it.
 
 use deploy_core::name::ServiceName;
+use deploy_zk::config::is_host_port;
 
 use super::decode::{DAY_S, absolute, duration};
 use super::table::Table;
 use super::{
     Check, Drain, DrainAction, DrainMethod, Hooks, Instance, Owners, Probe, Restart, RestartMethod,
-    Service,
+    Service, bare,
 };
 
 /// Instances of one service on one host; more is a mistake.
@@ -71,10 +72,23 @@ fn name(table: &Table<'_, '_>, owners: &mut Owners) -> Option<ServiceName> {
 
 /// Complains where `what`, the value of `key`, is there twice in the file.
 fn unique(table: &Table<'_, '_>, owners: &mut Owners, (key, what): (&'static str, &str)) {
-    let span = table.value(key).map_or(table.span(), |value| value.span());
     if owners.insert(what.to_owned(), key.to_owned()).is_some() {
-        table.problem(span, format!("{what} is there twice"));
+        table.problem(table.place(key), format!("{what} is there twice"));
     }
+}
+
+/// Complains where a unit is there twice in the file, as it is written or by the name that systemd knows it by.
+fn unique_unit(table: &Table<'_, '_>, owners: &mut Owners, unit: &str) {
+    let known = owners.insert(format!("unit {}", bare(unit)), unit.to_owned());
+    let Some(known) = known else { return };
+    let same = match known == unit {
+        true => String::new(),
+        false => format!(": systemd takes {known} for the same"),
+    };
+    table.problem(
+        table.place("unit"),
+        format!("unit {unit} is there twice{same}"),
+    );
 }
 
 fn instances(table: &Table<'_, '_>, owners: &mut Owners) -> Vec<Instance> {
@@ -96,7 +110,7 @@ fn instances(table: &Table<'_, '_>, owners: &mut Owners) -> Vec<Instance> {
                 entry.problem(span, format!("`{text}` is not a unit name"));
             }
             Some((_, text)) => {
-                unique(&entry, owners, ("unit", &format!("unit {text}")));
+                unique_unit(&entry, owners, text);
                 instances.push(Instance {
                     unit: text.to_owned(),
                     port,
@@ -150,6 +164,10 @@ fn restart(table: &Table<'_, '_>, instances: &[Instance]) -> Restart {
     ];
     let word = table.word("method", &words);
     let command = table.arguments("command");
+    closed(table, "command", &command);
+    if !command.is_empty() && !matches!(word, RestartWord::Command) {
+        without_use(table, "command", "restart `method` is not command");
+    }
     let method = match word {
         RestartWord::Systemd => RestartMethod::Systemd,
         RestartWord::Reload => RestartMethod::Reload,
@@ -194,6 +212,9 @@ fn drain(table: &Table<'_, '_>, instances: &[Instance], restart: &Restart) -> Dr
         &[("reject", DrainAction::Reject), ("drop", DrainAction::Drop)],
     );
     let command = table.arguments("command");
+    if !command.is_empty() && !matches!(word, DrainWord::Command) {
+        without_use(table, "command", "drain `method` is not command");
+    }
     let restarts = restart.method != RestartMethod::None;
     let method = match word {
         DrainWord::None => DrainMethod::None,
@@ -229,47 +250,12 @@ fn drain(table: &Table<'_, '_>, instances: &[Instance], restart: &Restart) -> Dr
 }
 
 fn probe(table: &Table<'_, '_>, instances: &[Instance]) -> Probe {
-    let status = table.number("expect_status", (100, 599), 200);
-    let status = u16::try_from(status).unwrap_or(200);
-    let body = table
-        .text("expect_body")
-        .map(|(_, text)| text.to_owned())
-        .unwrap_or_default();
     let mut checks = Vec::new();
-    if let Some((span, url)) = table.text("http") {
-        let filled = Instance {
-            unit: "unit".to_owned(),
-            port: Some(1),
-        }
-        .fill(url);
-        match url::Url::parse(&filled) {
-            Ok(parsed) if matches!(parsed.scheme(), "http" | "https") => {}
-            _ => table.problem(span, format!("`http` is \"{url}\"; expected an http URL")),
-        }
-        needs_port(table, ("http", &[url.to_owned()]), instances);
-        checks.push(Check::Http {
-            url: url.to_owned(),
-            status,
-            body,
-        });
-    }
-    if let Some((span, address)) = table.text("tcp") {
-        let filled = Instance {
-            unit: "unit".to_owned(),
-            port: Some(1),
-        }
-        .fill(address);
-        if filled
-            .rsplit_once(':')
-            .is_none_or(|(_, port)| port.parse::<u16>().is_err())
-        {
-            table.problem(span, format!("`tcp` is \"{address}\"; expected host:port"));
-        }
-        needs_port(table, ("tcp", &[address.to_owned()]), instances);
-        checks.push(Check::Tcp(address.to_owned()));
-    }
+    checks.extend(http(table, instances));
+    checks.extend(tcp(table, instances));
     let command = table.arguments("command");
     if !command.is_empty() {
+        closed(table, "command", &command);
         needs_port(table, ("command", &command), instances);
         checks.push(Check::Command(command));
     }
@@ -286,8 +272,83 @@ fn probe(table: &Table<'_, '_>, instances: &[Instance]) -> Probe {
         timeout: duration(table, "timeout_s", (0.1, DAY_S), 30.0),
         burn_in: duration(table, "burn_in_s", (0.0, DAY_S), 0.0),
     };
+    let least = probe.time_min().filter(|_| probe.check.is_some());
+    if let Some(least) = least.filter(|least| *least >= probe.timeout) {
+        let message = format!(
+            "`timeout_s` is {}; expected more than {} for {} `successes`, {} s apart",
+            probe.timeout.as_secs_f64(),
+            least.as_secs_f64(),
+            probe.successes,
+            probe.interval.as_secs_f64(),
+        );
+        table.problem(table.place("timeout_s"), message);
+    }
     table.finish();
     probe
+}
+
+fn http(table: &Table<'_, '_>, instances: &[Instance]) -> Option<Check> {
+    let status = table.number("expect_status", (100, 599), 200);
+    let status = u16::try_from(status).unwrap_or(200);
+    let body = table.text("expect_body").map_or("", |(_, text)| text);
+    let Some((span, url)) = table.text("http") else {
+        let expected = [
+            ("expect_status", table.value("expect_status").is_some()),
+            ("expect_body", !body.is_empty()),
+        ];
+        for (key, _) in expected.iter().filter(|(_, is_there)| *is_there) {
+            without_use(table, key, "no `http` is asked");
+        }
+        return None;
+    };
+    match url::Url::parse(&filled(url)) {
+        Ok(parsed) if matches!(parsed.scheme(), "http" | "https") => {}
+        _ => table.problem(span, format!("`http` is \"{url}\"; expected an http URL")),
+    }
+    let texts = [url.to_owned()];
+    closed(table, "http", &texts);
+    needs_port(table, ("http", &texts), instances);
+    Some(Check::Http {
+        url: url.to_owned(),
+        status,
+        body: body.to_owned(),
+    })
+}
+
+fn tcp(table: &Table<'_, '_>, instances: &[Instance]) -> Option<Check> {
+    let (span, address) = table.text("tcp")?;
+    if !is_host_port(&filled(address)) {
+        table.problem(span, format!("`tcp` is \"{address}\"; expected host:port"));
+    }
+    needs_port(table, ("tcp", &[address.to_owned()]), instances);
+    Some(Check::Tcp(address.to_owned()))
+}
+
+/// A text as it is asked of some instance.
+fn filled(text: &str) -> String {
+    let instance = Instance {
+        unit: "unit".to_owned(),
+        port: Some(1),
+    };
+    instance.fill(text)
+}
+
+/// Tells of a key that does nothing.
+fn without_use(table: &Table<'_, '_>, key: &'static str, why: &str) {
+    table.warning(table.place(key), format!("`{key}` does nothing: {why}"));
+}
+
+/// Complains of what is to be filled in and has no end, which stays as it is.
+fn closed(table: &Table<'_, '_>, key: &'static str, texts: &[String]) {
+    for open in ["{unit", "{port"] {
+        // Up to the next brace that opens: each has its own end.
+        let is_open = |after: &str| !after.split('{').next().unwrap_or_default().contains('}');
+        let mut parts = texts.iter().flat_map(|text| text.split(open).skip(1));
+        if parts.any(is_open) {
+            let message = format!("`{key}` has {open} without a closing brace; expected {open}}}");
+            table.problem(table.place(key), message);
+        }
+    }
 }
 
 /// Complains where `{port}` is to be filled in and an instance has none.
@@ -300,9 +361,8 @@ fn needs_port(
         return;
     }
     if let Some(instance) = instances.iter().find(|instance| instance.port.is_none()) {
-        let span = table.value(key).map_or(table.span(), |value| value.span());
         table.problem(
-            span,
+            table.place(key),
             format!("`{key}` has {{port}}, and {} has none", instance.unit),
         );
     }

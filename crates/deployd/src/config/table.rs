@@ -9,17 +9,19 @@ use toml::de::{DeTable, DeValue};
 
 use super::Problem;
 
-/// Problems found so far, with their places.
+/// Problems and warnings found so far, with their places.
 pub(super) struct Problems<'t> {
     text: &'t str,
     found: RefCell<Vec<(usize, String)>>,
+    warnings: RefCell<Vec<(usize, String)>>,
 }
 
 impl<'t> Problems<'t> {
     pub(super) fn new(text: &'t str) -> Self {
         Self {
             text,
-            found: RefCell::new(Vec::new()),
+            found: RefCell::default(),
+            warnings: RefCell::default(),
         }
     }
 
@@ -27,9 +29,18 @@ impl<'t> Problems<'t> {
         self.found.borrow_mut().push((span.start, message.into()));
     }
 
-    /// Returns the problems in the order of the text.
-    pub(super) fn into_list(self) -> Vec<Problem> {
-        let mut found = self.found.into_inner();
+    /// Returns what can't be, in the order of the text.
+    pub(super) fn found(&self) -> Vec<Problem> {
+        self.in_order(&self.found)
+    }
+
+    /// Returns what may be intended, in the order of the text.
+    pub(super) fn warnings(&self) -> Vec<Problem> {
+        self.in_order(&self.warnings)
+    }
+
+    fn in_order(&self, list: &RefCell<Vec<(usize, String)>>) -> Vec<Problem> {
+        let mut found = list.borrow().clone();
         found.sort();
         found.dedup();
         let place = |offset: usize| {
@@ -264,6 +275,17 @@ impl<'a, 't> Table<'a, 't> {
     /// Says something of a place.
     pub(super) fn problem(&self, span: Range<usize>, message: impl Into<String>) {
         self.problems.add(span, message);
+    }
+
+    /// Says that something is likely not what is meant: it does nothing, or harms.
+    pub(super) fn warning(&self, span: Range<usize>, message: impl Into<String>) {
+        let warning = (span.start, message.into());
+        self.problems.warnings.borrow_mut().push(warning);
+    }
+
+    /// Where a key is; where it is not there, where the table is.
+    pub(super) fn place(&self, key: &'static str) -> Range<usize> {
+        self.value(key).map_or(self.span(), Spanned::span)
     }
 
     /// Where the table is.

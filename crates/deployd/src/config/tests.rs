@@ -137,6 +137,10 @@ fn the_same_thing_twice() {
         ("web@8002.service", "web@8001.service"),
         "unit web@8001.service is there twice",
     );
+    refused(
+        ("web@8002.service", "web@8001"),
+        "unit web@8001 is there twice: systemd takes web@8001.service for the same",
+    );
 }
 
 #[test]
@@ -259,6 +263,99 @@ fn probes() {
         Some(Check::Command(vec!["true".to_owned()]))
     );
     assert_eq!(check(""), None);
+}
+
+#[test]
+fn a_probe_that_can_never_pass() {
+    let check = |probe: &str| parse(&format!("{LEAST}[service.probe]\n{probe}\n"));
+    let tcp = "tcp = \"127.0.0.1:80\"";
+    let never = format!("{LEAST}[service.probe]\n{tcp}\ninterval_s = 5\ntimeout_s = 3\n");
+    assert_eq!(
+        problems(&never),
+        "10:13 `timeout_s` is 3; expected more than 5.05 for 2 `successes`, 5 s apart"
+    );
+    assert!(check(&format!("{tcp}\ninterval_s = 30")).is_err());
+    assert!(check(&format!("{tcp}\nsuccesses = 30\ntimeout_s = 29.05")).is_err());
+    assert!(check(&format!("{tcp}\nsuccesses = 30\ntimeout_s = 29.1")).is_ok());
+    // One answer may come at once, and where nothing is asked, nothing is waited for.
+    assert!(check(&format!("{tcp}\ninterval_s = 3600\nsuccesses = 1")).is_ok());
+    assert!(check("interval_s = 3600").is_ok());
+}
+
+#[test]
+fn a_tcp_probe_has_a_host_and_a_port() {
+    for wrong in [":80", "127.0.0.1", "127.0.0.1:0", "a b:80"] {
+        let text = format!("{LEAST}[service.probe]\ntcp = \"{wrong}\"\n");
+        let expected = format!("8:7 `tcp` is \"{wrong}\"; expected host:port");
+        assert_eq!(problems(&text), expected);
+    }
+}
+
+#[test]
+fn what_is_to_be_filled_in_has_an_end() {
+    let wrong = [
+        (
+            "restart",
+            "method = \"command\"\ncommand = [\"restart\", \"{unit\"]",
+            3,
+        ),
+        (
+            "probe",
+            "command = [\"curl\", \"localhost:{port/{unit}\"]",
+            2,
+        ),
+        ("probe", "http = \"http://localhost/{port\"", 2),
+    ];
+    for (table, keys, line) in wrong {
+        let text = format!("{LEAST}[service.{table}]\n{keys}\n");
+        let problems = problems(&text);
+        assert!(
+            problems.starts_with(&format!("{}:", 6 + line)),
+            "{problems}"
+        );
+        assert!(problems.contains("without a closing brace"), "{problems}");
+    }
+    let good = "command = [\"awk\", \"{ print } {portal: 1}\", \"{unit}{port}\"]";
+    assert!(parse(&format!("{LEAST}[service.probe]\n{good}\n")).is_ok());
+}
+
+#[test]
+fn a_key_that_does_nothing_is_a_warning() {
+    let warnings = |more: &str| {
+        let config = parse(&format!("{LEAST}{more}\n")).unwrap();
+        let lines = config.warnings.iter();
+        let lines: Vec<_> = lines
+            .map(|warning| format!("{}:{} {}", warning.line, warning.column, warning.message))
+            .collect();
+        lines.join("\n")
+    };
+    let no_command = "8:11 `command` does nothing: restart `method` is not command";
+    for method in [
+        "",
+        "method = \"systemd\"",
+        "method = \"reload\"",
+        "method = \"none\"",
+    ] {
+        let restart = format!("[service.restart]\ncommand = [\"x\"]\n{method}");
+        assert_eq!(warnings(&restart), no_command);
+    }
+    for method in ["", "method = \"iptables\"", "method = \"none\""] {
+        let drain = format!("[service.drain]\ncommand = [\"x\"]\n{method}");
+        assert_eq!(warnings(&drain), no_command.replace("restart", "drain"));
+    }
+    for probe in ["tcp = \"localhost:80\"", "command = [\"true\"]", ""] {
+        let expected = "expect_status = 204\nexpect_body = \"ok\"";
+        assert_eq!(
+            warnings(&format!("[service.probe]\n{expected}\n{probe}")),
+            "8:17 `expect_status` does nothing: no `http` is asked\n\
+             9:15 `expect_body` does nothing: no `http` is asked"
+        );
+    }
+    assert_eq!(
+        warnings("[service.restart]\ncommand = []\n[service.probe]\nexpect_body = \"\""),
+        ""
+    );
+    assert!(parse(EXAMPLE).unwrap().warnings.is_empty());
 }
 
 #[test]
