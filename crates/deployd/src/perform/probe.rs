@@ -9,14 +9,12 @@ use super::patience::Patience;
 use super::restart::died;
 use super::{Performer, Progress, StepError, of_the_build};
 use crate::chain::Chain;
-use crate::config::{Check, Instance, RestartMethod, Service};
+use crate::config::{CHECK_TIME_MIN, Check, Instance, Probe, RestartMethod, Service};
 use crate::host::probe::{self, Wanted};
 use crate::host::process::{How, Job, Leftovers, run};
 use crate::host::systemd::journal;
 use crate::observe::{Seen, Units, Up, look_at};
 
-/// The least that a check must have left before the deadline.
-const CHECK_TIME_MIN: Duration = Duration::from_millis(50);
 /// How soon an instance that has not answered well is asked again, at first; then half as often each
 /// time, until it is the interval. One that needs a moment to start must not wait for a whole one.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
@@ -47,27 +45,20 @@ impl Performer {
             return Ok(());
         };
         let mut patience = Patience::new(wanted.timeout);
-        let mut in_a_row = 0;
-        let mut last = String::new();
-        let mut answered = String::new();
+        let mut heard = Heard::default();
         let mut until_well = FIRST_PAUSE.min(wanted.interval);
         loop {
             let began = Instant::now();
             let limit = patience.left().min(CHECK_TIME_MAX);
             match patience.during(self.ask(check, instance, limit)).await {
-                Ok(()) => in_a_row += 1,
-                Err(why) => {
-                    in_a_row = 0;
-                    if began.elapsed() < limit {
-                        answered.clone_from(&why);
-                    }
-                    last = why;
-                }
+                Ok(()) => heard.well(),
+                Err(why) if began.elapsed() < limit => heard.wrong(why),
+                Err(why) => heard.cut_short(why),
             }
-            if in_a_row >= wanted.successes {
+            if heard.in_a_row >= wanted.successes {
                 return Ok(());
             }
-            let interval = if in_a_row > 0 {
+            let interval = if heard.in_a_row > 0 {
                 wanted.interval
             } else {
                 let interval = until_well;
@@ -85,18 +76,7 @@ impl Performer {
                 break;
             }
         }
-        let (unit, seconds) = (&instance.unit, wanted.timeout.as_secs_f64());
-        let message = if last.is_empty() {
-            format!(
-                "{unit} did not answer well {} times in a row in {seconds} s",
-                wanted.successes
-            )
-        } else if answered.is_empty() || answered == last {
-            format!("{unit} did not pass its probe in {seconds} s: {last}")
-        } else {
-            // The deadline has cut the last check short: what was answered before says more.
-            format!("{unit} did not pass its probe in {seconds} s: {last}; before that: {answered}")
-        };
+        let message = format!("{} {}", instance.unit, heard.told(wanted));
         Err(of_the_build(message, log(&self.service, instance).await))
     }
 
@@ -197,6 +177,57 @@ impl Performer {
         };
         let message = format!("{unit} did not pass its probe during the burn-in: {why}");
         Err(of_the_build(message, log(&self.service, instance).await))
+    }
+}
+
+/// What an instance has answered so far.
+#[derive(Debug, Default)]
+struct Heard {
+    /// Good answers in a row, up to the last one.
+    in_a_row: u32,
+    /// Whether it has ever answered well: what was wrong before that was the start's.
+    was_well: bool,
+    /// What was wrong last; empty: nothing since the first good answer.
+    last: String,
+    /// What it answered last in time: the deadline cuts the last check short.
+    answered: String,
+}
+
+impl Heard {
+    fn well(&mut self) {
+        if !self.was_well {
+            self.last.clear();
+        }
+        self.was_well = true;
+        self.in_a_row += 1;
+        "a good answer".clone_into(&mut self.answered);
+    }
+
+    fn wrong(&mut self, why: String) {
+        self.answered.clone_from(&why);
+        self.cut_short(why);
+    }
+
+    fn cut_short(&mut self, why: String) {
+        self.in_a_row = 0;
+        self.last = why;
+    }
+
+    /// Why that is not enough.
+    fn told(&self, wanted: &Probe) -> String {
+        let (seconds, last, answered) = (wanted.timeout.as_secs_f64(), &self.last, &self.answered);
+        if self.in_a_row > 0 {
+            let (well, of) = (self.in_a_row, wanted.successes);
+            let before = match last.is_empty() {
+                true => String::new(),
+                false => format!("; before that: {last}"),
+            };
+            format!("answered well {well} of {of} times in a row in {seconds} s{before}")
+        } else if answered.is_empty() || answered == last {
+            format!("did not pass its probe in {seconds} s: {last}")
+        } else {
+            format!("did not pass its probe in {seconds} s: {last}; before that: {answered}")
+        }
     }
 }
 
