@@ -13,10 +13,12 @@ use std::{fmt, fs};
 use deploy_core::name::{HostName, ServiceName};
 use deploy_core::znode::Root;
 
+use self::places::Places;
 use crate::host::download::sources::Sources;
 
 mod decode;
 mod keys;
+pub(crate) mod places;
 mod table;
 
 /// Where the configuration is, unless `--config` says otherwise.
@@ -352,6 +354,17 @@ impl Instance {
     pub(crate) fn fill(&self, text: &str) -> String {
         let port = self.port.map(|port| port.to_string()).unwrap_or_default();
         text.replace("{unit}", &self.unit).replace("{port}", &port)
+    }
+}
+
+impl Config {
+    /// Where the directories are, each as `look` finds it.
+    pub(crate) fn places(&self, look: impl Fn(&Path) -> PathBuf) -> Places<'_> {
+        let services = self.services.iter();
+        Places {
+            state_dir: look(&self.state_dir),
+            services: services.map(|it| (&it.name, look(&it.dir))).collect(),
+        }
     }
 }
 

@@ -4,7 +4,9 @@ use std::path::{Path, PathBuf};
 
 use super::Exit;
 use crate::chain::Chain;
+use crate::config::places::{Clash, clashes};
 use crate::config::{self, Config, Problem};
+use crate::host::files;
 use crate::host::signature::Keys;
 use crate::host::user::User;
 
@@ -42,12 +44,23 @@ fn warn(config: &Config) {
         let Problem { line, message, .. } = warning;
         eprintln!("warning: line {line}: {message}");
     }
-    if let Some(listen) = config.metrics_listen {
-        if !listen.ip().is_loopback() {
-            eprintln!(
-                "warning: metrics.listen is {listen}: whoever reaches it reads which builds run here"
-            );
+    // What the file itself says of them is a problem, or was told above.
+    let written = clashes(&config.places(Path::to_path_buf));
+    let found = config.places(files::resolve);
+    for clash in clashes(&found) {
+        let is_told = |known: &Clash| {
+            (known.whose, known.service, known.harm) == (clash.whose, clash.service, clash.harm)
+        };
+        if !written.iter().any(is_told) {
+            eprintln!("warning: on this machine: {}", clash.message);
         }
+    }
+    if let Some(listen) = config.metrics_listen
+        && !listen.ip().is_loopback()
+    {
+        eprintln!(
+            "warning: metrics.listen is {listen}: whoever reaches it reads which builds run here"
+        );
     }
     if let Err(error) = Keys::read(&config.builds.trusted_keys) {
         eprintln!("warning: builds.trusted_keys: {}", Chain(&error));

@@ -1,7 +1,8 @@
 //! From text to [`Config`]: the sections, their keys and their bounds.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use deploy_core::name::HostName;
@@ -10,8 +11,11 @@ use deploy_zk::config::is_host_port;
 use toml::de::DeTable;
 
 use super::keys::service;
+use super::places::{Harm, Places, Whose, clashes};
 use super::table::{Flag, Problems, Table};
-use super::{Builds, Config, DEFAULT_STATE_DIR, Log, LogFormat, Owners, Problem, ZooKeeper};
+use super::{
+    Builds, Config, DEFAULT_STATE_DIR, Log, LogFormat, Owners, Problem, Service, ZooKeeper,
+};
 use crate::host::download::sources::{PlainHttp, Sources};
 use crate::log::levels as log_levels;
 
@@ -54,13 +58,16 @@ fn sections(root: &Table<'_, '_>) -> Option<Config> {
     if tables.is_empty() {
         root.problem(0..0, "no service: at least one `[[service]]` is needed");
     }
+    let mut dirs = Vec::new();
     for table in tables {
         let Some(service) = service(&table, &mut owners) else {
             continue;
         };
         table.finish();
         services.push(service);
+        dirs.push(table.place("dir"));
     }
+    apart(&agent, &state_dir, (&services, &dirs));
     let metrics = root.table("metrics");
     let metrics_listen = listen(&metrics);
     metrics.finish();
@@ -75,6 +82,27 @@ fn sections(root: &Table<'_, '_>) -> Option<Config> {
         log,
         warnings: Vec::new(),
     })
+}
+
+/// Complains of directories that are in each other's way. Their paths are clean: see [`absolute`].
+fn apart(agent: &Table<'_, '_>, state_dir: &Path, (services, dirs): (&[Service], &[Range<usize>])) {
+    let places = Places {
+        state_dir: state_dir.to_owned(),
+        services: services
+            .iter()
+            .map(|it| (&it.name, it.dir.clone()))
+            .collect(),
+    };
+    for clash in clashes(&places) {
+        let place = match clash.whose {
+            Whose::Agent => agent.place("state_dir"),
+            Whose::Service(index) => dirs[index].clone(),
+        };
+        match clash.harm {
+            Harm::Destroys => agent.problem(place, clash.message),
+            Harm::Doubtful => agent.warning(place, clash.message),
+        }
+    }
 }
 
 fn host(agent: &Table<'_, '_>) -> Option<HostName> {

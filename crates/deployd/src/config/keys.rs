@@ -1,5 +1,7 @@
 //! The keys of `[[service]]` and the tables below it.
 
+use std::path::Path;
+
 use deploy_core::name::ServiceName;
 use deploy_zk::config::is_host_port;
 
@@ -22,8 +24,9 @@ pub(super) fn service(table: &Table<'_, '_>, owners: &mut Owners) -> Option<Serv
             "`dir` is missing: where `current` and `releases` of the service are",
         );
     }
-    if let Some(dir) = &dir {
-        unique(table, owners, ("dir", &format!("dir {}", dir.display())));
+    if dir.as_deref() == Some(Path::new("/")) {
+        let message = "`dir` is \"/\"; expected a directory of the service's own";
+        table.problem(table.place("dir"), message);
     }
     let user = table.text("user").and_then(|(span, text)| {
         let bad = text

@@ -283,6 +283,32 @@ fn a_probe_that_can_never_pass() {
 }
 
 #[test]
+fn directories_in_each_others_way() {
+    refused(
+        ("dir       = \"/srv/web\"", "dir = \"/\""),
+        "`dir` is \"/\"; expected a directory of the service's own",
+    );
+    refused(
+        (
+            "state_dir = \"/var/lib/deployd\"",
+            "state_dir = \"/srv/web/releases/\"",
+        ),
+        "`state_dir` is in /srv/web/releases, where the releases of web are replaced",
+    );
+    let api = |dir: &str| format!("{LEAST}[[service]]\nname = \"api\"\ndir = \"{dir}\"\n");
+    assert!(problems(&api("//srv/web/")).starts_with("9:7 dir /srv/web is there twice"));
+    assert!(
+        problems(&api("/srv/web/current/api"))
+            .starts_with("9:7 `dir` of api is in /srv/web/current")
+    );
+    let warnings = parse(&api("/srv/web/api")).unwrap().warnings;
+    assert_eq!((warnings.len(), warnings[0].line), (1, 9));
+    assert!(parse(&api("/srv/web-api")).unwrap().warnings.is_empty());
+    let beside = EXAMPLE.replacen("/var/lib/deployd", "/srv/web/state", 1);
+    assert!(parse(&beside).unwrap().warnings.is_empty());
+}
+
+#[test]
 fn a_tcp_probe_has_a_host_and_a_port() {
     for wrong in [":80", "127.0.0.1", "127.0.0.1:0", "a b:80"] {
         let text = format!("{LEAST}[service.probe]\ntcp = \"{wrong}\"\n");

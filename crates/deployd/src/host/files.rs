@@ -83,6 +83,17 @@ pub(crate) fn sweep(dir: &Path) -> io::Result<()> {
     Ok(())
 }
 
+/// Returns a path without the symlinks that are on it, as far as it exists.
+pub(crate) fn resolve(path: &Path) -> PathBuf {
+    let real = |there: &Path| {
+        let missing = path.strip_prefix(there).ok()?;
+        Some(there.canonicalize().ok()?.join(missing))
+    };
+    let real = path.ancestors().find_map(real);
+    // Without the slash that nothing behind it leaves.
+    real.map_or_else(|| path.to_owned(), |real| real.components().collect())
+}
+
 /// Makes the entries of a directory durable.
 ///
 /// # Errors
