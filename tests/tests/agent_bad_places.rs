@@ -2,10 +2,11 @@
 //! itself when it is gone.
 
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::time::Duration;
 
 use deploy_core::wire::report::{Phase, Report};
-use tests::agent::Agent;
+use tests::agent::{Agent, ServiceSettings, Settings};
 
 /// How long a host may take to notice that a cause is gone that it isn't told of: the longest
 /// pause between two tries, and a deployment.
@@ -81,6 +82,27 @@ fn a_missing_mount_is_waited_for_and_nothing_downloaded_meanwhile() {
     );
     fs::create_dir(agent.path("srv")).expect("it was gone");
     web.serves_within("r1", NOTICE_MAX);
+}
+
+#[test]
+fn two_services_with_one_directory_behind_a_symlink() {
+    let Some(server) = tests::agent::zookeeper() else {
+        return;
+    };
+    let both = |settings: &mut Settings| settings.services.push(ServiceSettings::new("api"));
+    let agent = Agent::prepare(server, both);
+    let (web, api) = (agent.web(), agent.service("api"));
+    fs::create_dir(&web.dir).expect("the directory above is there");
+    symlink(&web.dir, &api.dir).expect("nothing is there");
+    let said = format!("dir {} is there twice: web has it", web.dir.display());
+    let output = agent.output(&["check"]);
+    assert_eq!(output.status.code(), Some(0));
+    let warning = format!("warning: on this machine: {said}\n");
+    assert_eq!(String::from_utf8_lossy(&output.stderr), warning);
+    agent.run();
+    api.blocked(&["dir", &said]);
+    web.deploy("r1", 1);
+    web.serves("r1");
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! The commands of deployd, its end, and what it tells systemd.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::process::Output;
@@ -9,10 +9,11 @@ use std::time::Duration;
 
 use deploy_core::wire::report::Phase;
 use serde_json::Value;
-use tests::agent::{Agent, LIMIT, ServiceSettings, zookeeper};
+use tests::agent::{Agent, LIMIT, ServiceSettings, Settings, zookeeper};
 use tests::archives::tree;
 use tests::builds::Health;
 use tests::eventually::eventually;
+use tests::service::named;
 use tests::supervisor::Answer;
 
 fn text(output: &Output) -> (Option<i32>, String, String) {
@@ -327,6 +328,93 @@ fn a_second_deployd_refuses() {
     assert_eq!(agent.supervisor.asked("restart").len(), 3);
     agent.supervisor.let_go();
     web.serves("r2");
+}
+
+#[test]
+fn a_second_deployd_with_a_state_directory_of_its_own_leaves_the_services_alone() {
+    let both = |settings: &mut Settings| settings.services.push(ServiceSettings::new("api"));
+    let Some(agent) = Agent::start_with(both) else {
+        return;
+    };
+    let (web, api) = (agent.web(), agent.service("api"));
+    web.deploy("r1", 1);
+    api.deploy("a1", 1);
+    web.serves("r1");
+    api.serves("a1");
+    let unfinished = web.dir.join("releases/.r9.partial");
+    fs::create_dir(&unfinished).expect("the directory above is there");
+    // By another name it is the same directory.
+    let link = agent.path("link");
+    symlink(agent.path("srv"), &link).expect("nothing is there");
+    let second = second_in(&agent, &link);
+    second.run();
+    second.logs(&["deployd started"]);
+    let (code, stdout, _) = text(&second.output(&["status"]));
+    assert_eq!(code, Some(0));
+    let said = format!("another deployd runs here: pid {} holds", agent.pid());
+    for service in ["web", "api"] {
+        let holds = format!("{said} {}", link.join(service).display());
+        assert!(stdout.contains(&holds), "{holds} is not in\n{stdout}");
+        assert!(second.service(service).report().is_none());
+    }
+    web.deploy("r2", 2);
+    web.serves("r2");
+    assert!(unfinished.exists(), "it swept what another one may work at");
+    // A service that the first one gives up is taken up, the other one is not.
+    let config = agent.config_text();
+    let (first, _) = config.rsplit_once("\n[[service]]").expect("there are two");
+    fs::write(agent.config(), first).expect("space");
+    let (code, stdout, _) = text(&agent.output(&["reload"]));
+    assert_eq!(code, Some(0), "{stdout}");
+    second.service("api").until("it is taken up", |report| {
+        report.phase == Phase::Serving && report.serving == named("a1")
+    });
+    assert!(second.web().report().is_none());
+    assert_eq!(second.supervisor.asked("restart web").len(), 0);
+}
+
+#[test]
+fn of_two_that_begin_in_a_new_directory_one_works_there() {
+    let Some(agent) = Agent::start() else { return };
+    let second = second_in(&agent, &agent.path("srv"));
+    second.run();
+    let hosts = [&agent, &second];
+    hosts
+        .iter()
+        .for_each(|host| host.logs(&["deployd started"]));
+    assert!(!agent.web().dir.exists(), "nobody has anything to do");
+    agent.web().deploy("r1", 1);
+    let served = |host: &Agent| {
+        let report = host.web().report()?;
+        let said = report.error.map(|error| error.message).unwrap_or_default();
+        match report.phase {
+            Phase::Serving => Some(true),
+            Phase::Blocked if said.contains("another deployd runs here: pid ") => Some(false),
+            _ => None,
+        }
+    };
+    let works = eventually("one serves, one is blocked", LIMIT, || {
+        match hosts.map(served) {
+            [Some(true), Some(false)] => Ok(0),
+            [Some(false), Some(true)] => Ok(1),
+            other => Err(other),
+        }
+    });
+    assert_eq!(hosts[works].stop(), Some(0));
+    hosts[1 - works].web().until("it goes on", |report| {
+        report.phase == Phase::Serving && report.serving == named("r1")
+    });
+}
+
+/// Another deployd, not started yet, with a host name and a state directory of its own, whose services are in `dir`.
+fn second_in(agent: &Agent, dir: &Path) -> Agent {
+    let second = agent.neighbour(|settings| settings.host = "h2".to_owned());
+    let own = second.path("srv").display().to_string();
+    let config = second
+        .config_text()
+        .replace(&own, &dir.display().to_string());
+    fs::write(second.config(), config).expect("space");
+    second
 }
 
 #[test]

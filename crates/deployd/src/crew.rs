@@ -22,13 +22,16 @@ use tokio::time::Instant;
 
 use crate::agent::{Agent, End, Run, Stop, stuck};
 use crate::chain::Chain;
+use crate::config::places::{Clash, Harm, clashes};
 use crate::config::{Config, Instance, Service};
 use crate::drains::Drains;
+use crate::host::files;
 use crate::host::firewall::Found;
+use crate::host::lock::{DirLock, LockError, lock_dir};
 use crate::inputs::Inputs;
 use crate::metrics::Metrics;
 use crate::perform::program::Restarts;
-use crate::publish::{Places, publish};
+use crate::publish::{Places, publish, write_file};
 use crate::setup::{found_rules, performer};
 
 /// What is said of each service, newest.
@@ -193,7 +196,7 @@ impl Crew {
 
     /// Clears away who has ended and is not wanted any more, and starts who is missing.
     async fn settle(&mut self) {
-        let names: Vec<_> = self.alive.keys().cloned().collect();
+        let names: Vec<_> = self.reports.borrow().keys().cloned().collect();
         for name in names {
             let is_named = self.config.services.iter().any(|it| it.name == name);
             if !is_named && !self.runners.contains_key(&name) {
@@ -204,9 +207,10 @@ impl Crew {
     }
 
     async fn clear_away(&mut self, name: &ServiceName) {
-        self.alive.remove(name);
-        // Nobody is left who would open them.
-        if let Err(error) = self.ground.drains.set(name, Vec::new()).await {
+        // Nobody is left who would open them. Who has no mark was left to another deployd, and so were its rules.
+        if self.alive.remove(name).is_some()
+            && let Err(error) = self.ground.drains.set(name, Vec::new()).await
+        {
             tracing::warn!(service = %name, error = %Chain(&error), "its ports can't be opened");
         }
         self.reports
@@ -227,9 +231,34 @@ impl Crew {
 
     async fn start_one(&mut self, service: &Service, found: &[Found]) {
         let (stop, stopping) = watch::channel(None);
+        // Who is in the way of another service of ours is so before anybody's lock.
+        let dir = match self.apart(service) {
+            Ok(()) => hold(service).map(Ok),
+            Err(why) => Ok(Err(why)),
+        };
+        match dir {
+            Ok(dir) => self.start_in(dir, (service, found), stopping).await,
+            Err(error) => self.leave_alone(service, &error, stopping),
+        }
+        let service = service.clone();
+        self.runners
+            .insert(service.name.clone(), Runner { service, stop });
+    }
+
+    /// Starts what works on a service in its directory, which is ours, or not there yet, or not to be used for what it says.
+    async fn start_in(
+        &mut self,
+        dir: Result<Option<DirLock>, String>,
+        (service, found): (&Service, &[Found]),
+        stopping: watch::Receiver<Option<Stop>>,
+    ) {
         let (report, publishing) = self.publish_for(service);
         let (name, mode) = (service.name.clone(), self.ground.mode);
-        match self.agent(service, (stopping.clone(), report.clone())) {
+        let agent = match dir {
+            Ok(dir) => self.agent(service, dir, (stopping.clone(), report.clone())),
+            Err(why) => Err(("dir", why)),
+        };
+        match agent {
             Ok(mut agent) => {
                 if let Err(error) = agent.performer.adopt_rules(found).await {
                     tracing::warn!(service = %name, error = %error.message, "drained ports of an earlier run can't be taken over");
@@ -240,21 +269,42 @@ impl Crew {
                 self.running
                     .spawn(async { (name, tokio::join!(work, publishing).0) });
             }
-            Err(error) => {
+            Err((object, error)) => {
                 // The others are none the worse for it.
-                let error = format!("{error:#}");
                 tracing::error!(service = %name, %error, "the service is left alone");
                 let place = (&self.ground.host, service, self.trust());
-                report.send_replace(Some(stuck::stuck(error, place)));
+                report.send_replace(Some(stuck::stuck((object, error), place)));
                 self.stuck.insert(name.clone());
-                let work = stuck::stay((mode, stopping), report);
+                let work = stuck::stay((mode, stopping), report, None);
                 self.running
                     .spawn(async { (name, tokio::join!(work, publishing).0) });
             }
         }
-        let service = service.clone();
-        self.runners
-            .insert(service.name.clone(), Runner { service, stop });
+    }
+
+    /// Leaves a service to another deployd that works in its directory, until that has gone. It is told of here and nowhere
+    /// else: what ZooKeeper has of this host may be what the other one says.
+    fn leave_alone(
+        &mut self,
+        service: &Service,
+        error: &LockError,
+        stopping: watch::Receiver<Option<Stop>>,
+    ) {
+        let name = service.name.clone();
+        self.alive.remove(&name);
+        let why = Chain(error).to_string();
+        if self.stuck.insert(name.clone()) {
+            tracing::error!(service = %name, error = %why, "the service is left alone");
+        }
+        let place = (&self.ground.host, service, self.trust());
+        let report = stuck::stuck(("dir", why), place);
+        write_file(&places(&self.config, service, &self.ground.host), &report);
+        let (report, reported) = watch::channel(Some(report));
+        self.reports
+            .send_modify(|reports| drop(reports.insert(name.clone(), reported)));
+        let again = self.ground.looks.next();
+        let work = stuck::stay((self.ground.mode, stopping), report, Some(again));
+        self.running.spawn(async { (name, work.await) });
     }
 
     /// What another configuration changes: also where it says the same, and could not be followed, or names keys that
@@ -276,8 +326,9 @@ impl Crew {
     fn agent(
         &self,
         service: &Service,
+        dir: Option<DirLock>,
         (stop, reports): (watch::Receiver<Option<Stop>>, watch::Sender<Option<Report>>),
-    ) -> anyhow::Result<Agent> {
+    ) -> Result<Agent, (&'static str, String)> {
         let Ground {
             host,
             zk,
@@ -288,7 +339,9 @@ impl Crew {
             ..
         } = &self.ground;
         let tree = self.config.zookeeper.root.service(&service.name);
-        let mut performer = performer(&self.config, service, (host, zk, drains))?;
+        let made = performer(&self.config, service, (host, zk, drains));
+        let mut performer = made.map_err(|error| ("journal", format!("{error:#}")))?;
+        performer.dir = dir;
         performer.metrics = metrics.clone();
         performer.programs.restarts = *restarts;
         Ok(Agent {
@@ -302,6 +355,17 @@ impl Crew {
             seen: Vec::new(),
             units_age: Duration::ZERO,
         })
+    }
+
+    /// Whether the directory of a service, wherever symlinks lead, is in nobody's way.
+    fn apart(&self, service: &Service) -> Result<(), String> {
+        let places = self.config.places(files::resolve);
+        let destroys =
+            |clash: &Clash<'_>| clash.harm == Harm::Destroys && *clash.service == service.name;
+        match clashes(&places).into_iter().find(destroys) {
+            Some(clash) => Err(clash.message),
+            None => Ok(()),
+        }
     }
 
     fn trust(&self) -> &'static str {
@@ -337,6 +401,20 @@ impl Crew {
                 .map(|path| zk.ephemeral(&path, &wire::encode(&mark)))
         });
         (report, publishing)
+    }
+}
+
+/// Sees to it that nobody else works in the directory of a service, where that is there and can be locked.
+fn hold(service: &Service) -> Result<Option<DirLock>, LockError> {
+    match lock_dir(&service.dir) {
+        Ok(lock) => Ok(Some(lock)),
+        Err(error @ LockError::Held { .. }) => Err(error),
+        Err(error @ LockError::Io { .. }) => {
+            if service.dir.exists() {
+                tracing::warn!(service = %service.name, error = %Chain(&error), "nothing keeps another deployd out of its directory");
+            }
+            Ok(None)
+        }
     }
 }
 

@@ -15,6 +15,7 @@ use crate::chain::Chain;
 use crate::config::{Builds, Instance, Service};
 use crate::drains::Drains;
 use crate::host::firewall::Rule;
+use crate::host::lock::{DirLock, LockError, lock_dir};
 use crate::host::signature::Keys;
 use crate::host::systemd::answers::Answers;
 use crate::host::tree::Tree;
@@ -69,6 +70,8 @@ pub(crate) struct Performer {
     pub(crate) keys: Keys,
     /// Downloads are below it.
     pub(crate) state_dir: PathBuf,
+    /// That nobody else works in the directory of the service; none: it was not there yet, or can't be locked.
+    pub(crate) dir: Option<DirLock>,
     /// What can't be observed.
     pub(crate) journal: Journal,
     /// The restart queue.
@@ -114,6 +117,11 @@ impl Performer {
     /// What failed, and whether it is the build's fault.
     pub(crate) async fn perform(&mut self, step: &Step, order: &Order) -> Result<(), StepError> {
         self.progress.send_replace(Progress::default());
+        if self.dir.is_none() {
+            // Before anything else is done for it. Why it can't be made, the step tells that needs it.
+            let _ = self.tree().prepare();
+        }
+        self.hold_dir().map_err(|error| passing(&error))?;
         match step {
             Step::Fetch(build) => self.fetch(build, order).await,
             Step::Extract(build) => self.extract(build).await,
@@ -161,6 +169,27 @@ impl Performer {
                 self.write(|record| record.finish(build))
             }
         }
+    }
+
+    /// Sees to it that nobody else works in the directory of the service, if it is there and can be locked. Another one
+    /// may be there than before: a mount that was missing.
+    ///
+    /// # Errors
+    /// Where another deployd does.
+    pub(crate) fn hold_dir(&mut self) -> Result<(), LockError> {
+        let dir = &self.service.dir;
+        if self.dir.as_ref().is_some_and(|lock| lock.is_of(dir)) {
+            return Ok(());
+        }
+        self.dir = match lock_dir(dir) {
+            Ok(lock) => Some(lock),
+            Err(error @ LockError::Held { .. }) => return Err(error),
+            Err(LockError::Io { source, .. }) => {
+                tracing::debug!(dir = %dir.display(), error = %source, "the directory is not locked");
+                None
+            }
+        };
+        Ok(())
     }
 
     /// Changes the journal.

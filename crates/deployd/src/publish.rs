@@ -219,7 +219,8 @@ fn difference(last: &Report, now: &Report) -> Difference {
     }
 }
 
-fn write_file(places: &Places, report: &Report) {
+/// Keeps a report for `deployd status`.
+pub(crate) fn write_file(places: &Places, report: &Report) {
     if let Err(error) = files::swap(&places.file, &wire::encode(report)) {
         tracing::warn!(path = %places.file.display(), %error, "the status file can't be written");
     }

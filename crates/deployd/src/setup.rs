@@ -90,6 +90,7 @@ pub(crate) fn performer(
         builds: config.builds.clone(),
         keys: Keys::read(&config.builds.trusted_keys).context("builds.trusted_keys")?,
         state_dir: config.state_dir.clone(),
+        dir: None,
         journal: Journal::open(&config.state_dir, &service.name)?,
         lease: LeaseQueue::new(zk.clone(), tree, host.clone()),
         fetched: None,

@@ -1,10 +1,13 @@
 //! A service that nothing can be done with: what is said of it, and what runs for it.
 
+use std::future::pending;
+
 use deploy_core::name::HostName;
 use deploy_core::plan::Plan;
 use deploy_core::wanted::{Gate, Problem, Wanted, WantedTarget};
 use deploy_core::wire::report::Report;
 use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until};
 
 use super::{End, Run, Stop, wait};
 use crate::config::Service;
@@ -12,8 +15,11 @@ use crate::observe::Sight;
 use crate::report::{self, Scene};
 
 /// Returns the report of a service that nothing can be done with, as when its journal is of a newer
-/// deployd.
-pub(crate) fn stuck(why: String, place: (&HostName, &Service, &str)) -> Report {
+/// deployd: what is wrong, and why.
+pub(crate) fn stuck(
+    (object, message): (&str, String),
+    place: (&HostName, &Service, &str),
+) -> Report {
     let wanted = Wanted {
         role: None,
         target: WantedTarget::Unknown,
@@ -24,8 +30,8 @@ pub(crate) fn stuck(why: String, place: (&HostName, &Service, &str)) -> Report {
     let scene = Scene {
         wanted: &wanted,
         plan: &Plan::blocked(Problem {
-            object: "journal".to_owned(),
-            message: why,
+            object: object.to_owned(),
+            message,
         }),
         sight: &Sight::default(),
         step: None,
@@ -35,13 +41,25 @@ pub(crate) fn stuck(why: String, place: (&HostName, &Service, &str)) -> Report {
     report::render(&scene, place)
 }
 
-/// What runs for such a service: nothing, until deployd is stopped. Its report stands meanwhile.
+/// What runs for such a service: nothing, until its agent is told to end, or it is time to try again. Its report stands
+/// meanwhile.
 pub(crate) async fn stay(
     (run, mut stop): (Run, watch::Receiver<Option<Stop>>),
     report: watch::Sender<Option<Report>>,
+    until: Option<Instant>,
 ) -> End {
+    let again = async {
+        match until {
+            Some(until) => sleep_until(until).await,
+            None => pending().await,
+        }
+    };
     if run == Run::On {
-        wait::told(&mut stop).await;
+        // Cancel-safe: one waits for a version of a watch, the other for a time.
+        tokio::select! {
+            _ = wait::told(&mut stop) => {}
+            () = again => {}
+        }
     }
     drop(report);
     match run {

@@ -21,6 +21,7 @@ use crate::crew::{Crew, Ground};
 use crate::drains::Drains;
 use crate::face;
 use crate::face::answer::{Order, View, Wish};
+use crate::host::lock::LockError;
 use crate::host::tree::Tree;
 use crate::host::{files, lock, proc};
 use crate::log::Level;
@@ -63,7 +64,7 @@ pub(crate) async fn run(
     // Held until the end.
     let _lock = match lock::lock(&config.state_dir) {
         Ok(lock) => lock,
-        Err(error @ lock::LockError::Held { .. }) => {
+        Err(error @ LockError::Held { .. }) => {
             eprintln!("error: {error}\n  tip: deployd status");
             return Ok(Exit::Refused);
         }
@@ -289,6 +290,11 @@ fn tidy_up(config: &Config) {
         tracing::warn!(%dir, error = %Chain(error), "leftovers of an earlier run can't be removed");
     };
     for service in &config.services {
+        // What another deployd works at there is no leftover.
+        let lock = lock::lock_dir(&service.dir);
+        if matches!(lock, Err(LockError::Held { .. })) {
+            continue;
+        }
         let tree = Tree::new(&service.dir);
         if let Err(error) = prune::sweep(&tree) {
             warn(&service.dir, &error);
