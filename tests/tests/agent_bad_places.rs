@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use deploy_core::wire::report::{Phase, Report};
 use tests::agent::{Agent, ServiceSettings, Settings};
+use tests::archives::tree;
+use tests::service::named;
 
 /// How long a host may take to notice that a cause is gone that it isn't told of: the longest
 /// pause between two tries, and a deployment.
@@ -58,6 +60,48 @@ fn a_directory_in_the_place_of_current() {
     assert!(web.dir.join("current/precious").exists());
     fs::remove_dir_all(web.dir.join("current")).expect("it is there");
     web.serves_within("r1", NOTICE_MAX);
+}
+
+/// Who owns the directory of a service has deployd, which is root, neither write nor delete elsewhere.
+#[test]
+fn a_symlink_in_the_place_of_releases() {
+    let Some(server) = tests::agent::zookeeper() else {
+        return;
+    };
+    let agent = Agent::prepare(server, |settings| settings.builds = "keep = 0".to_owned());
+    let (web, outside) = (agent.web(), agent.path("outside"));
+    for name in ["r1", ".r0.trash", ".r2.partial", ".r2.trash"] {
+        fs::create_dir_all(outside.join(name)).expect("a new directory");
+        fs::write(outside.join(name).join("precious"), "data").expect("space");
+    }
+    fs::write(outside.join(".deployd-tmp-x"), "data").expect("space");
+    let before = tree(&outside);
+    agent.run();
+    web.deploy("r1", 1);
+    web.serves("r1");
+    fs::rename(web.dir.join("releases"), web.dir.join("mine")).expect("it is there");
+    symlink(&outside, web.dir.join("releases")).expect("the name is free");
+    let words = [
+        "srv/web/releases is a symlink to",
+        "outside, not a directory",
+        "move it away",
+    ];
+    web.deploy("r2", 2);
+    let report = web.blocked(&words);
+    assert_eq!(report.current, named("r1"));
+    assert_eq!(agent.builds.downloads("r2"), 0);
+    assert_eq!(agent.stop(), Some(0));
+    let plan = String::from_utf8(agent.output(&["plan"]).stdout).expect("text");
+    assert!(plan.contains("blocked by releases"), "{plan}");
+    // At its start it removes what an earlier run has left.
+    agent.run();
+    web.looks_again();
+    web.blocked(&words);
+    assert_eq!(tree(&outside), before);
+    fs::remove_file(web.dir.join("releases")).expect("it is there");
+    fs::rename(web.dir.join("mine"), web.dir.join("releases")).expect("the name is free");
+    web.serves_within("r2", NOTICE_MAX);
+    assert_eq!(tree(&outside), before);
 }
 
 #[test]

@@ -13,6 +13,7 @@ use tests::agent::{Agent, LIMIT, ServiceSettings, Settings, zookeeper};
 use tests::archives::tree;
 use tests::builds::Health;
 use tests::eventually::eventually;
+use tests::missing;
 use tests::service::named;
 use tests::supervisor::Answer;
 
@@ -39,6 +40,38 @@ fn files(agent: &Agent) -> Vec<String> {
         .filter(|dir| dir.exists())
         .map(|dir| tree(&dir))
         .collect()
+}
+
+#[test]
+fn check_warns_of_directories_that_others_may_write_to() {
+    if !nix::unistd::Uid::effective().is_root() {
+        return missing("root", "deployd as another user has nothing to lose");
+    }
+    let Some(server) = zookeeper() else { return };
+    let agent = Agent::prepare(server, |_| {});
+    let (dir, releases) = (agent.path("srv/web"), agent.path("srv/web/releases"));
+    fs::create_dir_all(&releases).expect("the directory above is there");
+    let warned = || {
+        let (code, _, stderr) = text(&agent.output(&["check"]));
+        assert_eq!(code, Some(0), "{stderr}");
+        let lines = stderr
+            .lines()
+            .filter(|line| line.contains("others than root may write"));
+        lines.map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(warned(), [""; 0]);
+    std::os::unix::fs::chown(&dir, Some(65534), None).expect("root may");
+    fs::set_permissions(&releases, fs::Permissions::from_mode(0o775)).expect("root may");
+    let lines = warned();
+    assert_eq!(lines.len(), 2, "{lines:?}");
+    assert!(
+        lines[0].contains(&format!("chown root:root {}", dir.display())),
+        "{lines:?}"
+    );
+    assert!(
+        lines[1].contains(&format!("chmod 755 {}", releases.display())),
+        "{lines:?}"
+    );
 }
 
 #[test]

@@ -482,6 +482,13 @@ async fn a_bad_build_is_refused_until_forced() {
     );
 }
 
+async fn take_a_lease(rig: &Rig, host: &str, place: u64) {
+    let name = HostName::parse(host).expect("it is a name");
+    let path = format!("{}{place:010}", rig.tree("web").lease_prefix(&name));
+    let claim = format!(r#"{{"v":1,"host":"{host}","nonce":"n","rollout":1}}"#);
+    rig.write(&path, claim.as_bytes()).await;
+}
+
 #[tokio::test]
 async fn questions_that_nobody_can_answer_are_refused() {
     let hosts = [("web-01", Role::Fleet)];
@@ -495,14 +502,7 @@ async fn questions_that_nobody_can_answer_are_refused() {
         .is(5)
         .says(&["web-01 is live"]);
     agents[0].go().await;
-    rig.write(
-        &format!(
-            "{}0000000003",
-            rig.tree("web").lease_prefix(&agents[0].host)
-        ),
-        br#"{"v":1,"host":"web-01","nonce":"n","rollout":1}"#,
-    )
-    .await;
+    take_a_lease(&rig, "web-01", 3).await;
     rig.ctl("lease list web").await.is(0).prints(&[
         "1/1",
         "web-01",
@@ -510,12 +510,7 @@ async fn questions_that_nobody_can_answer_are_refused() {
         "#1",
         "lease break web web-01",
     ]);
-    let waiting = HostName::parse("web-02").expect("it is a name");
-    rig.write(
-        &format!("{}0000000004", rig.tree("web").lease_prefix(&waiting)),
-        br#"{"v":1,"host":"web-02","nonce":"n","rollout":1}"#,
-    )
-    .await;
+    take_a_lease(&rig, "web-02", 4).await;
     rig.ctl("lease break web web-02").await.is(5).says(&[
         "only waits for a lease of web; it would lose its place in the queue",
         "nobody can be asked",

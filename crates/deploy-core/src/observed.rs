@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::name::BuildName;
+use crate::wanted::Problem;
 use crate::wire::record::{InService, Record};
 
 /// A snapshot of one service on a host.
@@ -12,8 +13,8 @@ pub struct Observed {
     pub releases: Vec<BuildName>,
     /// What `current` points to, whether or not that is still there.
     pub current: Option<BuildName>,
-    /// What `current` is, where it is no link of ours: for people.
-    pub foreign: Option<String>,
+    /// What is in the place of `current` or `releases`, and not ours to replace.
+    pub foreign: Option<Problem>,
     /// The artifact that is downloaded, verified and held open.
     pub fetched: Option<BuildName>,
     /// The instances, in the order of the configuration.

@@ -83,12 +83,9 @@ pub enum Rest {
 
 /// Says what is to be done.
 pub fn plan(wanted: &Wanted, shape: &Shape, observed: &Observed) -> Plan {
-    if let Some(found) = &observed.foreign {
+    if let Some(problem) = &observed.foreign {
         // Nothing is begun that could not be finished, least of all with a lease.
-        return Plan::blocked(Problem {
-            object: "current".to_owned(),
-            message: format!("current is {found}, not a symlink into releases; move it away"),
-        });
+        return Plan::blocked(problem.clone());
     }
     let course = course(wanted, observed);
     let planner = Planner {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use deploy_core::name::BuildName;
 use deploy_core::observed::{Context, Instance, Lease, Observed, Probes, Runs, Traffic};
+use deploy_core::wanted::Problem;
 use deploy_core::wire::record::{InService, Record, Started, UnitRecord};
 
 use crate::chain::Chain;
@@ -95,9 +96,15 @@ pub(crate) async fn observe(service: &Service, known: Known<'_>) -> Result<Sight
     let (current, foreign) = match tree.read_current()? {
         Current::Release(name) => (BuildName::parse(&name).ok(), None),
         Current::Absent => (None, None),
-        Current::Foreign(found) => (None, Some(found)),
+        Current::Foreign(found) => (None, Some(in_the_way("current", &tree.foreign(found)))),
     };
-    let releases = releases(&tree, known.record, current.as_ref())?;
+    let (releases, foreign) = match releases(&tree, known.record, current.as_ref()) {
+        Ok(releases) => (releases, foreign),
+        Err(error @ TreeError::Foreign { .. }) => {
+            (Vec::new(), Some(in_the_way("releases", &error)))
+        }
+        Err(error) => return Err(error),
+    };
     let mut instances = Vec::new();
     // At once: either starts programs, and there is a look before every step.
     let place = (service.instances.as_slice(), known.before);
@@ -137,6 +144,13 @@ pub(crate) async fn observe(service: &Service, known: Known<'_>) -> Result<Sight
         observed,
         instances: seen,
     })
+}
+
+fn in_the_way(name: &str, error: &TreeError) -> Problem {
+    Problem {
+        object: name.to_owned(),
+        message: error.to_string(),
+    }
 }
 
 /// The units that take no new connections: those whose ports our chain refuses, whatever is

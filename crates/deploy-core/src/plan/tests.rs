@@ -383,11 +383,7 @@ fn a_drain_that_has_not_come_to_its_end_is_done_again_and_only_then_restarted() 
 
 #[test]
 fn a_host_whose_current_is_no_link_of_ours_begins_nothing() {
-    check(
-        "2",
-        "on 1, foreign a directory, runs 1,1",
-        "blocked (current):",
-    );
+    check("2", "on 1, foreign current, runs 1,1", "blocked (current):");
 }
 
 #[test]

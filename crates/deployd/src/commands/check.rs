@@ -1,13 +1,17 @@
 //! `deployd check`: is the configuration right?
 
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+
+use nix::unistd::Uid;
 
 use super::Exit;
 use crate::chain::Chain;
 use crate::config::places::{Clash, clashes};
-use crate::config::{self, Config, Problem};
+use crate::config::{self, Config, Problem, Service};
 use crate::host::files;
 use crate::host::signature::Keys;
+use crate::host::tree::Tree;
 use crate::host::user::User;
 
 /// Check the configuration: exit 0 if it is right, 2 and every problem at once if not
@@ -79,10 +83,35 @@ fn warn(config: &Config) {
                 service.dir.display()
             );
         }
+        if Uid::effective().is_root() {
+            warn_of_owners(service);
+        }
         if service.probe.check.is_none() && !service.instances.is_empty() {
             eprintln!(
                 "warning: service {}: no probe, so that a build counts as good when it starts",
                 service.name
+            );
+        }
+    }
+}
+
+/// What is done there is done as root, and who may write there decides what is found.
+fn warn_of_owners(service: &Service) {
+    let (dir, releases) = (&service.dir, Tree::new(&service.dir).releases());
+    let looks = [
+        (dir, dir.metadata()),
+        (&releases, releases.symlink_metadata()),
+    ];
+    for (dir, found) in looks {
+        let Ok(found) = found else { continue };
+        if found.is_dir() && (found.uid() != 0 || found.mode() & 0o022 != 0) {
+            eprintln!(
+                "warning: service {}: others than root may write to {dir} (mode {:o}, user {}), and \
+                 replace what is there: chown root:root {dir} && chmod 755 {dir}",
+                service.name,
+                found.mode() & 0o7777,
+                found.uid(),
+                dir = dir.display(),
             );
         }
     }

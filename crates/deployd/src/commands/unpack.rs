@@ -99,5 +99,10 @@ fn unpack(arguments: &Arguments, stop: &AtomicBool) -> anyhow::Result<Unpacked> 
         owner: arguments.owner,
         stop,
     };
-    Ok(archive::unpack(archive, &arguments.dir, &options)?)
+    let parent = archive::open_parent(&arguments.dir)?;
+    Ok(archive::unpack(
+        archive,
+        (parent, &arguments.dir),
+        &options,
+    )?)
 }

@@ -16,11 +16,14 @@
 
 use std::borrow::Cow;
 use std::fs::File;
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
+use nix::fcntl::{OFlag, open};
+use nix::sys::stat::Mode;
 use nix::unistd::{Gid, Uid};
 
 use self::compression::Compression;
@@ -95,13 +98,28 @@ pub(crate) struct Unpacked {
     pub(crate) synced_in: Duration,
 }
 
-/// Unpacks `archive`, from its first byte whatever its position is, into the directory `release`.
+/// Opens the directory that `release` is to be made in, whatever links lead there.
+///
+/// # Errors
+/// Where it is not there, no directory, or can't be opened.
+pub(crate) fn open_parent(release: &Path) -> Result<OwnedFd, UnpackError> {
+    let parent = match release.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+    open(parent, flags, Mode::empty())
+        .map_err(|errno| UnpackError::io(format!("open {}", parent.display()), errno))
+}
+
+/// Unpacks `archive`, from its first byte whatever its position is, into the directory `release` of
+/// `parent`: of its path only the last name is used, the rest is for messages.
 ///
 /// The archive is taken, since it is closed before the sync. A download has no name, so it is gone then,
 /// and its bytes, which nobody needs any more, are not written to the disk with those of the release.
 ///
 /// `release` must not exist and exists afterwards only where the answer is `Ok`; it is complete
-/// and on disk then. Its parent must exist. What a killed run left beside it is removed first.
+/// and on disk then. What a killed run left beside it is removed first.
 ///
 /// # Errors
 /// Where the archive breaks a rule of `docs/archives.md`, where the file system fails, or where
@@ -110,11 +128,11 @@ pub(crate) struct Unpacked {
 /// [`remove::remove_tree`].
 pub(crate) fn unpack(
     archive: File,
-    release: &Path,
+    (parent, release): (OwnedFd, &Path),
     options: &Options<'_>,
 ) -> Result<Unpacked, UnpackError> {
     let compression = Compression::detect(&archive)?;
-    let partial = Partial::create(release)?;
+    let partial = Partial::create((parent, release))?;
     let written = write_tree(&archive, compression, &partial, options);
     drop(archive);
     let publish = |unpacked| {

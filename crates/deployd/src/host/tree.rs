@@ -8,11 +8,15 @@
 
 use std::fs::{self, DirBuilder};
 use std::io;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt, symlink};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use self::releases::Releases;
 use super::files;
+
+pub(crate) mod releases;
 
 /// The directory of a service.
 #[derive(Debug, Clone)]
@@ -51,13 +55,15 @@ pub(crate) enum TreeError {
         #[source]
         source: io::Error,
     },
-    /// `current` is not a symlink into `releases`.
-    #[error("{path} is {found}, not a symlink into releases; move it away")]
+    /// `current` is not a symlink into `releases`, or that no directory.
+    #[error("{path} is {found}, not {expected}; move it away")]
     Foreign {
-        /// `current`.
+        /// `current` or `releases`.
         path: PathBuf,
         /// What it is.
         found: String,
+        /// What it should be.
+        expected: &'static str,
     },
 }
 
@@ -67,6 +73,11 @@ impl Tree {
         Tree {
             dir: dir.to_owned(),
         }
+    }
+
+    /// Returns the directory itself.
+    pub(crate) fn dir(&self) -> &Path {
+        &self.dir
     }
 
     /// Where releases are.
@@ -85,11 +96,12 @@ impl Tree {
     }
 
     /// Makes the directory and `releases`, where the directory above exists: a mount that is
-    /// missing is not papered over.
+    /// missing is not papered over. Returns the latter, open.
     ///
     /// # Errors
-    /// Where the directory above does not exist, or they can't be made.
-    pub(crate) fn prepare(&self) -> Result<(), TreeError> {
+    /// Where the directory above does not exist, `releases` is something else, or they can't be
+    /// made.
+    pub(crate) fn prepare(&self) -> Result<Releases, TreeError> {
         let above = self.dir.parent().unwrap_or(Path::new("/"));
         if !above.is_dir() {
             return Err(TreeError::Missing {
@@ -108,42 +120,37 @@ impl Tree {
                 Ok(()) | Err(_) => {}
             }
         }
-        Ok(())
+        Releases::open(self.releases())
+    }
+
+    /// Opens `releases`; `None` where it is not there.
+    ///
+    /// # Errors
+    /// Where it is something else, or can't be opened.
+    pub(crate) fn open(&self) -> Result<Option<Releases>, TreeError> {
+        match Releases::open(self.releases()) {
+            Ok(releases) => Ok(Some(releases)),
+            Err(TreeError::Missing { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Opens a release.
+    ///
+    /// # Errors
+    /// Where it is not there, `releases` is something else, or they can't be opened.
+    pub(crate) fn open_release(&self, build: &str) -> Result<OwnedFd, TreeError> {
+        Releases::open(self.releases())?.open_release(build)
     }
 
     /// Returns the names of the complete releases with the time of their directories, newest
     /// first. Names that start with a dot are never releases.
     ///
     /// # Errors
-    /// Where `releases` can't be read; a missing one is empty.
+    /// Where `releases` can't be read, or is something else; a missing one is empty.
     pub(crate) fn list(&self) -> Result<Vec<(String, SystemTime)>, TreeError> {
-        let path = self.releases();
-        let failed = |source| TreeError::Io {
-            attempt: "list",
-            path: path.clone(),
-            source,
-        };
-        let entries = match fs::read_dir(&path) {
-            Ok(entries) => entries,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(error) => return Err(failed(error)),
-        };
-        let mut releases = Vec::new();
-        for entry in entries {
-            let entry = entry.map_err(failed)?;
-            let Ok(name) = entry.file_name().into_string() else {
-                continue;
-            };
-            // It may go while we look: then it is not listed.
-            let Ok(metadata) = entry.metadata() else {
-                continue;
-            };
-            if metadata.is_dir() && !name.starts_with('.') {
-                releases.push((name, metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH)));
-            }
-        }
-        releases.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
-        Ok(releases)
+        self.open()?
+            .map_or(Ok(Vec::new()), |mut releases| releases.list())
     }
 
     /// Returns what `current` is.
@@ -158,17 +165,16 @@ impl Tree {
                 None => Current::Foreign(format!("a symlink to {}", target.display())),
             }),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Current::Absent),
-            Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
-                let is_dir = path.is_dir();
-                Ok(Current::Foreign(
-                    if is_dir { "a directory" } else { "a file" }.to_owned(),
-                ))
-            }
-            Err(source) => Err(TreeError::Io {
-                attempt: "read",
-                path,
-                source,
-            }),
+            Err(source) => match what_is(&path) {
+                Some(found) if source.kind() == io::ErrorKind::InvalidInput => {
+                    Ok(Current::Foreign(found))
+                }
+                Some(_) | None => Err(TreeError::Io {
+                    attempt: "read",
+                    path,
+                    source,
+                }),
+            },
         }
     }
 
@@ -180,13 +186,11 @@ impl Tree {
     /// Where the release is not there, where `current` is something that is not ours to replace,
     /// or where the file system refuses; `current` is as it was then.
     pub(crate) fn activate(&self, build: &str) -> Result<(), TreeError> {
-        let (path, release) = (self.current(), self.release(build));
-        if !release.is_dir() {
-            return Err(TreeError::Missing { path: release });
-        }
+        let path = self.current();
+        self.open_release(build)?;
         let before = self.read_current()?;
         if let Current::Foreign(found) = before {
-            return Err(TreeError::Foreign { path, found });
+            return Err(self.foreign(found));
         }
         self.point_at(build)?;
         files::sync_dir(&self.dir).map_err(|source| {
@@ -206,6 +210,15 @@ impl Tree {
         })
     }
 
+    /// Says what is in the place of `current`.
+    pub(crate) fn foreign(&self, found: String) -> TreeError {
+        TreeError::Foreign {
+            path: self.current(),
+            found,
+            expected: "a symlink into releases",
+        }
+    }
+
     fn point_at(&self, build: &str) -> Result<(), TreeError> {
         let path = self.current();
         let failed = |source| TreeError::Io {
@@ -222,6 +235,17 @@ impl Tree {
             failed(error)
         })
     }
+}
+
+/// Says what has a path, without following it; `None` where that can't be told.
+fn what_is(path: &Path) -> Option<String> {
+    let kind = path.symlink_metadata().ok()?.file_type();
+    Some(match fs::read_link(path) {
+        Ok(target) => format!("a symlink to {}", target.display()),
+        Err(_) if kind.is_dir() => "a directory".to_owned(),
+        Err(_) if kind.is_file() => "a file".to_owned(),
+        Err(_) => "neither a file nor a directory".to_owned(),
+    })
 }
 
 /// Returns the name of the release that a link points to, relative or absolute.

@@ -1,8 +1,6 @@
 //! The operator's programs at named points.
 
-use std::fs::File;
 use std::io;
-use std::os::fd::AsFd;
 use std::path::PathBuf;
 
 use deploy_core::name::BuildName;
@@ -16,7 +14,8 @@ use super::room::of_the_disk;
 use super::{Order, Performer, StepError, passing};
 use crate::chain::Chain;
 use crate::host::process::{Job, Leftovers};
-use crate::host::tree::Current;
+use crate::host::tree::releases::Releases;
+use crate::host::tree::{Current, TreeError};
 
 /// The entry of a hook's environment that names the state directory of its deployd: by it, what a
 /// dead run has left behind is found.
@@ -73,10 +72,12 @@ impl Performer {
     pub(super) async fn sync(&self, build: &BuildName) -> Result<(), StepError> {
         let (tree, build) = (self.tree(), build.clone());
         let sync = move || {
-            let release = tree.release(build.as_str());
-            let synced = File::open(&release)
-                .and_then(|dir| syncfs(dir.as_fd()).map_err(io::Error::from))
-                .map_err(|source| NotSynced { release, source });
+            let releases = Releases::open(tree.releases())?;
+            let release = releases.open_release(build.as_str())?;
+            let synced = syncfs(&release).map_err(|errno| NotSynced::Sync {
+                release: tree.release(build.as_str()),
+                source: errno.into(),
+            });
             // What is current is not ours to delete, however it came to be so.
             let ours = match tree.read_current() {
                 Ok(Current::Absent) => true,
@@ -85,7 +86,7 @@ impl Performer {
             };
             if synced.is_err()
                 && ours
-                && let Err(error) = prune::delete(&tree, &build)
+                && let Err(error) = prune::delete(&releases, &build)
             {
                 tracing::warn!(%build, error = %Chain(&error), "a release that could not be synced is still there");
             }
@@ -100,9 +101,13 @@ impl Performer {
 
 /// What may not be on the disk.
 #[derive(Debug, thiserror::Error)]
-#[error("failed to sync {release}", release = release.display())]
-struct NotSynced {
-    release: PathBuf,
-    #[source]
-    source: io::Error,
+enum NotSynced {
+    #[error(transparent)]
+    Release(#[from] TreeError),
+    #[error("failed to sync {release}", release = release.display())]
+    Sync {
+        release: PathBuf,
+        #[source]
+        source: io::Error,
+    },
 }

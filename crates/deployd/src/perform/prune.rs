@@ -4,20 +4,18 @@
 //! releases/.r2400.trash/     renamed first, so that none is ever half there under its own name
 //! ```
 
-use std::ffi::OsStr;
-use std::fs::{self, File};
+use std::ffi::{OsStr, OsString};
 use std::io;
-use std::os::fd::AsFd;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use deploy_core::name::BuildName;
 use tokio::task::spawn_blocking;
 
 use super::room::of_the_disk;
 use super::{Performer, StepError, passing};
-use crate::host::archive::remove;
 use crate::host::files;
-use crate::host::tree::Tree;
+use crate::host::tree::releases::Releases;
+use crate::host::tree::{Tree, TreeError};
 
 /// What the names of directories that are being deleted end with.
 const TRASH: &str = ".trash";
@@ -26,11 +24,19 @@ const UNFINISHED: [&str; 2] = [".partial", TRASH];
 
 /// What could not be deleted.
 #[derive(Debug, thiserror::Error)]
-#[error("failed to delete {path}", path = path.display())]
-pub(crate) struct PruneError {
-    path: PathBuf,
-    #[source]
-    source: io::Error,
+pub(crate) enum PruneError {
+    /// The directory of the releases can't be worked in.
+    #[error(transparent)]
+    Releases(#[from] TreeError),
+    /// Something in it, or beside it.
+    #[error("failed to delete {path}", path = path.display())]
+    Delete {
+        /// What.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
 }
 
 impl Performer {
@@ -38,7 +44,12 @@ impl Performer {
     /// before the next release is unpacked.
     pub(super) async fn prune(&mut self, builds: &[BuildName]) -> Result<(), StepError> {
         let (tree, pruned) = (self.tree(), builds.to_vec());
-        let prune = move || pruned.iter().try_for_each(|build| delete(&tree, build));
+        let prune = move || {
+            let Some(releases) = tree.open()? else {
+                return Ok(());
+            };
+            pruned.iter().try_for_each(|build| delete(&releases, build))
+        };
         match spawn_blocking(prune).await {
             Ok(result) => result.map_err(|error| of_the_disk(&self.service.dir, &error))?,
             Err(error) => return Err(passing(&error)),
@@ -68,24 +79,25 @@ impl Performer {
 ///
 /// # Errors
 /// Where something of it can't be deleted: nothing has its name then, or all of it has.
-pub(super) fn delete(tree: &Tree, build: &BuildName) -> Result<(), PruneError> {
-    let name = format!(".{build}{TRASH}");
-    let (release, trash) = (tree.release(build.as_str()), tree.releases().join(&name));
-    let failed = |path: &Path| {
-        let path = path.to_owned();
-        |source| PruneError { path, source }
-    };
-    remove_in(&tree.releases(), OsStr::new(&name)).map_err(failed(&trash))?;
-    fs::rename(&release, &trash).map_err(failed(&release))?;
-    remove_in(&tree.releases(), OsStr::new(&name)).map_err(failed(&trash))
+pub(super) fn delete(releases: &Releases, build: &BuildName) -> Result<(), PruneError> {
+    let (build, trash) = (OsString::from(build.as_str()), format!(".{build}{TRASH}"));
+    let trash = OsStr::new(&trash);
+    remove(releases, trash)?;
+    releases
+        .rename(&build, trash)
+        .map_err(|source| PruneError::Delete {
+            path: releases.path().join(&build),
+            source,
+        })?;
+    remove(releases, trash)
 }
 
 /// Deletes what is left of releases that could not be deleted whole.
 ///
 /// # Errors
 /// Where some of it still can't; the rest is.
-pub(super) fn empty_trash(tree: &Tree) -> Result<(), PruneError> {
-    remove_all(tree, &[TRASH])
+pub(super) fn empty_trash(releases: &mut Releases) -> Result<(), PruneError> {
+    remove_all(releases, &[TRASH])
 }
 
 /// Removes what a dead run has left of releases: partial ones, half-deleted ones, fresh links.
@@ -93,51 +105,34 @@ pub(super) fn empty_trash(tree: &Tree) -> Result<(), PruneError> {
 /// # Errors
 /// Where something can't be removed; the rest is.
 pub(crate) fn sweep(tree: &Tree) -> Result<(), PruneError> {
-    let removed = remove_all(tree, &UNFINISHED);
-    let releases = tree.releases();
-    for dir in [Some(releases.as_path()), releases.parent()]
-        .into_iter()
-        .flatten()
-    {
-        match files::sweep(dir) {
-            Err(source) if source.kind() != io::ErrorKind::NotFound => {
-                let path = dir.to_owned();
-                return Err(PruneError { path, source });
-            }
-            Ok(()) | Err(_) => {}
+    let removed = match tree.open()? {
+        Some(mut releases) => remove_all(&mut releases, &UNFINISHED),
+        None => Ok(()),
+    };
+    match files::sweep(tree.dir()) {
+        Err(source) if source.kind() != io::ErrorKind::NotFound => {
+            let path = tree.dir().to_owned();
+            Err(PruneError::Delete { path, source })
         }
+        Ok(()) | Err(_) => removed,
     }
-    removed
 }
 
 /// Removes what has a name that begins with a dot and has one of these ends.
-fn remove_all(tree: &Tree, ends: &[&str]) -> Result<(), PruneError> {
-    let releases = tree.releases();
-    let entries = match fs::read_dir(&releases) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(source) => {
-            return Err(PruneError {
-                path: releases,
-                source,
-            });
-        }
-    };
-    let mut first_error = None;
-    for entry in entries.flatten() {
-        let name = entry.file_name();
-        let unfinished = name.to_str().is_some_and(|name| {
-            name.starts_with('.') && ends.iter().any(|end| name.ends_with(end))
-        });
-        if unfinished && let Err(source) = remove_in(&releases, &name) {
-            let path = entry.path();
-            first_error = first_error.or(Some(PruneError { path, source }));
-        }
-    }
-    first_error.map_or(Ok(()), Err)
+fn remove_all(releases: &mut Releases, ends: &[&str]) -> Result<(), PruneError> {
+    let unfinished =
+        |name: &String| name.starts_with('.') && ends.iter().any(|end| name.ends_with(end));
+    let names = releases.names()?.into_iter().filter(unfinished);
+    // All of them, whatever becomes of one.
+    let removed: Vec<_> = names
+        .map(|name| remove(releases, OsStr::new(&name)))
+        .collect();
+    removed.into_iter().collect()
 }
 
-fn remove_in(dir: &Path, name: &OsStr) -> io::Result<()> {
-    let dir = File::open(dir)?;
-    remove::remove_tree(dir.as_fd(), name).map_err(io::Error::other)
+fn remove(releases: &Releases, name: &OsStr) -> Result<(), PruneError> {
+    releases.remove(name).map_err(|error| PruneError::Delete {
+        path: releases.path().join(name),
+        source: io::Error::other(error),
+    })
 }

@@ -115,9 +115,9 @@ impl Performer {
         let tree = self.tree();
         let failed =
             |error: &(dyn std::error::Error + 'static)| of_the_disk(&tree.releases(), error);
-        tree.prepare().map_err(|error| failed(&error))?;
+        let mut releases = tree.prepare().map_err(|error| failed(&error))?;
         // What could not be deleted takes room, and nothing else comes back to it.
-        prune::empty_trash(&tree).map_err(|error| failed(&error))?;
+        prune::empty_trash(&mut releases).map_err(|error| failed(&error))?;
         // Before the download is let go: it is not made again for want of room.
         let size = self
             .fetched
@@ -150,6 +150,8 @@ impl Performer {
             ..Limits::default()
         };
         let release = tree.release(build.as_str());
+        let parent = releases.handle().map_err(|error| failed(&error))?;
+        drop(releases);
         let stop = StopOnDrop(Arc::new(AtomicBool::new(false)));
         let flag = Arc::clone(&stop.0);
         let unpacking = spawn_blocking(move || {
@@ -158,7 +160,7 @@ impl Performer {
                 owner,
                 stop: &flag,
             };
-            archive::unpack(file.into_file(), &release, &options)
+            archive::unpack(file.into_file(), (parent, &release), &options)
         });
         match unpacking.await {
             Ok(Ok(unpacked)) => {

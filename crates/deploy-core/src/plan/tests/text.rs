@@ -121,7 +121,12 @@ pub(super) fn host(text: &str) -> Observed {
         match part.split_once(' ').unwrap_or((part, "")) {
             ("on", names) => observed.releases = builds(names),
             ("current", name) => observed.current = Some(build(name)),
-            ("foreign", found) => observed.foreign = Some(found.to_owned()),
+            ("foreign", object) => {
+                observed.foreign = Some(Problem {
+                    object: object.to_owned(),
+                    message: String::new(),
+                });
+            }
             ("at", name) => journal.service = InService::At(build(name)),
             ("left", _) => journal.service = InService::Left,
             ("verified", names) => journal.verified = builds(names),

@@ -9,13 +9,13 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{File, TryLockError};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, OFlag, RenameFlags, open, openat, renameat2};
+use nix::fcntl::{AtFlags, OFlag, RenameFlags, openat, renameat2};
 use nix::sys::stat::{FileStat, Mode, fchmod, fstat, fstatat, mkdirat};
 use nix::unistd::{fsync, syncfs};
 
@@ -36,23 +36,13 @@ pub(super) struct Partial {
 }
 
 impl Partial {
-    /// Makes the partial directory of `release`, in the same parent.
-    pub(super) fn create(release: &Path) -> Result<Self, UnpackError> {
+    /// Makes the partial directory of `release`, in the same parent, which is open.
+    pub(super) fn create((parent, release): (OwnedFd, &Path)) -> Result<Self, UnpackError> {
         let exists = || UnpackError::Exists {
             path: release.to_owned(),
         };
         // `/`, `.` and `..` have no name, and exist.
         let release_name = release.file_name().ok_or_else(exists)?.to_owned();
-        let parent_path = match release.parent() {
-            Some(parent) if !parent.as_os_str().is_empty() => parent,
-            _ => Path::new("."),
-        };
-        let parent = open(
-            parent_path,
-            OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC,
-            Mode::empty(),
-        )
-        .map_err(|errno| UnpackError::io(format!("open {}", parent_path.display()), errno))?;
         match fstatat(&parent, &*release_name, AtFlags::AT_SYMLINK_NOFOLLOW) {
             Err(Errno::ENOENT) => {}
             Err(errno) => {
@@ -63,7 +53,7 @@ impl Partial {
         }
         let parent = File::from(parent);
         let name = partial_name(&release_name);
-        let path = parent_path.join(&name);
+        let path = release.with_file_name(&name);
         let root = make_locked(&parent, &name, &path)?;
         Ok(Self {
             parent,

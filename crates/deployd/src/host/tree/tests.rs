@@ -63,6 +63,35 @@ fn what_is_not_ours_is_not_replaced() {
 }
 
 #[test]
+fn releases_that_are_a_symlink_are_not_followed() {
+    let (temp, tree) = tree(&["r1"]);
+    fs::rename(tree.releases(), temp.path().join("elsewhere")).unwrap();
+    symlink("../elsewhere", tree.releases()).unwrap();
+    let found = |error: Option<TreeError>| match error {
+        Some(error @ TreeError::Foreign { .. }) => error.to_string(),
+        other => panic!("{other:?}"),
+    };
+    let said = format!(
+        "{} is a symlink to ../elsewhere, not a directory; move it away",
+        tree.releases().display()
+    );
+    assert_eq!(found(tree.prepare().err()), said);
+    assert_eq!(found(tree.list().err()), said);
+    assert_eq!(found(tree.activate("r1").err()), said);
+    assert_eq!(tree.read_current().unwrap(), Current::Absent);
+}
+
+#[test]
+fn the_directory_of_a_service_may_be_reached_through_links() {
+    let (temp, _) = tree(&["r1"]);
+    symlink("web", temp.path().join("link")).unwrap();
+    let tree = Tree::new(&temp.path().join("link"));
+    tree.prepare().unwrap();
+    tree.activate("r1").unwrap();
+    assert_eq!(tree.list().unwrap().len(), 1);
+}
+
+#[test]
 fn a_release_that_is_not_there_is_not_activated() {
     let (_temp, tree) = tree(&["r1"]);
     tree.activate("r1").unwrap();
