@@ -8,6 +8,7 @@ use std::time::Duration;
 use deploy_core::wire::report::{Phase, Report};
 use tests::agent::{Agent, ServiceSettings, Settings};
 use tests::archives::tree;
+use tests::disk::Mounted;
 use tests::service::named;
 
 /// How long a host may take to notice that a cause is gone that it isn't told of: the longest
@@ -102,6 +103,47 @@ fn a_symlink_in_the_place_of_releases() {
     fs::rename(web.dir.join("mine"), web.dir.join("releases")).expect("the name is free");
     web.serves_within("r2", NOTICE_MAX);
     assert_eq!(tree(&outside), before);
+}
+
+/// A mount point can be neither renamed nor removed.
+#[test]
+fn a_release_that_can_not_be_deleted_holds_nothing_up() {
+    let Some(server) = tests::agent::zookeeper() else {
+        return;
+    };
+    let agent = Agent::prepare(server, |settings| {
+        settings.services[0] = ServiceSettings {
+            hooks: &["post_restart"],
+            ..ServiceSettings::new("web")
+        };
+        settings.builds = "keep = 0".to_owned();
+    });
+    agent.run();
+    let web = agent.web();
+    web.deploy("r1", 1);
+    web.serves("r1");
+    let Some(mount) = Mounted::tmpfs("size=64k", &web.dir.join("releases/r1")) else {
+        return;
+    };
+    for rollout in 2..=4 {
+        let build = format!("r{rollout}");
+        web.deploy(&build, rollout);
+        let report = web.serves(&build);
+        let hook = format!("hook web post_restart {build}");
+        assert_eq!(agent.supervisor.asked(&hook).len(), 1, "{build}");
+        let error = report.error.expect("it is told");
+        assert_eq!(
+            (error.step.as_str(), error.kind.as_str()),
+            ("prune", "blocked")
+        );
+        assert!(error.message.contains("srv/web/releases/r1"), "{error:?}");
+        assert_eq!(web.releases(), ["r1", &build], "the others are deleted");
+    }
+    drop(mount);
+    web.deploy("r5", 5);
+    let report = web.serves("r5");
+    assert_eq!(report.error, None);
+    assert!(!web.dir.join("releases/r1").exists());
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! What a host is, for one service: what was seen, and from the journal what can't be seen.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::name::BuildName;
 use crate::wanted::Problem;
@@ -17,6 +17,8 @@ pub struct Observed {
     pub foreign: Option<Problem>,
     /// The artifact that is downloaded, verified and held open.
     pub fetched: Option<BuildName>,
+    /// The releases that could not be deleted a while ago, and why.
+    pub undeleted: BTreeMap<BuildName, String>,
     /// The instances, in the order of the configuration.
     pub instances: Vec<Instance>,
     /// Our place in the restart queue.

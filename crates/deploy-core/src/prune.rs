@@ -7,7 +7,7 @@ use crate::step::Step;
 /// Returns the releases to delete, so that at most `keep` stay besides those that must.
 ///
 /// Never among them: `current`, what an instance runs, the last verified release, and the builds
-/// in `wanted`. A release whose `post_extract` failed goes first: a new try starts from the archive. `observed.releases` is in the order of use, last used first.
+/// in `wanted`, and what could not be deleted a while ago. A release whose `post_extract` failed goes first: a new try starts from the archive. `observed.releases` is in the order of use, last used first.
 pub fn prunable(observed: &Observed, wanted: &[&BuildName], keep: usize) -> Vec<BuildName> {
     let running = |build: &BuildName| {
         observed
@@ -19,6 +19,7 @@ pub fn prunable(observed: &Observed, wanted: &[&BuildName], keep: usize) -> Vec<
         observed.current.as_ref() == Some(build)
             || observed.last_verified() == Some(build)
             || running(build)
+            || observed.undeleted.contains_key(build)
     };
     let spent = |build: &BuildName| {
         let rejection = observed.journal.rejected.get(build);

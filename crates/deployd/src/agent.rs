@@ -211,6 +211,7 @@ impl Agent {
             record: self.performer.journal.record(),
             fetched: self.performer.fetched.as_ref().map(|(build, _)| build),
             emptied: &self.performer.emptied,
+            undeleted: self.performer.undeleted.releases(),
             lease: self.performer.lease.state(),
             before: &self.seen,
             units: Units {

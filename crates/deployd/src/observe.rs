@@ -1,6 +1,6 @@
 //! What a service on this host is: from the disk, the processes and the packet filter.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::slice;
 use std::time::Duration;
 
@@ -54,7 +54,7 @@ pub(crate) enum Up {
 }
 
 /// What is known besides what is seen.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct Known<'a> {
     /// The journal.
     pub(crate) record: &'a Record,
@@ -62,6 +62,8 @@ pub(crate) struct Known<'a> {
     pub(crate) fetched: Option<&'a BuildName>,
     /// The units whose drain has come to its end.
     pub(crate) emptied: &'a BTreeSet<String>,
+    /// The releases that could not be deleted, and why.
+    pub(crate) undeleted: BTreeMap<BuildName, String>,
     /// Our place in the restart queue.
     pub(crate) lease: Lease,
     /// What was seen of each instance by the look before: a hint at where to look.
@@ -136,6 +138,7 @@ pub(crate) async fn observe(service: &Service, known: Known<'_>) -> Result<Sight
         current,
         foreign,
         fetched: known.fetched.cloned(),
+        undeleted: known.undeleted,
         instances,
         lease: known.lease,
         journal: known.record.clone(),

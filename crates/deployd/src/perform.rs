@@ -78,6 +78,8 @@ pub(crate) struct Performer {
     pub(crate) lease: LeaseQueue,
     /// The artifact that was downloaded and verified, held open until it is unpacked.
     pub(crate) fetched: Option<(BuildName, release::Fetched)>,
+    /// What could not be deleted.
+    pub(crate) undeleted: prune::Undeleted,
     /// The owner of the chain in the packet filter.
     pub(crate) drains: Drains,
     /// Our rules in it.

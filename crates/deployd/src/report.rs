@@ -90,7 +90,10 @@ fn error(scene: &Scene<'_>) -> Option<ErrorReport> {
                 .get(&goal.build)
                 .map(|rejection| rejection.error.clone())
         }
-        _ => None,
+        _ => {
+            let undeleted = scene.sight.observed.undeleted.values().next();
+            undeleted.map(|why| blocked("prune", why.clone()))
+        }
     }
 }
 

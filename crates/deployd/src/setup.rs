@@ -22,6 +22,7 @@ use crate::journal::Journal;
 use crate::lease::LeaseQueue;
 use crate::metrics::Metrics;
 use crate::perform::program::Programs;
+use crate::perform::prune::Undeleted;
 use crate::perform::{Performer, Progress};
 
 /// Returns the name of this host in ZooKeeper.
@@ -94,6 +95,7 @@ pub(crate) fn performer(
         journal: Journal::open(&config.state_dir, &service.name)?,
         lease: LeaseQueue::new(zk.clone(), tree, host.clone()),
         fetched: None,
+        undeleted: Undeleted::default(),
         drains: drains.clone(),
         drained: Vec::new(),
         emptied: BTreeSet::new(),

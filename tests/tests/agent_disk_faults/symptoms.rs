@@ -162,3 +162,28 @@ fn what_could_not_be_deleted_goes_before_the_next_release_comes() {
     web.serves("r4");
     assert_eq!(files.leftovers(), [""; 0]);
 }
+
+#[test]
+fn what_can_never_be_deleted_holds_nothing_up() {
+    let Some((agent, calls)) = serving(&[]) else {
+        return;
+    };
+    let web = agent.web();
+    calls.rule(
+        |call| match call.name == "unlinkat" && touches(call, ".trash/") {
+            true => Answer::Fail(Errno::EPERM),
+            false => Answer::GoOn,
+        },
+    );
+    for rollout in 2..=6 {
+        let build = format!("r{rollout}");
+        web.deploy(&build, rollout);
+        web.serves(&build);
+    }
+    let log = agent.log();
+    for build in ["r1", "r2"] {
+        let told = |line: &&str| line.contains("WARN") && line.contains(&format!(".{build}.trash"));
+        let count = log.lines().filter(told).count();
+        assert!((1..=2).contains(&count), "{count} warnings of {build}");
+    }
+}

@@ -79,3 +79,12 @@ fn a_release_whose_post_extract_failed_starts_anew() {
     check(&rejection("post_extract"), "9", 5, "9");
     check(&rejection("probe"), "9", 5, "");
 }
+
+#[test]
+fn what_could_not_be_deleted_is_passed_over_and_not_counted() {
+    let mut observed = host("9 8 7 6", "9", "9");
+    let stuck = builds("7").remove(0);
+    observed.undeleted.insert(stuck, "a mount point".to_owned());
+    check(&observed, "9", 1, "6");
+    check(&observed, "9", 0, "8 6");
+}

@@ -147,6 +147,16 @@ fn state(fleet: &Fleet, lease: &Lease) -> String {
     super::host::rows::state_word(host, fleet.state.standing(name, host, target))
 }
 
+fn names(leases: &[Lease]) -> String {
+    if leases.is_empty() {
+        return "nobody".to_owned();
+    }
+    text::clean(&text::list(
+        leases.iter().map(|lease| lease.host.as_str()),
+        10,
+    ))
+}
+
 async fn take_away(args: &BreakArgs, context: &Context) -> Result<Exit, Problem> {
     let fleet = Fleet::read(context, &args.service).await?;
     let (service, host) = (&args.service, &args.host);
@@ -156,20 +166,17 @@ async fn take_away(args: &BreakArgs, context: &Context) -> Result<Exit, Problem>
         .filter(|lease| lease.host == host.as_str())
         .collect();
     let Some(first) = leases.first() else {
-        let holders = text::list(fleet.leases.iter().map(|lease| lease.host.as_str()), 10);
-        let holders = text::clean(&holders);
-        let holders = if holders.is_empty() {
-            "nobody".to_owned()
-        } else {
-            holders
-        };
         return Err(
             Problem::not_found(format!("{host} has no lease of {service}"))
-                .fact(format!("in the queue: {holders}")),
+                .fact(format!("in the queue: {}", names(&fleet.leases))),
         );
     };
-    let limit = fleet.lease_limit();
-    let (held, waiting) = fleet.leases.split_at(limit.min(fleet.leases.len()));
+    // Where nobody knows how many are held, it may be one of them.
+    let queued = fleet.leases.len();
+    let limit = fleet
+        .lease_limit()
+        .map_or(queued, |limit| limit.min(queued));
+    let (held, waiting) = fleet.leases.split_at(limit);
     let is_of_host = |lease: &&Lease| lease.host == host.as_str();
     let is_held = held.iter().any(|lease| is_of_host(&lease));
     let state = state(&fleet, first);

@@ -84,6 +84,7 @@ async fn one(
         record: performer.journal.record(),
         fetched: None,
         emptied: &performer.emptied,
+        undeleted: performer.undeleted.releases(),
         lease: performer.lease.state(),
         before: &[],
         units: Units::afresh(&performer.units),

@@ -4,12 +4,15 @@
 //! releases/.r2400.trash/     renamed first, so that none is ever half there under its own name
 //! ```
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use deploy_core::name::BuildName;
 use tokio::task::spawn_blocking;
+use tokio::time::Instant;
 
 use super::room::of_the_disk;
 use super::{Performer, StepError, passing};
@@ -21,6 +24,9 @@ use crate::host::tree::{Tree, TreeError};
 const TRASH: &str = ".trash";
 /// What the names of directories that are no releases (yet, or any more) end with.
 const UNFINISHED: [&str; 2] = [".partial", TRASH];
+
+/// How long a release that could not be deleted is left alone.
+const AGAIN_TIME: Duration = Duration::from_secs(600);
 
 /// What could not be deleted.
 #[derive(Debug, thiserror::Error)]
@@ -39,23 +45,59 @@ pub(crate) enum PruneError {
     },
 }
 
+/// What could not be deleted, as an immutable file or what something is mounted in.
+#[derive(Debug, Default)]
+pub(crate) struct Undeleted {
+    /// Releases, why each is still there, and when that was found out; none, where it is tried next time.
+    releases: BTreeMap<BuildName, (String, Option<Instant>)>,
+    /// What was told of trash.
+    trash: Option<String>,
+}
+
+impl Undeleted {
+    /// Returns the releases that are not tried now, with why.
+    pub(crate) fn releases(&self) -> BTreeMap<BuildName, String> {
+        let is_recent = |at: &Option<Instant>| at.is_some_and(|at| at.elapsed() < AGAIN_TIME);
+        let recent = self.releases.iter().filter(|(_, (_, at))| is_recent(at));
+        let told = recent.map(|(build, (why, _))| (build.clone(), why.clone()));
+        told.collect()
+    }
+}
+
 impl Performer {
     /// Deletes releases. What a crash or an error leaves of that is deleted at the next start, and
-    /// before the next release is unpacked.
+    /// before the next release is unpacked. A release that can't be deleted holds nothing up: it is
+    /// told of, passed over, and tried again after a while.
     pub(super) async fn prune(&mut self, builds: &[BuildName]) -> Result<(), StepError> {
         let (tree, pruned) = (self.tree(), builds.to_vec());
-        let prune = move || {
+        let prune = move || -> Result<Vec<_>, TreeError> {
             let Some(releases) = tree.open()? else {
-                return Ok(());
+                return Ok(Vec::new());
             };
-            pruned.iter().try_for_each(|build| delete(&releases, build))
+            let deleted = pruned.into_iter().map(|build| {
+                let deleted = delete(&releases, &build);
+                (build, deleted)
+            });
+            Ok(deleted.collect())
         };
-        match spawn_blocking(prune).await {
+        let deleted = match spawn_blocking(prune).await {
             Ok(result) => result.map_err(|error| of_the_disk(&self.service.dir, &error))?,
             Err(error) => return Err(passing(&error)),
+        };
+        for (build, deleted) in deleted {
+            match deleted {
+                Ok(()) => {
+                    tracing::info!(service = %self.service.name, %build, "pruned");
+                    self.undeleted.releases.remove(&build);
+                }
+                Err(error) => self.not_deleted(build, &error),
+            }
         }
-        tracing::info!(service = %self.service.name, builds = ?builds, "pruned");
         let releases = self.on_disk()?;
+        // Of what is trash by now, the name is free.
+        self.undeleted
+            .releases
+            .retain(|build, _| releases.contains(build));
         let units: Vec<String> = self
             .service
             .instances
@@ -64,6 +106,38 @@ impl Performer {
             .collect();
         let units: Vec<&str> = units.iter().map(String::as_str).collect();
         self.write(|record| record.forget(&releases, &units))
+    }
+
+    fn not_deleted(&mut self, build: BuildName, error: &PruneError) {
+        let why = of_the_disk(&self.service.dir, error).message;
+        let told = self.undeleted.releases.get(&build);
+        if told.is_none_or(|(told, _)| *told != why) {
+            tracing::warn!(service = %self.service.name, %build, error = %why, "a release can't be deleted, and is passed over");
+        }
+        self.undeleted
+            .releases
+            .insert(build, (why, Some(Instant::now())));
+    }
+
+    /// Deletes what could not be deleted before, ahead of another release: it takes room, and nothing
+    /// else comes back to it. What still can't be is told of once, and in nobody's way.
+    pub(super) fn empty_trash(&mut self, releases: &mut Releases) {
+        let why = match remove_all(releases, &[TRASH]) {
+            Ok(()) => None,
+            Err(error) => Some(of_the_disk(&self.service.dir, &error).message),
+        };
+        if let Some(why) = why
+            .as_ref()
+            .filter(|why| self.undeleted.trash.as_ref() != Some(why))
+        {
+            tracing::warn!(service = %self.service.name, error = %why, "what is left of a release can't be deleted, and stays");
+        }
+        self.undeleted.trash = why;
+        // Their turn comes with the next that are pruned.
+        self.undeleted
+            .releases
+            .values_mut()
+            .for_each(|(_, at)| *at = None);
     }
 
     fn on_disk(&self) -> Result<Vec<BuildName>, StepError> {
@@ -92,14 +166,6 @@ pub(super) fn delete(releases: &Releases, build: &BuildName) -> Result<(), Prune
     remove(releases, trash)
 }
 
-/// Deletes what is left of releases that could not be deleted whole.
-///
-/// # Errors
-/// Where some of it still can't; the rest is.
-pub(super) fn empty_trash(releases: &mut Releases) -> Result<(), PruneError> {
-    remove_all(releases, &[TRASH])
-}
-
 /// Removes what a dead run has left of releases: partial ones, half-deleted ones, fresh links.
 ///
 /// # Errors
@@ -122,10 +188,11 @@ pub(crate) fn sweep(tree: &Tree) -> Result<(), PruneError> {
 fn remove_all(releases: &mut Releases, ends: &[&str]) -> Result<(), PruneError> {
     let unfinished =
         |name: &String| name.starts_with('.') && ends.iter().any(|end| name.ends_with(end));
-    let names = releases.names()?.into_iter().filter(unfinished);
-    // All of them, whatever becomes of one.
+    let names: BTreeSet<_> = releases.names()?.into_iter().filter(unfinished).collect();
+    // All of them, whatever becomes of one; of those that can't be, the first is told.
     let removed: Vec<_> = names
-        .map(|name| remove(releases, OsStr::new(&name)))
+        .iter()
+        .map(|name| remove(releases, OsStr::new(name)))
         .collect();
     removed.into_iter().collect()
 }

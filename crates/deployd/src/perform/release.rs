@@ -18,7 +18,6 @@ use tokio::sync::watch;
 use tokio::task::spawn_blocking;
 use url::Url;
 
-use super::prune;
 use super::room::of_the_disk;
 use super::{Order, Performer, Progress, StepError, of_the_build, passing};
 use crate::chain::Chain;
@@ -116,8 +115,7 @@ impl Performer {
         let failed =
             |error: &(dyn std::error::Error + 'static)| of_the_disk(&tree.releases(), error);
         let mut releases = tree.prepare().map_err(|error| failed(&error))?;
-        // What could not be deleted takes room, and nothing else comes back to it.
-        prune::empty_trash(&mut releases).map_err(|error| failed(&error))?;
+        self.empty_trash(&mut releases);
         // Before the download is let go: it is not made again for want of room.
         let size = self
             .fetched
