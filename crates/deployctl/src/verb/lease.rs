@@ -147,50 +147,24 @@ fn state(fleet: &Fleet, lease: &Lease) -> String {
     super::host::rows::state_word(host, fleet.state.standing(name, host, target))
 }
 
-fn names(leases: &[Lease]) -> String {
-    if leases.is_empty() {
-        return "nobody".to_owned();
-    }
-    text::clean(&text::list(
-        leases.iter().map(|lease| lease.host.as_str()),
-        10,
-    ))
-}
-
 async fn take_away(args: &BreakArgs, context: &Context) -> Result<Exit, Problem> {
     let fleet = Fleet::read(context, &args.service).await?;
     let (service, host) = (&args.service, &args.host);
-    let leases: Vec<&Lease> = fleet
-        .leases
-        .iter()
-        .filter(|lease| lease.host == host.as_str())
-        .collect();
+    let leases = fleet.leases.iter();
+    let leases: Vec<&Lease> = leases.filter(|lease| lease.host == host.as_str()).collect();
     let Some(first) = leases.first() else {
+        let holders = text::list(fleet.leases.iter().map(|lease| lease.host.as_str()), 10);
+        let holders = match holders.is_empty() {
+            true => "nobody".to_owned(),
+            false => text::clean(&holders),
+        };
         return Err(
             Problem::not_found(format!("{host} has no lease of {service}"))
-                .fact(format!("in the queue: {}", names(&fleet.leases))),
+                .fact(format!("in the queue: {holders}")),
         );
     };
-    // Where nobody knows how many are held, it may be one of them.
-    let queued = fleet.leases.len();
-    let limit = fleet
-        .lease_limit()
-        .map_or(queued, |limit| limit.min(queued));
-    let (held, waiting) = fleet.leases.split_at(limit);
-    let is_of_host = |lease: &&Lease| lease.host == host.as_str();
-    let is_held = held.iter().any(|lease| is_of_host(&lease));
-    let state = state(&fleet, first);
-    ask(
-        context,
-        &match is_held {
-            true => format!(
-                "{host} is {state}; without its lease another host of {service} may go out of service as well"
-            ),
-            false => format!(
-                "{host} is {state}, and only waits for a lease of {service}; it would lose its place in the queue"
-            ),
-        },
-    )?;
+    let (question, told) = consequences(&fleet, (host, first));
+    ask(context, &question)?;
     let intent = Intent {
         kind: "break",
         host: Some(host.clone()),
@@ -214,16 +188,40 @@ async fn take_away(args: &BreakArgs, context: &Context) -> Result<Exit, Problem>
             "rollout": numbered.number,
         }));
     }
-    let next = waiting.iter().find(|lease| !is_of_host(lease));
-    context.out.say(&match (is_held, next) {
-        (true, Some(next)) => {
-            let next = text::clean(&next.host);
-            format!("the lease of {host} is taken away; {next} is the next in the queue")
-        }
-        (true, None) => format!("the lease of {host} is taken away; nobody waits for it"),
-        (false, _) => format!(
-            "{host} has lost its place in the queue; no other host goes out of service for that"
-        ),
-    });
+    context.out.say(&told);
     Ok(Exit::Done)
+}
+
+/// Returns what is asked before a host's first lease is taken away, and what is said afterwards: who only
+/// waits for one keeps nobody else in service.
+fn consequences(fleet: &Fleet, (host, first): (&HostName, &Lease)) -> (String, String) {
+    let (service, state) = (&fleet.service, state(fleet, first));
+    // Where nobody knows how many are held, this may be one of them.
+    let queued = fleet.leases.len();
+    let limit = fleet
+        .lease_limit()
+        .map_or(queued, |limit| limit.min(queued));
+    let (held, waiting) = fleet.leases.split_at(limit);
+    if !held.contains(first) {
+        return (
+            format!(
+                "{host} is {state}, and only waits for a lease of {service}; it would lose its place in the queue"
+            ),
+            format!(
+                "{host} has lost its place in the queue; no other host goes out of service for that"
+            ),
+        );
+    }
+    let mut waiting = waiting.iter();
+    let next = waiting.find(|lease| lease.host != host.as_str());
+    let then = next.map_or_else(
+        || "nobody waits for it".to_owned(),
+        |next| format!("{} is the next in the queue", text::clean(&next.host)),
+    );
+    (
+        format!(
+            "{host} is {state}; without its lease another host of {service} may go out of service as well"
+        ),
+        format!("the lease of {host} is taken away; {then}"),
+    )
 }
