@@ -5,7 +5,6 @@ mod ctl_rig;
 use std::time::{Duration, Instant};
 
 use ctl_rig::{Rig, bare_command, run};
-use deploy_core::name::HostName;
 use deploy_core::wire::role::Role;
 use tests::ports;
 
@@ -482,13 +481,6 @@ async fn a_bad_build_is_refused_until_forced() {
     );
 }
 
-async fn take_a_lease(rig: &Rig, host: &str, place: u64) {
-    let name = HostName::parse(host).expect("it is a name");
-    let path = format!("{}{place:010}", rig.tree("web").lease_prefix(&name));
-    let claim = format!(r#"{{"v":1,"host":"{host}","nonce":"n","rollout":1}}"#);
-    rig.write(&path, claim.as_bytes()).await;
-}
-
 #[tokio::test]
 async fn questions_that_nobody_can_answer_are_refused() {
     let hosts = [("web-01", Role::Fleet)];
@@ -502,7 +494,14 @@ async fn questions_that_nobody_can_answer_are_refused() {
         .is(5)
         .says(&["web-01 is live"]);
     agents[0].go().await;
-    take_a_lease(&rig, "web-01", 3).await;
+    rig.write(
+        &format!(
+            "{}0000000003",
+            rig.tree("web").lease_prefix(&agents[0].host)
+        ),
+        br#"{"v":1,"host":"web-01","nonce":"n","rollout":1}"#,
+    )
+    .await;
     rig.ctl("lease list web").await.is(0).prints(&[
         "1/1",
         "web-01",
@@ -510,24 +509,11 @@ async fn questions_that_nobody_can_answer_are_refused() {
         "#1",
         "lease break web web-01",
     ]);
-    take_a_lease(&rig, "web-02", 4).await;
-    rig.ctl("lease break web web-02").await.is(5).says(&[
-        "only waits for a lease of web; it would lose its place in the queue",
-        "nobody can be asked",
-    ]);
-    rig.ctl("lease break web web-01").await.is(5).says(&[
-        "another host of web may go out",
-        "nobody can be asked",
-        "--yes",
-    ]);
-    rig.ctl("lease break web web-01 --yes -m burnt")
+    rig.ctl("lease break web web-01")
         .await
-        .is(0)
-        .says(&["the lease of web-01 is taken away; web-02 is the next"]);
-    rig.ctl("lease break web web-02 --yes")
-        .await
-        .is(0)
-        .says(&["the lease of web-02 is taken away; nobody waits for it"]);
+        .is(5)
+        .says(&["nobody can be asked", "--yes"]);
+    rig.ctl("lease break web web-01 --yes -m burnt").await.is(0);
     rig.ctl("lease break web web-01 --yes").await.is(6);
     rig.ctl("host forget web-01")
         .await
@@ -541,7 +527,7 @@ async fn questions_that_nobody_can_answer_are_refused() {
     rig.ctl("host show web-01").await.is(6);
     // What is deleted has its reason in the history, which moves no target.
     rig.ctl("history web").await.is(0).prints(&[
-        "4",
+        "3",
         "forget web-01",
         "sold",
         "2",
@@ -551,4 +537,40 @@ async fn questions_that_nobody_can_answer_are_refused() {
         "deploy",
     ]);
     rig.ctl("restart web --if-rollout 1 --detach").await.is(0);
+}
+
+#[tokio::test]
+async fn who_only_waits_for_a_lease_keeps_nobody_in_service() {
+    let Some((rig, _agents)) = Rig::with_agents("queue", &[("web-01", Role::Fleet)]).await else {
+        return;
+    };
+    for number in 1..=3 {
+        let leases = rig.tree("web").leases();
+        let lease = format!(r#"{{"v":1,"host":"web-0{number}","nonce":"n","rollout":1}}"#);
+        rig.write(
+            &format!("{leases}/web-0{number}-{number:010}"),
+            lease.as_bytes(),
+        )
+        .await;
+    }
+    rig.ctl("lease break web web-02").await.is(5).says(&[
+        "only waits for a lease of web; it would lose its place in the queue",
+        "nobody can be asked",
+    ]);
+    rig.ctl("lease break web web-03 --yes")
+        .await
+        .is(0)
+        .says(&["web-03 has lost its place in the queue; no other host goes out"]);
+    rig.ctl("lease break web web-01")
+        .await
+        .is(5)
+        .says(&["another host of web may go out", "nobody can be asked"]);
+    rig.ctl("lease break web web-01 --yes")
+        .await
+        .is(0)
+        .says(&["the lease of web-01 is taken away; web-02 is the next"]);
+    rig.ctl("lease break web web-02 --yes")
+        .await
+        .is(0)
+        .says(&["the lease of web-02 is taken away; nobody waits for it"]);
 }

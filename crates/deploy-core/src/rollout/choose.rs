@@ -13,11 +13,9 @@ use crate::wire::target::{Previous, Target};
 /// Returns what hosts outside the percent of a new target for `build` stay on, and what a rollback
 /// goes to: the build that the whole fleet was on last.
 ///
-/// That is the build of `enabled` where every live host is there. While it has a percent below 100,
-/// is still on its way or has failed somewhere, it is the build before it, if there was one: nobody
-/// stays on, or goes back to, what has not worked everywhere. Where nobody is alive to say how it
-/// went, it counts as there: as far as anybody knows, that is what the hosts are on. For the build that is wanted already, it stays what it
-/// was.
+/// That is the build of `enabled` where every live host is there, and where nobody is alive to say how it went. While it
+/// is still on its way, it is the build before it, if there was one; where it has failed somewhere or has a percent below 100, that or
+/// none: nobody stays on, or goes back to, what has not worked. For the build that is wanted already, it stays what it was.
 pub fn previous_of(state: &State, build: &BuildName) -> Option<Previous> {
     let enabled = state.targets.enabled.as_ref()?;
     // Never the build itself, as when going back to the build before halfway.
@@ -32,15 +30,15 @@ pub fn previous_of(state: &State, build: &BuildName) -> Option<Previous> {
         rollout: enabled.rollout,
         build: enabled.build.clone(),
     };
-    let arrived = match judge(state, &goal).verdict {
-        Verdict::Done | Verdict::NobodyLive | Verdict::Superseded => true,
-        Verdict::Going | Verdict::Failed => false,
-    };
     let whole = Previous {
         build: enabled.build.clone(),
         artifact: enabled.artifact.clone(),
     };
-    if arrived { Some(whole) } else { before }
+    match judge(state, &goal).verdict {
+        Verdict::Done | Verdict::NobodyLive | Verdict::Superseded => Some(whole),
+        Verdict::Going => before.or(Some(whole)),
+        Verdict::Failed => before,
+    }
 }
 
 /// Returns the build that a rollback of the fleet goes to: the last good one. `enabled` is what it

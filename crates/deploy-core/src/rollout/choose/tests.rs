@@ -61,7 +61,8 @@ fn what_has_not_arrived_everywhere_is_no_build_to_go_back_to() {
     check(&[there.clone(), (Phase::Failed, "r1")], "r1");
     // There may be none: what failed from the first on is not what anybody goes back to.
     check_previous(Some("r2"), &[(Phase::Failed, "r1")], "r3", None);
-    check_previous(Some("r2"), &[(Phase::Restarting, "r1")], "r3", None);
+    // What is on its way has failed nowhere, and there is nothing else.
+    check_previous(Some("r2"), &[(Phase::Restarting, "r1")], "r3", Some("r2"));
     check_previous(Some("r2"), std::slice::from_ref(&there), "r3", Some("r2"));
 }
 
