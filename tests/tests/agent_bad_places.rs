@@ -105,6 +105,27 @@ fn a_symlink_in_the_place_of_releases() {
     assert_eq!(tree(&outside), before);
 }
 
+#[test]
+fn something_in_the_place_of_a_release_costs_no_download() {
+    let Some(agent) = Agent::start() else { return };
+    let web = agent.web();
+    web.deploy("r1", 1);
+    web.serves("r1");
+    let path = web.dir.join("releases/r2");
+    fs::write(&path, "in the way").expect("space");
+    web.deploy("r2", 2);
+    web.blocked(&["srv/web/releases/r2 is a file", "move it away"]);
+    fs::remove_file(&path).expect("it is there");
+    symlink(agent.path("state"), &path).expect("the name is free");
+    web.looks_again();
+    web.blocked(&["srv/web/releases/r2 is a symlink to", "move it away"]);
+    assert_eq!(agent.builds.downloads("r2"), 0);
+    web.is_at("r1");
+    fs::remove_file(&path).expect("it is there");
+    web.serves_within("r2", NOTICE_MAX);
+    assert_eq!(agent.builds.downloads("r2"), 1);
+}
+
 /// A mount point can be neither renamed nor removed.
 #[test]
 fn a_release_that_can_not_be_deleted_holds_nothing_up() {

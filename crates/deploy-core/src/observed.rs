@@ -17,6 +17,8 @@ pub struct Observed {
     pub foreign: Option<Problem>,
     /// The artifact that is downloaded, verified and held open.
     pub fetched: Option<BuildName>,
+    /// Names in the directory of the releases that something else has, and what: no release can get them.
+    pub taken: BTreeMap<BuildName, String>,
     /// The releases that could not be deleted a while ago, and why.
     pub undeleted: BTreeMap<BuildName, String>,
     /// The instances, in the order of the configuration.

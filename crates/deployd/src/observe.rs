@@ -16,6 +16,7 @@ use crate::host::proc::{self, Listening, Process, Running};
 use crate::host::process::missing;
 use crate::host::systemd::answers::Answers;
 use crate::host::systemd::{SystemdError, Unit};
+use crate::host::tree::releases::Listed;
 use crate::host::tree::{Current, Tree, TreeError};
 
 /// What was seen of a service.
@@ -100,13 +101,14 @@ pub(crate) async fn observe(service: &Service, known: Known<'_>) -> Result<Sight
         Current::Absent => (None, None),
         Current::Foreign(found) => (None, Some(in_the_way("current", &tree.foreign(found)))),
     };
-    let (releases, foreign) = match releases(&tree, known.record, current.as_ref()) {
-        Ok(releases) => (releases, foreign),
+    let (listed, foreign) = match tree.list() {
+        Ok(listed) => (listed, foreign),
         Err(error @ TreeError::Foreign { .. }) => {
-            (Vec::new(), Some(in_the_way("releases", &error)))
+            (Listed::default(), Some(in_the_way("releases", &error)))
         }
         Err(error) => return Err(error),
     };
+    let releases = releases(&listed, known.record, current.as_ref());
     let mut instances = Vec::new();
     // At once: either starts programs, and there is a look before every step.
     let place = (service.instances.as_slice(), known.before);
@@ -135,6 +137,7 @@ pub(crate) async fn observe(service: &Service, known: Known<'_>) -> Result<Sight
     }
     let observed = Observed {
         releases,
+        taken: taken(&tree, &listed),
         current,
         foreign,
         fetched: known.fetched.cloned(),
@@ -188,14 +191,9 @@ async fn drained(service: &Service, record: &Record) -> Vec<String> {
 }
 
 /// The complete releases, last used first: `current`, then those that passed, then by age.
-fn releases(
-    tree: &Tree,
-    record: &Record,
-    current: Option<&BuildName>,
-) -> Result<Vec<BuildName>, TreeError> {
-    let on_disk = tree.list()?;
-    let mut builds: Vec<_> = on_disk
-        .iter()
+fn releases(listed: &Listed, record: &Record, current: Option<&BuildName>) -> Vec<BuildName> {
+    let names = listed.releases.iter();
+    let mut builds: Vec<_> = names
         .filter_map(|(name, _)| BuildName::parse(name).ok())
         .collect();
     // Stable: within one rank the newest directory stays first.
@@ -207,7 +205,18 @@ fn releases(
             .position(|verified| verified == build);
         (current != Some(build), passed.unwrap_or(usize::MAX))
     });
-    Ok(builds)
+    builds
+}
+
+/// What has names that releases could have.
+fn taken(tree: &Tree, listed: &Listed) -> BTreeMap<BuildName, String> {
+    let names = listed.others.iter();
+    names
+        .filter_map(|name| {
+            let build = BuildName::parse(name).ok()?;
+            Some((build, tree.in_place_of(name)?))
+        })
+        .collect()
 }
 
 /// Looks at one instance.

@@ -109,6 +109,7 @@ impl Planner<'_> {
         let journal = &self.observed.journal;
         let on_disk = self.observed.releases.contains(build);
         if !on_disk {
+            self.free(build)?;
             self.artifact(build)?;
             if self.observed.fetched.as_ref() != Some(build) {
                 steps.push(Step::Fetch(build.clone()));
@@ -123,6 +124,18 @@ impl Planner<'_> {
             steps.push(Step::Prepare(build.clone()));
         }
         Ok(steps)
+    }
+
+    /// A release is only ever renamed to a name that nothing has: what would be downloaded for it is
+    /// of no use before.
+    fn free(&self, build: &BuildName) -> Result<(), Problem> {
+        match self.observed.taken.get(build) {
+            None => Ok(()),
+            Some(found) => Err(Problem {
+                object: format!("releases/{build}"),
+                message: format!("{found}, not a release; move it away"),
+            }),
+        }
     }
 
     fn artifact(&self, build: &BuildName) -> Result<Artifact, Problem> {

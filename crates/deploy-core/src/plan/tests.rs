@@ -273,6 +273,28 @@ fn an_artifact_that_nobody_knows_blocks() {
 }
 
 #[test]
+fn a_name_that_something_else_has_blocks_before_anything_is_fetched() {
+    check(
+        "2",
+        "on 1, taken 2, current 1, at 1, verified 1, runs 1,1",
+        "blocked (releases/2):",
+    );
+    // One that is not wanted is in nobody's way.
+    check(
+        "2",
+        "on 1, taken 3, current 1, at 1, verified 1, runs 1,1",
+        "fetching: fetch 2, extract 2, post_extract 2, ask for a lease, activate 2, post_install 2, \
+         drain 1, restart 1, probe 1, undrain 1, drain 2, restart 2, probe 2, undrain 2, verify 2",
+    );
+    // Of a release in service somebody has put a file in its place.
+    check(
+        "2",
+        "on 1, taken 2, current 2, at 2, verified 1 2, finished 2, runs 2,2",
+        "blocked (releases/2):",
+    );
+}
+
+#[test]
 fn the_same_name_with_other_bytes_blocks() {
     check(
         "2",

@@ -11,9 +11,8 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt, symlink};
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
 
-use self::releases::Releases;
+use self::releases::{Listed, Releases};
 use super::files;
 
 pub(crate) mod releases;
@@ -143,14 +142,19 @@ impl Tree {
         Releases::open(self.releases())?.open_release(build)
     }
 
-    /// Returns the names of the complete releases with the time of their directories, newest
-    /// first. Names that start with a dot are never releases.
+    /// Returns what is in `releases`.
     ///
     /// # Errors
-    /// Where `releases` can't be read, or is something else; a missing one is empty.
-    pub(crate) fn list(&self) -> Result<Vec<(String, SystemTime)>, TreeError> {
+    /// Where it can't be read, or is something else; a missing one is empty.
+    pub(crate) fn list(&self) -> Result<Listed, TreeError> {
         self.open()?
-            .map_or(Ok(Vec::new()), |mut releases| releases.list())
+            .map_or(Ok(Listed::default()), |mut releases| releases.list())
+    }
+
+    /// Says what has the name of a release and is none; `None` where nothing has it.
+    pub(crate) fn in_place_of(&self, build: &str) -> Option<String> {
+        let path = self.release(build);
+        Some(format!("{} is {}", path.display(), what_is(&path)?))
     }
 
     /// Returns what `current` is.

@@ -143,6 +143,7 @@ impl Performer {
     fn on_disk(&self) -> Result<Vec<BuildName>, StepError> {
         let listed = self.tree().list().map_err(|error| passing(&error))?;
         Ok(listed
+            .releases
             .iter()
             .filter_map(|(name, _)| BuildName::parse(name).ok())
             .collect())

@@ -120,6 +120,11 @@ pub(super) fn host(text: &str) -> Observed {
         let journal = &mut observed.journal;
         match part.split_once(' ').unwrap_or((part, "")) {
             ("on", names) => observed.releases = builds(names),
+            ("taken", name) => {
+                observed
+                    .taken
+                    .insert(build(name), "it is a file".to_owned());
+            }
             ("current", name) => observed.current = Some(build(name)),
             ("foreign", object) => {
                 observed.foreign = Some(Problem {

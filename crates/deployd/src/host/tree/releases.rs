@@ -30,6 +30,15 @@ pub(crate) struct Releases {
     path: PathBuf,
 }
 
+/// What is in it.
+#[derive(Debug, Default)]
+pub(crate) struct Listed {
+    /// The names of the complete releases with the time of their directories, newest first.
+    pub(crate) releases: Vec<(String, SystemTime)>,
+    /// Names of what is no directory.
+    pub(crate) others: Vec<String>,
+}
+
 impl Releases {
     /// Opens it. The directories above may be reached through links, it itself may not be one.
     ///
@@ -117,14 +126,13 @@ impl Releases {
         Ok(own.map(str::to_owned).collect())
     }
 
-    /// Returns the names of the complete releases with the time of their directories, newest
-    /// first. Names that start with a dot are never releases.
+    /// Returns what is in it. Names that start with a dot are never releases, and never in their way.
     ///
     /// # Errors
     /// Where it can't be read.
-    pub(super) fn list(&mut self) -> Result<Vec<(String, SystemTime)>, TreeError> {
+    pub(super) fn list(&mut self) -> Result<Listed, TreeError> {
         let names = self.names()?;
-        let mut releases = Vec::new();
+        let mut listed = Listed::default();
         for name in names.into_iter().filter(|name| !name.starts_with('.')) {
             let flags = AtFlags::AT_SYMLINK_NOFOLLOW;
             // It may go while we look: then it is not listed.
@@ -132,11 +140,16 @@ impl Releases {
                 continue;
             };
             if SFlag::from_bits_truncate(found.st_mode) & SFlag::S_IFMT == SFlag::S_IFDIR {
-                releases.push((name, modified(&found)));
+                listed.releases.push((name, modified(&found)));
+            } else {
+                listed.others.push(name);
             }
         }
-        releases.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
-        Ok(releases)
+        let newest_first = |a: &(String, SystemTime), b: &(String, SystemTime)| {
+            b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0))
+        };
+        listed.releases.sort_by(newest_first);
+        Ok(listed)
     }
 
     fn failed(&self, attempt: &'static str, source: io::Error) -> TreeError {

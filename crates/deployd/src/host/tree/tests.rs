@@ -88,7 +88,7 @@ fn the_directory_of_a_service_may_be_reached_through_links() {
     let tree = Tree::new(&temp.path().join("link"));
     tree.prepare().unwrap();
     tree.activate("r1").unwrap();
-    assert_eq!(tree.list().unwrap().len(), 1);
+    assert_eq!(tree.list().unwrap().releases.len(), 1);
 }
 
 #[test]
@@ -127,13 +127,10 @@ fn partial_releases_are_not_listed() {
     let (_temp, tree) = tree(&["r1"]);
     fs::create_dir(tree.releases().join(".r2.partial")).unwrap();
     fs::write(tree.releases().join("file"), "").unwrap();
-    let names: Vec<_> = tree
-        .list()
-        .unwrap()
-        .into_iter()
-        .map(|(name, _)| name)
-        .collect();
+    let listed = tree.list().unwrap();
+    let names: Vec<_> = listed.releases.into_iter().map(|(name, _)| name).collect();
     assert_eq!(names, ["r1"]);
+    assert_eq!(listed.others, ["file"]);
 }
 
 #[test]
