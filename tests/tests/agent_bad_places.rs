@@ -2,7 +2,8 @@
 //! itself when it is gone.
 
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{MetadataExt, symlink};
+use std::process::Command;
 use std::time::Duration;
 
 use deploy_core::wire::report::{Phase, Report};
@@ -124,6 +125,34 @@ fn something_in_the_place_of_a_release_costs_no_download() {
     fs::remove_file(&path).expect("it is there");
     web.serves_within("r2", NOTICE_MAX);
     assert_eq!(agent.builds.downloads("r2"), 1);
+}
+
+#[test]
+fn the_umask_of_deployd_keeps_nobody_from_a_release() {
+    let Some(server) = tests::agent::zookeeper() else {
+        return;
+    };
+    let agent = Agent::prepare(server, |_| {});
+    let web = agent.web();
+    let deployd = agent.command(&["run"]);
+    let mut command = Command::new("sh");
+    command
+        .args(["-c", "umask 0077; exec \"$0\" \"$@\""])
+        .arg(deployd.get_program())
+        .args(deployd.get_args())
+        .env_remove("JOURNAL_STREAM");
+    agent.log_to(&mut command);
+    agent.adopt(command);
+    web.deploy("r1", 1);
+    web.serves("r1");
+    for dir in [
+        web.dir.clone(),
+        web.dir.join("releases"),
+        web.dir.join("releases/r1"),
+    ] {
+        let mode = fs::metadata(&dir).expect("it is there").mode();
+        assert_eq!(mode & 0o7777, 0o755, "{}", dir.display());
+    }
 }
 
 /// A mount point can be neither renamed nor removed.

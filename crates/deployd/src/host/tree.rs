@@ -6,16 +6,27 @@
 //! <dir>/current -> releases/<build>
 //! ```
 
-use std::fs::{self, DirBuilder};
+use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::{DirBuilderExt, symlink};
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
-use self::releases::{Listed, Releases};
+use nix::errno::Errno;
+use nix::fcntl::{AT_FDCWD, RenameFlags, open, renameat2};
+use nix::sys::stat::{Mode, fchmod};
+
+use self::releases::{DIRECTORY, Listed, Releases};
 use super::files;
 
 pub(crate) mod releases;
+
+/// Mode of the directories that are made: 0755, as that of a release.
+const MODE: Mode = Mode::S_IRWXU
+    .union(Mode::S_IRGRP)
+    .union(Mode::S_IXGRP)
+    .union(Mode::S_IROTH)
+    .union(Mode::S_IXOTH);
 
 /// The directory of a service.
 #[derive(Debug, Clone)]
@@ -107,17 +118,12 @@ impl Tree {
                 path: above.to_owned(),
             });
         }
-        for dir in [self.dir.clone(), self.releases()] {
-            match DirBuilder::new().mode(0o755).create(&dir) {
-                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-                    return Err(TreeError::Io {
-                        attempt: "make",
-                        path: dir,
-                        source: error,
-                    });
-                }
-                Ok(()) | Err(_) => {}
-            }
+        for path in [self.dir.clone(), self.releases()] {
+            make(&path).map_err(|source| TreeError::Io {
+                attempt: "make",
+                path,
+                source,
+            })?;
         }
         Releases::open(self.releases())
     }
@@ -238,6 +244,31 @@ impl Tree {
             let _ = fs::remove_file(&fresh);
             failed(error)
         })
+    }
+}
+
+/// Makes a directory that everybody may enter, whatever the umask says; what is there stays as it is. It is renamed into
+/// place when it has its mode, so that no crash leaves it closed: what that leaves is taken up by the next call.
+fn make(path: &Path) -> io::Result<()> {
+    if path.symlink_metadata().is_ok() {
+        return Ok(());
+    }
+    let fresh = files::beside(path)?;
+    match fs::create_dir(&fresh) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+        Ok(()) | Err(_) => {}
+    }
+    fchmod(open(&fresh, DIRECTORY, Mode::empty())?, MODE)?;
+    match renameat2(
+        AT_FDCWD,
+        &fresh,
+        AT_FDCWD,
+        path,
+        RenameFlags::RENAME_NOREPLACE,
+    ) {
+        // Somebody was faster.
+        Err(Errno::EEXIST) => fs::remove_dir(&fresh),
+        renamed => Ok(renamed?),
     }
 }
 

@@ -19,7 +19,7 @@ use super::{TreeError, what_is};
 use crate::host::archive::remove::{RemoveError, remove_tree};
 
 /// Flags of a directory handle.
-const DIRECTORY: OFlag = OFlag::O_RDONLY
+pub(super) const DIRECTORY: OFlag = OFlag::O_RDONLY
     .union(OFlag::O_DIRECTORY)
     .union(OFlag::O_NOFOLLOW)
     .union(OFlag::O_CLOEXEC);
