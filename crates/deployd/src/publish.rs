@@ -7,7 +7,8 @@ use std::future::pending;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use deploy_core::wire::{self, report::Report};
+use deploy_core::wire;
+use deploy_core::wire::report::{Report, fit::fitted};
 use deploy_zk::error::Error;
 use deploy_zk::seen::{Seen, View};
 use deploy_zk::zk::Zk;
@@ -57,7 +58,7 @@ pub(crate) async fn publish(zk: Zk, places: Places, mut reports: watch::Receiver
         if published.is_lost(&places) {
             published.last = None;
         }
-        let now = reports.borrow_and_update().clone();
+        let now = reports.borrow_and_update().as_ref().map(fitted);
         if let Some(report) = now.as_ref().filter(|now| written.as_ref() != Some(now)) {
             write_file(&places, report);
             written.clone_from(&now);
@@ -77,7 +78,7 @@ pub(crate) async fn publish(zk: Zk, places: Places, mut reports: watch::Receiver
             break;
         }
     }
-    let Some(last) = reports.borrow().clone() else {
+    let Some(last) = reports.borrow().as_ref().map(fitted) else {
         return;
     };
     write_file(&places, &last);

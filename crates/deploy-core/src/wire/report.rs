@@ -8,6 +8,8 @@ use super::role::Role;
 use super::{Nulls, Stored};
 use crate::name::{BuildName, HostName, ServiceName};
 
+pub mod fit;
+
 /// What a host is, for one service: what was observed, never what was intended.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Report {

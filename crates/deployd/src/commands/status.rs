@@ -3,8 +3,7 @@
 use std::io::{self, Write};
 
 use anyhow::Context as _;
-use deploy_core::wire::{self, report::Report};
-
+use deploy_core::wire::report::Report;
 use serde_json::{Value, json};
 
 use super::Exit;
@@ -116,12 +115,11 @@ fn print_all(out: &mut impl Write, known: &Known) -> io::Result<()> {
         (None, _) => writeln!(out, "deployd does not run; this is what it reported last"),
     }?;
     known.reports.iter().try_for_each(|(name, report)| {
-        let decoded = report
-            .as_ref()
-            .map(|value| wire::decode::<Report>(value.to_string().as_bytes()));
+        // What the agent itself says may be more than is in a znode.
+        let decoded = report.clone().map(serde_json::from_value::<Report>);
         match decoded {
             Some(Ok(report)) => print(out, &report),
-            Some(Err(error)) => writeln!(out, "{name}: {error}"),
+            Some(Err(error)) => writeln!(out, "{name}: the report can't be read: {error}"),
             None => writeln!(out, "{name}: no report yet"),
         }
     })

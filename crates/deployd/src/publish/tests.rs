@@ -12,6 +12,34 @@ use super::{Places, publish};
 /// How long an answer may take that never comes: more than anybody waits for a test.
 const NO_ANSWER: Duration = Duration::from_secs(3600);
 
+/// The znode gets the same, which nobody would read otherwise.
+#[tokio::test]
+async fn a_report_that_is_too_large_is_shortened() {
+    let dir = tempfile::tempdir().unwrap();
+    let zk = Zk::start(Config::new(&["127.0.0.1:1"]));
+    let places = Places {
+        znode: "/deploy/web/hosts/h1".to_owned(),
+        file: dir.path().join("web.json"),
+    };
+    let instance = |number: u16| {
+        let unit = format!("{}@{number}.service", "web".repeat(60));
+        format!(r#"{{"unit":"{unit}","port":{number},"build":"r1","state":"serving"}}"#)
+    };
+    let instances: Vec<_> = (1..=400).map(instance).collect();
+    let text = format!(
+        r#"{{"v":1,"host":"h1","service":"web","agent":"0.1.0","phase":"serving","instances":[{}]}}"#,
+        instances.join(",")
+    );
+    let report: Report = serde_json::from_str(&text).unwrap();
+    let (sender, reported) = watch::channel(Some(report));
+    drop(sender);
+    publish(zk.clone(), places.clone(), reported).await;
+    let written = std::fs::read(&places.file).unwrap();
+    let report = wire::decode::<Report>(&written).unwrap();
+    assert!(report.instances.len() > 200);
+    zk.close(Duration::ZERO).await;
+}
+
 #[tokio::test]
 async fn who_ends_does_not_wait_for_a_zookeeper_that_does_not_answer() {
     let dir = tempfile::tempdir().unwrap();
