@@ -16,14 +16,14 @@ use tokio::time::Instant;
 
 use super::room::of_the_disk;
 use super::{Performer, StepError, passing};
-use crate::host::files;
+use crate::host::files::{self, TEMPORARY};
 use crate::host::tree::releases::Releases;
 use crate::host::tree::{Tree, TreeError};
 
 /// What the names of directories that are being deleted end with.
 const TRASH: &str = ".trash";
-/// What the names of directories that are no releases (yet, or any more) end with.
-const UNFINISHED: [&str; 2] = [".partial", TRASH];
+/// What the names of directories that are being unpacked end with.
+const PARTIAL: &str = ".partial";
 
 /// How long a release that could not be deleted is left alone.
 const AGAIN_TIME: Duration = Duration::from_secs(600);
@@ -122,7 +122,7 @@ impl Performer {
     /// Deletes what could not be deleted before, ahead of another release: it takes room, and nothing
     /// else comes back to it. What still can't be is told of once, and in nobody's way.
     pub(super) fn empty_trash(&mut self, releases: &mut Releases) {
-        let why = match remove_all(releases, &[TRASH]) {
+        let why = match remove_all(releases, is_trash) {
             Ok(()) => None,
             Err(error) => Some(of_the_disk(&self.service.dir, &error).message),
         };
@@ -172,9 +172,10 @@ pub(super) fn delete(releases: &Releases, build: &BuildName) -> Result<(), Prune
 /// # Errors
 /// Where something can't be removed; the rest is.
 pub(crate) fn sweep(tree: &Tree) -> Result<(), PruneError> {
-    let removed = match tree.open()? {
-        Some(mut releases) => remove_all(&mut releases, &UNFINISHED),
-        None => Ok(()),
+    let removed = match tree.open() {
+        Ok(Some(mut releases)) => remove_all(&mut releases, is_unfinished),
+        Ok(None) => Ok(()),
+        Err(error) => Err(error.into()),
     };
     match files::sweep(tree.dir()) {
         Err(source) if source.kind() != io::ErrorKind::NotFound => {
@@ -185,11 +186,20 @@ pub(crate) fn sweep(tree: &Tree) -> Result<(), PruneError> {
     }
 }
 
-/// Removes what has a name that begins with a dot and has one of these ends.
-fn remove_all(releases: &mut Releases, ends: &[&str]) -> Result<(), PruneError> {
-    let unfinished =
-        |name: &String| name.starts_with('.') && ends.iter().any(|end| name.ends_with(end));
-    let names: BTreeSet<_> = releases.names()?.into_iter().filter(unfinished).collect();
+fn is_unfinished(name: &str) -> bool {
+    name.starts_with(TEMPORARY)
+        || name.starts_with('.') && name.ends_with(PARTIAL)
+        || is_trash(name)
+}
+
+fn is_trash(name: &str) -> bool {
+    name.starts_with('.') && name.ends_with(TRASH)
+}
+
+/// Removes what has such a name.
+fn remove_all(releases: &mut Releases, is_such: fn(&str) -> bool) -> Result<(), PruneError> {
+    let names = releases.names()?.into_iter();
+    let names: BTreeSet<_> = names.filter(|name| is_such(name)).collect();
     // All of them, whatever becomes of one; of those that can't be, the first is told.
     let removed: Vec<_> = names
         .iter()
