@@ -164,7 +164,7 @@ dir = "{dir}/{SERVICE}"
 instances = [ {{ unit = "{SERVICE}.service" }} ]
 [service.restart]
 method = "command"
-command = ["simulated"]
+command = ["true"]
 [service.drain]
 method = "none"
 "#,
