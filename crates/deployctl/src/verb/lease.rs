@@ -197,11 +197,8 @@ async fn take_away(args: &BreakArgs, context: &Context) -> Result<Exit, Problem>
 fn consequences(fleet: &Fleet, (host, first): (&HostName, &Lease)) -> (String, String) {
     let (service, state) = (&fleet.service, state(fleet, first));
     // Where nobody knows how many are held, this may be one of them.
-    let queued = fleet.leases.len();
-    let limit = fleet
-        .lease_limit()
-        .map_or(queued, |limit| limit.min(queued));
-    let (held, waiting) = fleet.leases.split_at(limit);
+    let held = fleet.held_leases().unwrap_or(&fleet.leases);
+    let waiting = &fleet.leases[held.len()..];
     if !held.contains(first) {
         return (
             format!(
