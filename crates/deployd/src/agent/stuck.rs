@@ -57,7 +57,7 @@ pub(crate) async fn stay(
     if run == Run::On {
         // Cancel-safe: one waits for a version of a watch, the other for a time.
         tokio::select! {
-            _ = wait::told(&mut stop) => {}
+            () = wait::told(&mut stop) => {}
             () = again => {}
         }
     }

@@ -32,7 +32,7 @@ impl Agent {
         let is_up = self.link.borrow().is_up();
         // Cancel-safe: they only wait for a version of a watch, or for a time.
         tokio::select! {
-            _ = told(&mut self.stop), if !is_told => Woken::ToStop,
+            () = told(&mut self.stop), if !is_told => Woken::ToStop,
             () = self.inputs.changed() => Woken::ByZooKeeper,
             // Without a link nobody can look, and its time would come again and again.
             () = self.performer.lease.changed(), if is_up => Woken::ByZooKeeper,
@@ -56,12 +56,10 @@ impl Agent {
     }
 }
 
-/// Completes when an agent is told to end, with what it was told. Cancel-safe.
-pub(super) async fn told(stop: &mut watch::Receiver<Option<Stop>>) -> Stop {
-    let told = stop.wait_for(Option::is_some).await.map(|stop| *stop);
-    match told {
-        Ok(Some(stop)) => stop,
-        Ok(None) | Err(_) => std::future::pending().await,
+/// Completes when an agent is told to end, whichever way. Cancel-safe.
+pub(super) async fn told(stop: &mut watch::Receiver<Option<Stop>>) {
+    if stop.wait_for(Option::is_some).await.is_err() {
+        std::future::pending().await
     }
 }
 
