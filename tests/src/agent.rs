@@ -114,7 +114,7 @@ impl ServiceSettings {
             restart: String::new(),
             drain: Drain::None,
             probe_pace: "interval_s = 0.05",
-            probe_timeout_s: 3.0,
+            probe_timeout_s: 5.0,
             burn_in_s: 0.0,
         }
     }
@@ -540,6 +540,7 @@ impl Drop for Agent {
             }
             eprintln!("--- tree ---\n{}", shown(&self.path("srv")));
             eprintln!("--- asked ---\n{}", self.supervisor.asked("").join("\n"));
+            eprintln!("--- said by instances ---\n{}", self.supervisor.said());
         }
         self.kill();
     }

@@ -43,6 +43,8 @@ pub struct Supervisor {
 
 #[derive(Debug, Default)]
 struct Shared {
+    /// The file of what its instances say.
+    said: PathBuf,
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -56,7 +58,7 @@ struct State {
 }
 
 impl Supervisor {
-    /// Starts one, with its socket in `dir`.
+    /// Starts one, with its socket and what its instances say in `dir`.
     ///
     /// # Panics
     /// If the socket can't be made.
@@ -64,7 +66,10 @@ impl Supervisor {
         let socket = dir.join("supervisor");
         let listener =
             UnixListener::bind(&socket).expect("a socket can be made in a new directory");
-        let shared = Arc::new(Shared::default());
+        let shared = Arc::new(Shared {
+            said: dir.join("said"),
+            ..Shared::default()
+        });
         let serving = Arc::clone(&shared);
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
@@ -139,6 +144,12 @@ impl Supervisor {
         let mut state = self.shared.lock();
         let child = state.instances.get_mut(unit)?;
         matches!(child.try_wait(), Ok(None)).then(|| child.id())
+    }
+
+    /// Returns what instances have said to their standard error: why one could not start.
+    pub fn said(&self) -> String {
+        // There is none before the first.
+        fs::read_to_string(&self.shared.said).unwrap_or_default()
     }
 
     /// Kills an instance, as a crash would.
@@ -236,13 +247,16 @@ impl Shared {
         let current = Path::new(dir).join("current");
         let release =
             fs::canonicalize(&current).map_err(|error| format!("{current:?}: {error}"))?;
+        let mut said = fs::OpenOptions::new();
+        let said = said.create(true).append(true).open(&self.said);
+        let said = said.map_err(|error| format!("{:?}: {error}", self.said))?;
         let mut command = Command::new(program("instance"));
         command
             .args(["serve", port])
             .current_dir(release)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
-            .stderr(Stdio::null());
+            .stderr(said);
         state
             .instances
             .insert((*unit).to_owned(), spawn_tied(command));

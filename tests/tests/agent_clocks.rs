@@ -21,7 +21,7 @@ use tests::{missing, ports, spawn_tied};
 /// How far the clock is set.
 const JUMPS: [&str; 4] = ["+1h", "-1h", "+1y", "-1y"];
 /// How long a bad build is probed, in seconds.
-const PROBE_S: f64 = 2.0;
+const PROBE_S: f64 = 4.0;
 /// How long a good one is watched, in seconds.
 const BURN_IN_S: f64 = 1.5;
 

@@ -270,7 +270,7 @@ fn status_prints_the_report() {
         "deployd 0.1.0 runs (pid ",
         "web  failed  target r2 #2  current r1  serving r1  at 2",
         &format!("  web-1:{}  r1  serving\n", web.ports[0]),
-        "  rejected probe: web-1 did not pass its probe in 3 s: ",
+        "  rejected probe: web-1 did not pass its probe in 5 s: ",
         "api  idle  target -  current -",
     ] {
         assert!(stdout.contains(expected), "{expected} is not in\n{stdout}");

@@ -20,7 +20,7 @@ use nix::unistd::Pid;
 use tests::eventually::{eventually, eventually_async, eventually_in};
 use tests::proxy::{Cut, Mode as Net};
 use tests::zookeeper::Server;
-use tests::{missing, ports, spawn_tied};
+use tests::{missing, spawn_tied};
 use tokio::runtime::Builder;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
@@ -587,10 +587,4 @@ fn run(command: &[&str]) {
         "{command:?}: {}",
         String::from_utf8_lossy(&output.stderr)
     );
-}
-
-/// Ports of this binary are not used up by its children; see `ports::free`.
-#[test]
-fn ports_are_below_those_of_the_kernel() {
-    assert!((0..100).all(|_| ports::free() < 32_768));
 }

@@ -37,8 +37,9 @@ fn serve(port: &str) -> io::Result<ExitCode> {
     if health == "dies" {
         return Err(io::Error::other("this build can't start"));
     }
-    let port = port.parse().map_err(io::Error::other)?;
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port))?;
+    let port: u16 = port.parse().map_err(io::Error::other)?;
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port))
+        .map_err(|error| io::Error::other(format!("port {port}: {error}")))?;
     for stream in listener.incoming() {
         // A client that goes away is none of ours.
         let _ = stream.and_then(|stream| answer(stream, &greeting, &health));
