@@ -151,14 +151,11 @@ impl Service<'_> {
         })
     }
 
-    /// Makes the agent look at everything again, and returns what it saw: its own file tells of
+    /// Makes the agent look at everything again, and returns what it saw: it tells whoever asks it of
     /// each look, ZooKeeper of changes only.
     #[track_caller]
     pub fn looks_again(&self) -> Report {
-        let name = self.dir.file_name().expect("it has one").to_string_lossy();
-        let path = self.agent.path("state/status").join(format!("{name}.json"));
-        let status = || -> Option<Report> { wire::decode(&fs::read(&path).ok()?).ok() };
-        let at = status().and_then(|report| report.at);
+        let at = self.said().and_then(|report| report.at);
         let enabled = self.znodes.enabled();
         let target = self.agent.znodes.get(&enabled).map(|znode| znode.data);
         let target = target.unwrap_or_default();
@@ -169,11 +166,21 @@ impl Service<'_> {
                 self.put(&enabled, &target);
                 written = Some(Instant::now());
             }
-            match status() {
+            match self.said() {
                 Some(report) if report.at != at => Ok(report),
                 report => Err(format!("{report:?}")),
             }
         })
+    }
+
+    /// Returns what `deployd status` says of it.
+    fn said(&self) -> Option<Report> {
+        let output = self.agent.output(&["status", "--json"]);
+        let status: Value = serde_json::from_slice(&output.stdout).ok()?;
+        let name = self.dir.file_name()?.to_str();
+        let mut reports = status["reports"].as_array()?.iter();
+        let own = reports.find(|report| report["service"].as_str() == name)?;
+        wire::decode(own.to_string().as_bytes()).ok()
     }
 
     /// Asserts that `current` and every instance are at a build.

@@ -13,12 +13,14 @@ use tokio::io::unix::AsyncFd;
 use tokio::time::sleep;
 
 /// Rings once for each time that it is set.
-pub(crate) struct Alarm {
+#[derive(Debug)]
+pub struct Alarm {
     /// None where the process has no file left.
     timer: Option<AsyncFd<Timer>>,
 }
 
 /// What tokio waits for needs a number.
+#[derive(Debug)]
 struct Timer(TimerFd);
 
 impl AsRawFd for Timer {
@@ -33,7 +35,7 @@ impl Alarm {
         deprecated,
         reason = "what replaces it is unsafe; it asks for a file that stays open, and a timer owns its own"
     )]
-    pub(crate) fn new() -> Alarm {
+    pub fn in_this_runtime() -> Alarm {
         let flags = TimerFlags::TFD_NONBLOCK | TimerFlags::TFD_CLOEXEC;
         let timer = TimerFd::new(ClockId::CLOCK_MONOTONIC, flags);
         let timer = timer.ok().and_then(|timer| AsyncFd::new(Timer(timer)).ok());
@@ -41,7 +43,7 @@ impl Alarm {
     }
 
     /// Returns after this time, counted from the call. Cancel-safe: the next call sets it anew.
-    pub(crate) async fn after(&self, time: Duration) {
+    pub async fn after(&self, time: Duration) {
         if let Some(timer) = &self.timer
             && ring(timer, time).await.is_ok()
         {
@@ -80,7 +82,7 @@ mod tests {
 
     #[tokio::test]
     async fn it_rings_each_time_that_it_is_set_and_not_for_an_earlier_time() {
-        let alarm = Alarm::new();
+        let alarm = Alarm::in_this_runtime();
         let timer = alarm.timer.as_ref().expect("the kernel has timers");
         alarm.after(Duration::ZERO).await;
         alarm.after(SHORT).await;

@@ -8,6 +8,7 @@
 //! It must never know what a deployment is, and no type of the client crate leaves `backend`.
 
 pub mod acl;
+pub mod alarm;
 pub mod bell;
 pub mod config;
 pub mod ephemeral;
@@ -20,7 +21,6 @@ pub mod stats;
 pub mod zk;
 pub mod znode;
 
-mod alarm;
 mod armed;
 mod backend;
 mod backoff;

@@ -162,13 +162,16 @@ impl Supervisor {
     async fn watch_over(&self, up: &Up) -> Turn {
         let (every, deadline) = (self.config.heartbeat(), self.config.heartbeat_deadline());
         let mut beating = pin!(up.session.beside(beat(up.clone(), every, deadline)));
-        let pulse = self.config.session_timeout * PULSE_TIMEOUTS;
+        let (alarm, pulse) = (
+            Alarm::in_this_runtime(),
+            self.config.session_timeout * PULSE_TIMEOUTS,
+        );
         loop {
             let before = self.counters.heartbeats.load(Ordering::Relaxed);
             tokio::select! {
                 // Cancel-safe, both: they only wait.
                 turn = &mut beating => return turn.unwrap_or(Turn::Over(Reason::SessionLost)),
-                () = sleep(pulse) => {}
+                () = alarm.after(pulse) => {}
             }
             // H2: whatever the client does to its own runtime, somebody notices who is not in it.
             if self.counters.heartbeats.load(Ordering::Relaxed) == before {
@@ -232,7 +235,7 @@ impl Supervisor {
 
 /// Asks for a sign of life again and again, until there is none.
 async fn beat(up: Up, every: Duration, deadline: Duration) -> Turn {
-    let alarm = Alarm::new();
+    let alarm = Alarm::in_this_runtime();
     loop {
         tokio::select! {
             // Cancel-safe, all three: they only wait.

@@ -1,7 +1,7 @@
 //! Tells ZooKeeper, and `deployd status`, what the host is.
 //!
-//! A change of phase at once, progress at most once a second, only the newest, and again when
-//! ZooKeeper is back. Never in the way of a deployment.
+//! A change of phase at once, progress at most once a second, the time of the last look each five minutes, only the
+//! newest, and again when ZooKeeper is back. Never in the way of a deployment.
 
 use std::future::pending;
 use std::path::PathBuf;
@@ -28,7 +28,7 @@ const LAST_TIME: Duration = Duration::from_secs(3);
 pub(crate) struct Places {
     /// The znode.
     pub(crate) znode: String,
-    /// The file for `deployd status`.
+    /// The file for `deployd status` where no deployd runs, or none answers.
     pub(crate) file: PathBuf,
 }
 
@@ -53,15 +53,17 @@ struct Published {
 /// Publishes what comes until the sender is dropped.
 pub(crate) async fn publish(zk: Zk, places: Places, mut reports: watch::Receiver<Option<Report>>) {
     let mut published = Published::default();
-    let mut written: Option<Report> = None;
+    let mut written: Option<(Report, Instant)> = None;
     loop {
         if published.is_lost(&places) {
             published.last = None;
         }
         let now = reports.borrow_and_update().as_ref().map(fitted);
-        if let Some(report) = now.as_ref().filter(|now| written.as_ref() != Some(now)) {
+        if let Some(report) = &now
+            && is_due(written.as_ref(), report)
+        {
             write_file(&places, report);
-            written.clone_from(&now);
+            written = Some((report.clone(), Instant::now()));
         }
         if let Some(report) = &now
             && is_due(published.last.as_ref(), report)
@@ -139,8 +141,8 @@ impl Published {
     }
 }
 
-fn is_due(published: Option<&(Report, Instant)>, report: &Report) -> bool {
-    let Some((last, at)) = published else {
+fn is_due(written: Option<&(Report, Instant)>, report: &Report) -> bool {
+    let Some((last, at)) = written else {
         return true;
     };
     match difference(last, report) {

@@ -6,12 +6,13 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use deploy_zk::alarm::Alarm;
 use deploy_zk::zk::Zk;
 use sd_notify::NotifyState;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until};
 
 use super::Exit;
 use crate::agent::{End, Run, wait};
@@ -175,6 +176,7 @@ async fn attend(
     (mut signals, ordered): (Signals, &mut mpsc::Receiver<Order>),
 ) -> anyhow::Result<Vec<End>> {
     let mut ends = Vec::new();
+    let alarm = Alarm::in_this_runtime();
     loop {
         // Cancel-safe: signals, orders and ends are kept until they are asked for, and a level that has
         // expired is still so the next time.
@@ -196,7 +198,7 @@ async fn attend(
                 let _ = order.reply.send(outcome);
             }
             () = level.expire() => tracing::info!(level = level.now(), "the log level has fallen back"),
-            () = say_status(view) => {}
+            () = say_status(view, &alarm) => {}
         }
         levels.send_if_modified(|before| {
             let is_new = before != level.now();
@@ -257,7 +259,7 @@ fn log(level: &mut Level, wanted: &str, time: Duration) -> Result<String, String
 
 /// Says in `systemctl status` what goes on, and that we are alive: at each change, though not more often than
 /// each second, and else as often as the watchdog must hear it. A host with nothing to do sleeps in between.
-async fn say_status(view: &View) {
+async fn say_status(view: &View, alarm: &Alarm) {
     let mut change = view.next_change();
     let status = view.line();
     let _ = sd_notify::notify(&[NotifyState::Status(&status), NotifyState::Watchdog]);
@@ -273,7 +275,10 @@ async fn say_status(view: &View) {
             }
         }
     };
-    let _ = timeout(watchdog.min(ALIVE_TIME), news).await;
+    tokio::select! {
+        () = news => {}
+        () = alarm.after(watchdog.min(ALIVE_TIME)) => {}
+    }
     sleep_until(said + STATUS_TIME).await;
 }
 

@@ -38,6 +38,8 @@ const LISTENING: u32 = 1 << 10;
 /// Bytes of `nlmsghdr` and of `inet_diag_msg`.
 const HEADER: usize = 16;
 const MESSAGE: usize = 72;
+/// More than the kernel sends at once to somebody who has not asked for more, which is a page.
+const BUFFER: usize = 16 * 1024;
 
 /// Counts the connections of a local port, but for those from `except` (our own probes).
 ///
@@ -45,7 +47,7 @@ const MESSAGE: usize = 72;
 /// Where the kernel can't be asked.
 pub(crate) fn connections(port: u16, except: [u8; 4]) -> io::Result<Connections> {
     let mut total = Connections::default();
-    ask(port, CONNECTED, |message| {
+    ask(port, (CONNECTED, 1 << (INET_DIAG_INFO - 1)), |message| {
         if !peer_is(message, except) {
             total.all += 1;
             total.busy += u64::from(is_busy(message));
@@ -60,20 +62,22 @@ pub(crate) fn connections(port: u16, except: [u8; 4]) -> io::Result<Connections>
 /// Where the kernel can't be asked.
 pub(crate) fn listening(port: u16) -> io::Result<Vec<u32>> {
     let mut inodes = Vec::new();
-    ask(port, LISTENING, |message| inodes.push(u32_at(message, 68)))?;
+    ask(port, (LISTENING, 0), |message| {
+        inodes.push(u32_at(message, 68))
+    })?;
     Ok(inodes)
 }
 
-/// Gives each socket of a local port in one of these states to `each`.
-fn ask(port: u16, states: u32, mut each: impl FnMut(&[u8])) -> io::Result<()> {
+/// Gives each socket of a local port in one of these states to `each`, with these attributes (a bit for each).
+fn ask(port: u16, (states, attributes): (u32, u8), mut each: impl FnMut(&[u8])) -> io::Result<()> {
+    let socket = socket(
+        AddressFamily::Netlink,
+        SockType::Datagram,
+        SockFlag::SOCK_CLOEXEC,
+        SockProtocol::NetlinkSockDiag,
+    )?;
     for family in [AddressFamily::Inet, AddressFamily::Inet6] {
-        let socket = socket(
-            AddressFamily::Netlink,
-            SockType::Datagram,
-            SockFlag::SOCK_CLOEXEC,
-            SockProtocol::NetlinkSockDiag,
-        )?;
-        let request = request(family as u8, port, states);
+        let request = request((family as u8, port), (states, attributes));
         send(socket.as_raw_fd(), &request, MsgFlags::empty())?;
         receive(&socket, &mut each)?;
     }
@@ -81,13 +85,13 @@ fn ask(port: u16, states: u32, mut each: impl FnMut(&[u8])) -> io::Result<()> {
 }
 
 /// `nlmsghdr`, then `inet_diag_req_v2` with the port in the socket's id.
-fn request(family: u8, port: u16, states: u32) -> Vec<u8> {
+fn request((family, port): (u8, u16), (states, attributes): (u32, u8)) -> Vec<u8> {
     let mut request = Vec::with_capacity(HEADER + 56);
     request.extend_from_slice(&72u32.to_ne_bytes());
     request.extend_from_slice(&SOCK_DIAG_BY_FAMILY.to_ne_bytes());
     request.extend_from_slice(&NLM_F_REQUEST_DUMP.to_ne_bytes());
     request.extend_from_slice(&[0; 8]);
-    request.extend_from_slice(&[family, TCP, 1 << (INET_DIAG_INFO - 1), 0]);
+    request.extend_from_slice(&[family, TCP, attributes, 0]);
     request.extend_from_slice(&states.to_ne_bytes());
     request.extend_from_slice(&port.to_be_bytes());
     request.resize(HEADER + 56, 0);
@@ -95,7 +99,8 @@ fn request(family: u8, port: u16, states: u32) -> Vec<u8> {
 }
 
 fn receive(socket: &OwnedFd, each: &mut impl FnMut(&[u8])) -> io::Result<()> {
-    let mut buffer = vec![0; 64 * 1024];
+    // Not on the heap: of what it gives back and asks for again, the kernel makes each page anew.
+    let mut buffer = [0; BUFFER];
     loop {
         let bytes = recv(socket.as_raw_fd(), &mut buffer, MsgFlags::empty())?;
         let mut rest = &buffer[..bytes];

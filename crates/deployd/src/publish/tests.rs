@@ -5,9 +5,9 @@ use deploy_core::wire::report::Report;
 use deploy_zk::config::Config;
 use deploy_zk::zk::Zk;
 use tokio::sync::watch;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
-use super::{Places, publish};
+use super::{AGAIN_TIME, Places, is_due, publish};
 
 /// How long an answer may take that never comes: more than anybody waits for a test.
 const NO_ANSWER: Duration = Duration::from_secs(3600);
@@ -68,4 +68,20 @@ async fn who_ends_does_not_wait_for_a_zookeeper_that_does_not_answer() {
     let last = std::fs::read_to_string(&places.file).unwrap();
     assert!(last.contains("serving"), "{last}");
     zk.close(Duration::ZERO).await;
+}
+
+#[test]
+fn a_look_that_finds_the_same_is_written_down_each_five_minutes_and_any_other_at_once() {
+    let report = |phase: &str, at: &str| -> Report {
+        let text = format!(
+            r#"{{"v":1,"host":"h1","service":"web","agent":"0.1.0","phase":"{phase}","at":"2026-01-01T{at}Z"}}"#
+        );
+        wire::decode(text.as_bytes()).unwrap()
+    };
+    let (first, same) = (report("serving", "00:00:00"), report("serving", "00:00:30"));
+    let now = Instant::now();
+    assert!(!is_due(Some(&(first.clone(), now)), &same));
+    assert!(is_due(Some(&(first.clone(), now - AGAIN_TIME)), &same));
+    assert!(is_due(Some(&(first, now)), &report("failed", "00:00:30")));
+    assert!(is_due(None, &same));
 }
