@@ -25,8 +25,8 @@ use crate::demo::processes::Process;
 
 /// How many sessions watch the target besides the agents.
 const CROWDS: [usize; 3] = [0, 1_000, 10_000];
-/// For each round that was asked for.
-const WRITES: u32 = 4;
+/// For each round that was asked for. ZooKeeper compiles what it does often while it does it: half as many show that.
+const WRITES: u32 = 8;
 const TARGET: &str = "/deploy/web/enabled";
 const SIZE: Size = Size {
     agents: 10,
