@@ -165,3 +165,31 @@ async fn in_what_operators_write() {
         survives(&rig, line).await;
     }
 }
+
+#[tokio::test]
+async fn what_a_newer_version_wrote_is_not_written_over() {
+    let Some((rig, _)) = Rig::with_agents("garbage-newer", &[]).await else {
+        return;
+    };
+    let web = rig.tree("web");
+    for (path, line, says) in [
+        (
+            web.policy(),
+            "policy web restart_concurrency=3",
+            "the policy of web: the policy has version 2",
+        ),
+        (
+            web.hold(),
+            "hold web -m why",
+            "the hold of web: the hold has version 2",
+        ),
+    ] {
+        rig.write(&path, br#"{"v":2}"#).await;
+        let unchanged = ["nothing was changed", "use a newer deployctl"];
+        rig.ctl(line).await.is(5).says(&[says]).says(&unchanged);
+        assert_eq!(rig.json(&path).await, serde_json::json!({ "v": 2 }));
+    }
+    // Whoever only asks, or lets go, may.
+    rig.ctl("policy web").await.is(0).says(&["has version 2"]);
+    rig.ctl("unhold web").await.is(0);
+}

@@ -1,6 +1,7 @@
 //! The conditions of a change, each with what to do where it is not met.
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
 
 use deploy_core::name::{BuildName, HostName};
 use deploy_core::percent::Percent;
@@ -10,7 +11,8 @@ use deploy_core::rollout::version::Version;
 use deploy_core::wire::WireError;
 use deploy_core::wire::build::Build;
 use deploy_core::wire::target::Target;
-use deploy_core::wire::{self, time};
+use deploy_core::wire::{self, Stored, time};
+use deploy_zk::znode::Znode;
 use jiff::Timestamp;
 
 use crate::change::{Intent, Numbered};
@@ -120,6 +122,22 @@ pub(crate) fn not_newer(context: &Context, fleet: &Fleet, force: Force) -> Resul
         .fact("nothing was changed")
         .tip("use a newer deployctl; or write over it: --force");
     unless_forced(context, force, problem)
+}
+
+/// Refuses to write over a znode of a newer format, for it may say what this program can't; one that can't be read at
+/// all is of no use to anybody.
+pub(crate) fn not_newer_than_us<T: Stored>(
+    what: impl Display,
+    znode: Option<&Znode>,
+) -> Result<(), Problem> {
+    match znode.map(|znode| wire::decode::<T>(&znode.data)) {
+        Some(Err(error @ WireError::Newer { .. })) => {
+            Err(Problem::refused(format!("{what}: {error}"))
+                .fact("nothing was changed")
+                .tip("use a newer deployctl"))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Refuses under a hold.

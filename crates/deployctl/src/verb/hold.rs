@@ -13,6 +13,7 @@ use crate::exit::Exit;
 use crate::fleet::Fleet;
 use crate::out::Format;
 use crate::problem::Problem;
+use crate::verb::gate;
 use crate::{duration, text};
 
 /// Let nothing new start
@@ -46,6 +47,7 @@ pub(crate) async fn run(args: &HoldArgs, context: &Context) -> Result<Exit, Prob
     let fleet = Fleet::read(context, &args.of.service).await?;
     let path = fleet.tree.hold();
     let before = context.zk.get(&path).await?;
+    gate::not_newer_than_us::<Hold>(format!("the hold of {}", fleet.service), before.as_ref())?;
     let why = args.why.why.clone();
     let intent = Intent {
         kind: "hold",

@@ -16,6 +16,7 @@ use crate::exit::Exit;
 use crate::out::Format;
 use crate::problem::Problem;
 use crate::text;
+use crate::verb::gate;
 
 const KEYS: [(&str, &str); 2] = [
     (
@@ -63,6 +64,7 @@ pub(crate) async fn run(args: &PolicyArgs, context: &Context) -> Result<Exit, Pr
     let (by, at) = context.signature();
     let mut policy = Policy::default();
     let mut unreadable = None;
+    let mut allowed = Ok(());
     context
         .zk
         .update(&tree.policy(), |znode| {
@@ -72,7 +74,12 @@ pub(crate) async fn run(args: &PolicyArgs, context: &Context) -> Result<Exit, Pr
                 Err(_) if znode.is_none() => (Policy::default(), None),
                 Err(error) => (Policy::default(), Some(error)),
             };
-            if args.set.is_empty() || set(&mut policy, &args.set).is_err() {
+            if args.set.is_empty() {
+                return Change::Leave;
+            }
+            allowed =
+                gate::not_newer_than_us::<Policy>(format!("the policy of {}", args.service), znode);
+            if allowed.is_err() || set(&mut policy, &args.set).is_err() {
                 return Change::Leave;
             }
             (policy.by, policy.at) = (by.clone(), at.clone());
@@ -80,6 +87,7 @@ pub(crate) async fn run(args: &PolicyArgs, context: &Context) -> Result<Exit, Pr
             Change::Write(wire::encode_over(&policy, old))
         })
         .await?;
+    allowed?;
     if let Some(error) = unreadable {
         let service = &args.service;
         context.out.warn(&format!(

@@ -38,7 +38,7 @@ const LISTENING: u32 = 1 << 10;
 /// Bytes of `nlmsghdr` and of `inet_diag_msg`.
 const HEADER: usize = 16;
 const MESSAGE: usize = 72;
-/// More than the kernel sends at once to somebody who has not asked for more, which is a page.
+/// The kernel sends as much at once as the last receive had room for, and a page before the first.
 const BUFFER: usize = 16 * 1024;
 
 /// Counts the connections of a local port, but for those from `except` (our own probes).
