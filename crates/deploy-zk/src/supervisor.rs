@@ -162,10 +162,8 @@ impl Supervisor {
     async fn watch_over(&self, up: &Up) -> Turn {
         let (every, deadline) = (self.config.heartbeat(), self.config.heartbeat_deadline());
         let mut beating = pin!(up.session.beside(beat(up.clone(), every, deadline)));
-        let (alarm, pulse) = (
-            Alarm::in_this_runtime(),
-            self.config.session_timeout * PULSE_TIMEOUTS,
-        );
+        let pulse = self.config.session_timeout * PULSE_TIMEOUTS;
+        let alarm = Alarm::in_this_runtime();
         loop {
             let before = self.counters.heartbeats.load(Ordering::Relaxed);
             tokio::select! {

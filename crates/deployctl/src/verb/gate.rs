@@ -11,8 +11,7 @@ use deploy_core::rollout::version::Version;
 use deploy_core::wire::WireError;
 use deploy_core::wire::build::Build;
 use deploy_core::wire::target::Target;
-use deploy_core::wire::{self, Stored, time};
-use deploy_zk::znode::Znode;
+use deploy_core::wire::{self, time};
 use jiff::Timestamp;
 
 use crate::change::{Intent, Numbered};
@@ -109,35 +108,22 @@ pub(crate) fn not_newer(context: &Context, fleet: &Fleet, force: Force) -> Resul
         ("enabled", &fleet.enabled),
         ("enabled/canary", &fleet.canary),
     ];
-    let newer = slots
-        .into_iter()
-        .find_map(|(name, slot)| match &slot.target {
-            Err(error @ WireError::Newer { .. }) => Some((name, error)),
-            _ => None,
-        });
-    let Some((name, error)) = newer else {
+    let newer = slots.into_iter().find_map(|(name, slot)| {
+        let what = format!("{name} of {}", fleet.service);
+        newer(what, slot.target.as_ref().err()?)
+    });
+    let Some(problem) = newer else {
         return Ok(());
     };
-    let problem = Problem::refused(format!("{name} of {}: {error}", fleet.service))
-        .fact("nothing was changed")
-        .tip("use a newer deployctl; or write over it: --force");
+    let problem = problem.tip("use a newer deployctl; or write over it: --force");
     unless_forced(context, force, problem)
 }
 
-/// Refuses to write over a znode of a newer format, for it may say what this program can't; one that can't be read at
-/// all is of no use to anybody.
-pub(crate) fn not_newer_than_us<T: Stored>(
-    what: impl Display,
-    znode: Option<&Znode>,
-) -> Result<(), Problem> {
-    match znode.map(|znode| wire::decode::<T>(&znode.data)) {
-        Some(Err(error @ WireError::Newer { .. })) => {
-            Err(Problem::refused(format!("{what}: {error}"))
-                .fact("nothing was changed")
-                .tip("use a newer deployctl"))
-        }
-        _ => Ok(()),
-    }
+/// Returns why a znode that could not be read is not written over, where its format is newer: it may say what this
+/// program can't. What can't be read at all is of no use to anybody.
+pub(crate) fn newer(what: impl Display, error: &WireError) -> Option<Problem> {
+    matches!(error, WireError::Newer { .. })
+        .then(|| Problem::refused(format!("{what}: {error}")).fact("nothing was changed"))
 }
 
 /// Refuses under a hold.

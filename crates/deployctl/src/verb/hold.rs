@@ -47,7 +47,14 @@ pub(crate) async fn run(args: &HoldArgs, context: &Context) -> Result<Exit, Prob
     let fleet = Fleet::read(context, &args.of.service).await?;
     let path = fleet.tree.hold();
     let before = context.zk.get(&path).await?;
-    gate::not_newer_than_us::<Hold>(format!("the hold of {}", fleet.service), before.as_ref())?;
+    let read = before
+        .as_ref()
+        .map(|znode| wire::decode::<Hold>(&znode.data));
+    if let Some(Err(error)) = read
+        && let Some(problem) = gate::newer(format!("the hold of {}", fleet.service), &error)
+    {
+        return Err(problem.tip("use a newer deployctl"));
+    }
     let why = args.why.why.clone();
     let intent = Intent {
         kind: "hold",

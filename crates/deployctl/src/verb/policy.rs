@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use clap::Args;
 use deploy_core::name::ServiceName;
 use deploy_core::wire::policy::{Concurrency, Policy};
-use deploy_core::wire::{self};
+use deploy_core::wire::{self, WireError};
 use deploy_zk::znode::Change;
 use jiff::Timestamp;
 use serde_json::json;
@@ -64,7 +64,7 @@ pub(crate) async fn run(args: &PolicyArgs, context: &Context) -> Result<Exit, Pr
     let (by, at) = context.signature();
     let mut policy = Policy::default();
     let mut unreadable = None;
-    let mut allowed = Ok(());
+    let newer = |error: &WireError| gate::newer(format!("the policy of {}", args.service), error);
     context
         .zk
         .update(&tree.policy(), |znode| {
@@ -74,12 +74,8 @@ pub(crate) async fn run(args: &PolicyArgs, context: &Context) -> Result<Exit, Pr
                 Err(_) if znode.is_none() => (Policy::default(), None),
                 Err(error) => (Policy::default(), Some(error)),
             };
-            if args.set.is_empty() {
-                return Change::Leave;
-            }
-            allowed =
-                gate::not_newer_than_us::<Policy>(format!("the policy of {}", args.service), znode);
-            if allowed.is_err() || set(&mut policy, &args.set).is_err() {
+            let may_say_more = unreadable.as_ref().and_then(newer).is_some();
+            if args.set.is_empty() || may_say_more || set(&mut policy, &args.set).is_err() {
                 return Change::Leave;
             }
             (policy.by, policy.at) = (by.clone(), at.clone());
@@ -87,8 +83,10 @@ pub(crate) async fn run(args: &PolicyArgs, context: &Context) -> Result<Exit, Pr
             Change::Write(wire::encode_over(&policy, old))
         })
         .await?;
-    allowed?;
     if let Some(error) = unreadable {
+        if let Some(problem) = newer(&error).filter(|_| !args.set.is_empty()) {
+            return Err(problem.tip("use a newer deployctl"));
+        }
         let service = &args.service;
         context.out.warn(&format!(
             "{error}; every value of {service} that was not set is the default"

@@ -78,11 +78,13 @@ async fn assign(
     };
     context.zk.create_parents(&path).await?;
     let changed = context.zk.update(&path, decide).await? != Updated::Left;
-    if let Err(error @ WireError::Newer { .. }) = &before {
-        let (host, service) = (&args.host, &args.service);
-        let problem = Problem::refused(format!("the role of {host} for {service}: {error}"))
-            .fact("nothing was changed")
-            .tip("use a newer deployctl; or write over it: --force");
+    let what = format!("the role of {} for {}", args.host, args.service);
+    if let Some(problem) = before
+        .as_ref()
+        .err()
+        .and_then(|error| gate::newer(what, error))
+    {
+        let problem = problem.tip("use a newer deployctl; or write over it: --force");
         gate::unless_forced(context, force, problem)?;
     }
     let before = before.map_or_else(
