@@ -410,12 +410,19 @@ async fn a_host_that_failed_tries_again_when_asked() {
             "rollout #2 of web is still running (0 of 1 host there; 1 working)",
             "tip: deployctl host show web-01 web\n",
         ]);
-    let wish = rig.json(&rig.tree("web").retry(&agents[0].host)).await;
+    let retry = rig.tree("web").retry(&agents[0].host);
+    let wish = rig.json(&retry).await;
     assert_eq!(wish["why"], "disk mended");
+    rig.write(&retry, br#"{"v":2}"#).await;
+    rig.ctl("host retry web-01").await.is(5).says(&[
+        "the retry of web on web-01: the retry wish has version 2",
+        "nothing was changed",
+    ]);
+    assert_eq!(rig.json(&retry).await, serde_json::json!({ "v": 2 }));
+    rig.write(&retry, br#"{"v":1}"#).await;
     let mut running = rig.spawn("host retry web-01 -o jsonl");
     running.sees("rollout.start").await;
-    let wish = rig.json(&rig.tree("web").retry(&agents[0].host)).await;
-    assert_eq!(wish["rollout"], 2);
+    assert_eq!(rig.json(&retry).await["rollout"], 2);
     agents[0]
         .reports(deploy_core::wire::report::Phase::Probing)
         .await;

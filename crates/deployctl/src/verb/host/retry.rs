@@ -11,6 +11,7 @@ use crate::exit::Exit;
 use crate::fleet::Fleet;
 use crate::problem::Problem;
 use crate::text;
+use crate::verb::gate;
 use crate::wait::{Lines, Rollout, outcome};
 
 /// Writes the wish, and waits for what becomes of it.
@@ -51,14 +52,24 @@ pub(crate) async fn run(args: &RetryArgs, context: &Context) -> Result<Exit, Pro
     };
     let path = fleet.tree.retry(host);
     context.zk.create_parents(&path).await?;
+    let mut newer = None;
     let updated = context.zk.update(&path, |znode| {
         let old = znode.map_or(&[][..], |znode| &znode.data);
-        Change::Write(wire::encode_over(&wish, old))
+        newer = znode
+            .and_then(|znode| wire::decode::<Retry>(&znode.data).err())
+            .and_then(|error| gate::newer(format!("the retry of {service} on {host}"), &error));
+        match newer {
+            Some(_) => Change::Leave,
+            None => Change::Write(wire::encode_over(&wish, old)),
+        }
     });
     let since_mzxid = match updated.await? {
         Updated::Written(stat) => stat.mzxid,
         Updated::Deleted | Updated::Left => 0,
     };
+    if let Some(problem) = newer {
+        return Err(problem.tip("use a newer deployctl"));
+    }
     let rollout = Rollout {
         service: service.clone(),
         tree: fleet.tree.clone(),
