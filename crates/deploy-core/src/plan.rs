@@ -5,7 +5,7 @@
 //! first step, looks again, and asks again; the steps behind the first are an outlook.
 
 use crate::name::BuildName;
-use crate::observed::{Observed, Probes};
+use crate::observed::{Lease, Observed, Probes};
 use crate::step::{Step, WaitFor};
 use crate::wanted::{Problem, Wanted};
 use crate::wire::report::Phase;
@@ -83,10 +83,6 @@ pub enum Rest {
 
 /// Says what is to be done.
 pub fn plan(wanted: &Wanted, shape: &Shape, observed: &Observed) -> Plan {
-    if let Some(problem) = &observed.foreign {
-        // Nothing is begun that could not be finished, least of all with a lease.
-        return Plan::blocked(problem.clone());
-    }
     let course = course(wanted, observed);
     let planner = Planner {
         wanted,
@@ -94,20 +90,14 @@ pub fn plan(wanted: &Wanted, shape: &Shape, observed: &Observed) -> Plan {
         observed,
         course: &course,
     };
-    let mut rest = course.rest.clone();
-    let mut steps = planner.steps().unwrap_or_else(|problem| {
-        rest = Rest::Blocked(problem);
-        Vec::new()
-    });
-    if steps.is_empty() {
-        steps = planner.settle(&rest);
-    }
-    let plan = Plan {
-        goal: course.to.clone(),
-        way: course.way,
-        steps,
-        rest,
+    let plan = match &observed.foreign {
+        // Nothing is begun that could not be finished.
+        Some(problem) => Plan::blocked(problem.clone()),
+        None => planner.plan(),
     };
+    if planner.owes_lease(&plan) {
+        return without_lease(wanted, shape, observed);
+    }
     match wanted
         .refused
         .iter()
@@ -116,6 +106,17 @@ pub fn plan(wanted: &Wanted, shape: &Shape, observed: &Observed) -> Plan {
         Some(problem) => Plan::blocked(problem.clone()),
         None => plan,
     }
+}
+
+/// What is to be done once the lease is given back, after that.
+fn without_lease(wanted: &Wanted, shape: &Shape, observed: &Observed) -> Plan {
+    let observed = Observed {
+        lease: Lease::None,
+        ..observed.clone()
+    };
+    let mut plan = plan(wanted, shape, &observed);
+    plan.steps.insert(0, Step::ReleaseLease);
+    plan
 }
 
 impl Plan {
@@ -139,19 +140,19 @@ impl Plan {
         }
     }
 
-    /// Returns the phase that a report of this plan has.
+    /// Returns the phase that a report of this plan has: giving a lease back is nothing that anybody waits for.
     pub fn phase(&self) -> Phase {
-        match (self.steps.first(), self.way) {
-            (None | Some(Step::Prune(_) | Step::PostRestart(_) | Step::ReleaseLease), _) => {
-                match &self.rest {
-                    Rest::Idle => Phase::Idle,
-                    Rest::Serving => Phase::Serving,
-                    Rest::Staged => Phase::Staged,
-                    Rest::Failed => Phase::Failed,
-                    Rest::Waiting => Phase::Waiting,
-                    Rest::Blocked(_) => Phase::Blocked,
-                }
-            }
+        let mut steps = self.steps.iter();
+        let next = steps.find(|step| **step != Step::ReleaseLease);
+        match (next, self.way) {
+            (None | Some(Step::Prune(_) | Step::PostRestart(_)), _) => match &self.rest {
+                Rest::Idle => Phase::Idle,
+                Rest::Serving => Phase::Serving,
+                Rest::Staged => Phase::Staged,
+                Rest::Failed => Phase::Failed,
+                Rest::Waiting => Phase::Waiting,
+                Rest::Blocked(_) => Phase::Blocked,
+            },
             (Some(_), Way::Back) => Phase::RollingBack,
             (Some(step), Way::Forward | Way::Finish) => match step {
                 Step::Fetch(_) => Phase::Fetching,
@@ -165,5 +166,6 @@ impl Plan {
         }
     }
 }
+
 #[cfg(test)]
 mod tests;

@@ -1,7 +1,7 @@
 //! The steps of a plan, once it is decided where it leads.
 
 use super::course::Course;
-use super::{Rest, Shape, Way};
+use super::{Plan, Rest, Shape, Way};
 use crate::artifact::Artifact;
 use crate::name::BuildName;
 use crate::observed::{Instance, Lease, Observed, Probes, Runs};
@@ -19,8 +19,26 @@ pub(super) struct Planner<'a> {
 }
 
 impl Planner<'_> {
+    /// Returns the steps that lead there, then what is left to do there, and what the host is when all is done.
+    pub(super) fn plan(&self) -> Plan {
+        let mut rest = self.course.rest.clone();
+        let mut steps = self.steps().unwrap_or_else(|problem| {
+            rest = Rest::Blocked(problem);
+            Vec::new()
+        });
+        if steps.is_empty() {
+            steps = self.settle(&rest);
+        }
+        Plan {
+            goal: self.course.to.clone(),
+            way: self.course.way,
+            steps,
+            rest,
+        }
+    }
+
     /// Returns the steps that lead there; none where the host is there.
-    pub(super) fn steps(&self) -> Result<Vec<Step>, Problem> {
+    fn steps(&self) -> Result<Vec<Step>, Problem> {
         if self.course.way == Way::Forward {
             let builds = self.course.stage.iter().chain(&self.course.to);
             builds
@@ -285,19 +303,36 @@ impl Planner<'_> {
         }
     }
 
+    /// Whether the host holds up others for nothing: it is in service, and has nothing to restart now. A host that failed
+    /// keeps its lease: so a bad build stops by itself.
+    pub(super) fn owes_lease(&self, plan: &Plan) -> bool {
+        let (observed, wanted) = (self.observed, self.wanted);
+        let can_let_go = observed.lease != Lease::None
+            && wanted.gate != Gate::Cut
+            && observed.journal.service != InService::Left;
+        can_let_go
+            && match plan.steps.first() {
+                // This disturbs nothing, and may take for ever.
+                Some(Step::Fetch(_) | Step::Extract(_) | Step::Prepare(_)) => {
+                    plan.way == Way::Forward
+                }
+                Some(Step::Prune(_) | Step::PostRestart(_)) | None => match &plan.rest {
+                    Rest::Idle | Rest::Serving | Rest::Staged => true,
+                    Rest::Failed | Rest::Waiting => false,
+                    // Where the target can't be read, nobody knows whether what failed is still wanted.
+                    Rest::Blocked(_) => {
+                        matches!(wanted.target, WantedTarget::Build(_))
+                            || observed.journal.rejected.is_empty()
+                    }
+                },
+                Some(_) => false,
+            }
+    }
+
     /// What is left to do where the host is where it should be.
-    pub(super) fn settle(&self, rest: &Rest) -> Vec<Step> {
+    fn settle(&self, rest: &Rest) -> Vec<Step> {
         let (shape, observed) = (self.shape, self.observed);
         let mut steps = Vec::new();
-        // A host that failed keeps its lease: so a bad build stops by itself. One that can't begin
-        // lets others go first.
-        let obstacle = self.course.to.as_ref().and_then(|to| self.obstacle(to));
-        let owes_lease = (matches!(rest, Rest::Idle | Rest::Serving | Rest::Staged)
-            || obstacle.is_some())
-            && observed.journal.service != InService::Left;
-        if owes_lease && observed.lease != Lease::None && self.wanted.gate != Gate::Cut {
-            steps.push(Step::ReleaseLease);
-        }
         let InService::At(at) = &observed.journal.service else {
             return steps;
         };

@@ -79,6 +79,37 @@ fn a_host_in_service_gives_its_lease_back() {
 }
 
 #[test]
+fn a_host_in_service_that_can_not_go_on_holds_up_nobody() {
+    let ready = "on 1 2, prepared 2, current 1, at 1, verified 1, runs 1,1, lease held";
+    check("unreadable", ready, "blocked: give the lease back");
+    // The download may be tried for ever.
+    for lease in ["held", "queued"] {
+        check(
+            "3",
+            &format!("on 1, current 1, at 1, verified 1, rejected 2, runs 1,1, lease {lease}"),
+            "fetching: give the lease back, fetch 3, extract 3, post_extract 3, \
+             ask for a lease, activate 3, post_install 3, drain 1, restart 1, probe 1, undrain 1, drain 2, restart 2, probe 2, undrain 2, verify 3",
+        );
+    }
+    check(
+        "2",
+        "on 1, taken 2, current 1, at 1, verified 1, runs 1,1, lease held",
+        "blocked: give the lease back",
+    );
+    check(
+        "2",
+        "foreign, on 1, at 1, verified 1, runs 1,1, lease held",
+        "blocked: give the lease back",
+    );
+    // It may have been what failed that nobody can read now.
+    check(
+        "unreadable",
+        "on 1, current 1, at 1, verified 1, rejected 2, runs 1,1, lease held",
+        "blocked (enabled):",
+    );
+}
+
+#[test]
 fn what_serves_the_build_already_is_only_probed() {
     check(
         "2",
