@@ -99,8 +99,8 @@ pub struct ServiceSettings {
 pub enum Drain {
     /// Not at all.
     None,
-    /// By asking the supervisor: `traffic drain|undrain UNIT PORT`.
-    Command,
+    /// By asking the supervisor: `traffic drain|undrain UNIT PORT`, for so many seconds at most.
+    Command(u32),
 }
 
 impl ServiceSettings {
@@ -499,9 +499,11 @@ impl Agent {
         let restart = ["restart", "{unit}", "{port}", &dir];
         let drain = match settings.drain {
             Drain::None => "method = \"none\"".to_owned(),
-            Drain::Command => {
+            Drain::Command(timeout_s) => {
                 let command = self.supervisor.command(&["traffic"]);
-                format!("method = \"command\"\ncommand = {command}\nsettle_s = 0")
+                format!(
+                    "method = \"command\"\ncommand = {command}\ntimeout_s = {timeout_s}\nsettle_s = 0"
+                )
             }
         };
         format!(

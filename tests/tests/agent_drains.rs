@@ -5,7 +5,12 @@ use tests::supervisor::Answer;
 
 /// An agent that serves r1, drained by a command.
 fn drained_by_command() -> Option<Agent> {
-    let agent = Agent::start_with(|settings| settings.services[0].drain = Drain::Command)?;
+    drained_within(30)
+}
+
+/// The same, where the command may take so many seconds.
+fn drained_within(seconds: u32) -> Option<Agent> {
+    let agent = Agent::start_with(|settings| settings.services[0].drain = Drain::Command(seconds))?;
     agent.web().deploy("r1", 1);
     agent.web().serves("r1");
     Some(agent)
@@ -54,6 +59,49 @@ fn nothing_is_restarted_as_long_as_its_drain_fails() {
     assert_eq!(agent.supervisor.asked("restart").len(), restarts);
     agent.supervisor.let_go();
     web.serves("r2");
+}
+
+#[test]
+fn what_can_not_be_drained_is_opened_when_deployd_ends() {
+    let Some(agent) = drained_by_command() else {
+        return;
+    };
+    let web = agent.web();
+    let before = asked_of_the_first(&agent).len();
+    let no = Answer::Fail("the balancer says no".to_owned());
+    agent.supervisor.on("traffic drain web-1", no);
+    web.deploy("r2", 2);
+    web.blocked(&["drain of web-1", "exit 7"]);
+    assert_eq!(agent.stop(), Some(0));
+    let asked = asked_of_the_first(&agent);
+    let (last, drains) = asked[before..].split_last().expect("it was asked");
+    assert_eq!(last, "traffic undrain");
+    assert!(
+        drains.iter().all(|words| words == "traffic drain"),
+        "{drains:?}"
+    );
+    agent.supervisor.let_go();
+    agent.run();
+    web.serves("r2");
+}
+
+#[test]
+fn a_drain_that_does_not_end_in_time_is_followed_by_the_restart() {
+    let Some(agent) = drained_within(1) else {
+        return;
+    };
+    let web = agent.web();
+    let before = asked_of_the_first(&agent).len();
+    agent
+        .supervisor
+        .on("traffic drain web-1", Answer::HoldBefore);
+    web.deploy("r2", 2);
+    web.serves("r2");
+    let wanted = ["traffic drain", "restart", "traffic undrain"];
+    assert_eq!(asked_of_the_first(&agent)[before..], wanted);
+    let said = "did not end in time, restarting anyway";
+    assert!(agent.log().contains(said), "it does not say so");
+    agent.supervisor.let_go();
 }
 
 #[test]

@@ -21,7 +21,7 @@ use deploy_core::wire::report::Report;
 use deploy_zk::link::Link;
 use deploy_zk::rhythm::Rhythm;
 use tokio::sync::watch;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use self::memory::{Memory, Pause};
 use self::wait::Woken;
@@ -42,6 +42,9 @@ pub(crate) mod wait;
 const ONCE_TIME: Duration = Duration::from_secs(20);
 /// How long after a stop a host that is out of service may take to come back.
 const STOP_TIME: Duration = Duration::from_secs(75);
+
+/// How long what a program has drained may take to be opened after that: systemd waits 90 s for all of it.
+const OPEN_TIME: Duration = Duration::from_secs(10);
 
 /// The agent of one service.
 pub(crate) struct Agent {
@@ -129,7 +132,7 @@ impl Agent {
             ignored.clone_from(&round.wanted.ignored);
             memory.keep_for(&round.wanted.target);
             if self.is_to_end(&round, &memory) {
-                self.report(&round, memory.trouble(&round.plan));
+                self.take_leave(round, &memory).await;
                 return End::Stopped;
             }
             if !wants_hook(&round.plan) {
@@ -191,9 +194,24 @@ impl Agent {
             (Some(step), Stop::Reload) => {
                 !matches!(step, Step::Wait(_)) && memory.paused_until().is_none()
             }
+            // What can't be drained was not touched yet, and is opened.
+            (Some(Step::Drain(_)), Stop::End(_)) if memory.paused_until().is_some() => false,
             (Some(_), Stop::End(since)) => since.elapsed() <= STOP_TIME,
         };
         !(round.sight.observed.half_restarted() && goes_on)
+    }
+
+    /// Reports for the last time. Where nobody takes its place, what is drained is opened before.
+    async fn take_leave(&mut self, mut round: Round, memory: &Memory) {
+        let ends = matches!(*self.stop.borrow(), Some(Stop::End(_)));
+        if ends && round.sight.observed.half_restarted() {
+            let opening = timeout(OPEN_TIME, self.performer.open_all()).await;
+            if opening.is_err() {
+                tracing::error!(service = %self.performer.service.name, "what undrains did not end in time: it may be that not all are undrained");
+            }
+            round = self.look().await;
+        }
+        self.report(&round, memory.trouble(&round.plan));
     }
 
     /// Observes and plans.

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use tokio::time::{Instant, sleep};
 
 use super::hook::MARK;
-use super::program::{Program, run_beside};
+use super::program::{Program, run_beside, run_in_time};
 use super::{Performer, StepError, passing};
 use crate::config::{DrainAction, DrainMethod, Instance};
 use crate::host::firewall::{self, Refusal, Rule};
@@ -39,7 +39,7 @@ impl Performer {
             DrainMethod::None => {}
             DrainMethod::Command(arguments) => {
                 for instance in &instances {
-                    self.drain_command(&arguments, "drain", instance).await?;
+                    self.tell(&arguments, Word::Drain, instance).await?;
                 }
             }
             DrainMethod::Iptables(action) => {
@@ -60,7 +60,7 @@ impl Performer {
             DrainMethod::None => {}
             DrainMethod::Command(arguments) => {
                 for instance in &instances {
-                    self.drain_command(&arguments, "undrain", instance).await?;
+                    self.tell(&arguments, Word::Undrain, instance).await?;
                 }
             }
             DrainMethod::Iptables(_) => {
@@ -80,6 +80,30 @@ impl Performer {
             sleep(self.service.drain.settle).await;
         }
         Ok(())
+    }
+
+    /// Lets the traffic of all drained instances in where a program does that, as `ExecStopPost=deployd undrain` does for the
+    /// rules of the packet filter: nobody knows when somebody comes back for them. Each is tried once.
+    pub(crate) async fn open_all(&mut self) {
+        let DrainMethod::Command(arguments) = self.service.drain.method.clone() else {
+            return;
+        };
+        let units = &self.journal.record().units;
+        let drained = |i: &&Instance| units.get(&i.unit).is_some_and(|unit| unit.drained);
+        let drained: Vec<_> = self
+            .service
+            .instances
+            .iter()
+            .filter(drained)
+            .cloned()
+            .collect();
+        for instance in drained {
+            let told = self.tell(&arguments, Word::Undrain, &instance).await;
+            let noted = told.and_then(|()| self.note(|record| record.undrain(&instance.unit)));
+            if let Err(error) = noted {
+                tracing::error!(service = %self.service.name, unit = %instance.unit, error = %error.message, "it stays drained");
+            }
+        }
     }
 
     /// Takes over the rules that an earlier run has left on our ports: they stay until the plan says
@@ -166,16 +190,22 @@ impl Performer {
         }
     }
 
-    async fn drain_command(
+    /// Has a program drain an instance, or undrain it. A drain waits itself for connections to end, so one that takes too
+    /// long says of them what we would have counted.
+    async fn tell(
         &self,
         arguments: &[String],
-        verb: &str,
+        word: Word,
         instance: &Instance,
     ) -> Result<(), StepError> {
         let port = instance
             .port
             .map(|port| port.to_string())
             .unwrap_or_default();
+        let verb = match word {
+            Word::Drain => "drain",
+            Word::Undrain => "undrain",
+        };
         let mut all = arguments.to_vec();
         all.extend([verb.to_owned(), instance.unit.clone(), port]);
         let job = Job {
@@ -192,8 +222,25 @@ impl Performer {
             what: format!("{verb} of {} by `{}`", instance.unit, all.join(" ")),
             failure: Failure::Passing,
         };
-        run_beside(&program).await
+        if word == Word::Undrain {
+            return run_beside(&program).await;
+        }
+        if !run_in_time(&program).await? {
+            let seconds = program.job.limit.as_secs_f64();
+            self.metrics.drain_timeout(&self.service.name);
+            tracing::warn!(service = %self.service.name, seconds, "{}: killed, it did not end in time, restarting anyway", program.what);
+        }
+        Ok(())
     }
+}
+
+/// What the program of `method = "command"` is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Word {
+    /// Let no new connections in, and wait until the old ones are done.
+    Drain,
+    /// Let them in.
+    Undrain,
 }
 
 /// What a rule is for; comments of the packet filter are short.

@@ -43,6 +43,15 @@ pub(super) async fn run_beside(program: &Program<'_>) -> Result<(), StepError> {
     }
 }
 
+/// Like [`run_beside`], for a program that may take longer than it is waited for; tells whether it came to its end.
+pub(super) async fn run_in_time(program: &Program<'_>) -> Result<bool, StepError> {
+    match run(&program.job).await {
+        Ok(ended) if matches!(ended.how, How::TimedOut(_)) => Ok(false),
+        Ok(ended) => judge(program, ended).map(|()| true),
+        Err(error) => Err(failed(program, program.failure, &error)),
+    }
+}
+
 /// The programs of a service that run apart from us.
 #[derive(Debug)]
 pub(crate) struct Programs {
