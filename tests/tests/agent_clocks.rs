@@ -30,7 +30,7 @@ const BURN_IN_S: f64 = 1.5;
 fn serving() -> Option<(FakeClock, Agent)> {
     let agent = Agent::prepare(zookeeper()?, |settings| {
         let service = &mut settings.services[0];
-        service.drain = Drain::Command;
+        service.drain = Drain::Command(30);
         service.hooks = &["post_extract", "post_restart"];
         service.probe_timeout_s = PROBE_S;
         service.burn_in_s = BURN_IN_S;

@@ -193,7 +193,7 @@ fn no_secret_is_told() {
         settings.zookeeper = proxy.address();
         settings.zookeeper_more = format!("auth_file = {auth:?}\n");
         settings.log_level = "trace";
-        settings.services[0].drain = Drain::Command;
+        settings.services[0].drain = Drain::Command(30);
         settings.services[0].hooks = &["post_extract", "post_install", "post_restart"];
     });
     agent.run();

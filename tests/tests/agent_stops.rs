@@ -26,7 +26,7 @@ use tests::witness::{Promise, Witness};
 const STOP_MAX: Duration = Duration::from_secs(90);
 
 fn all_programs(settings: &mut Settings) {
-    settings.services[0].drain = Drain::Command;
+    settings.services[0].drain = Drain::Command(30);
     settings.services[0].hooks = &["post_extract", "post_install", "post_restart"];
 }
 

@@ -251,3 +251,32 @@ async fn who_rolls_back_twice_in_a_moment_means_the_same() {
         .says(&["web r2 is already wanted as #4"]);
     assert_eq!(rig.json(&rig.tree("web").enabled()).await["build"], "r2");
 }
+
+#[tokio::test]
+async fn who_was_at_work_is_waited_for_though_all_have_lost_their_sessions() {
+    let hosts = [("web-01", Role::Fleet), ("web-02", Role::Fleet)];
+    let Some((rig, mut agents)) = Rig::with_agents("vanished", &hosts).await else {
+        return;
+    };
+    let mut running = rig.spawn("deploy web r1 -o jsonl");
+    running.sees("rollout.start").await;
+    for agent in &agents {
+        agent
+            .reports(deploy_core::wire::report::Phase::Probing)
+            .await;
+    }
+    running.sees("web-02").await;
+    for agent in &mut agents {
+        agent.go().await;
+    }
+    running.sees("host.offline").await;
+    for agent in &mut agents {
+        agent.come().await;
+    }
+    agents[0].serves(1).await;
+    running.sees("host.serving").await;
+    agents[1].serves(1).await;
+    let ended = running.end().await.is(0);
+    let end = ended.stdout.lines().last().expect("it has an end");
+    assert!(end.contains(r#""there":2"#), "{end}");
+}

@@ -16,6 +16,7 @@ pub mod course;
 pub mod judge;
 pub mod phase;
 pub mod preview;
+pub mod vanished;
 pub mod version;
 
 /// Everything of a service that decides how far its rollouts are.

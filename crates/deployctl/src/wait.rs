@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use deploy_core::name::{BuildName, ServiceName};
 use deploy_core::rollout::judge::{Goal, Judgement, Verdict, judge};
+use deploy_core::rollout::vanished::Vanished;
 use deploy_core::znode::ServiceTree;
 use jiff::{SignedDuration, Timestamp};
 use tokio::time::{Instant, sleep, sleep_until};
@@ -129,6 +130,7 @@ pub(crate) async fn outcome(
         teller: Teller::default(),
         last: None,
         superseded_at: None,
+        vanished: Vanished::default(),
         since: Timestamp::now(),
         signals: Signals::listen()?,
         block: Block::default(),
@@ -164,6 +166,8 @@ struct Wait<'a> {
     last: Option<(Box<Sight>, Judgement)>,
     /// When something else is superseding it, unless that is taken back.
     superseded_at: Option<Instant>,
+    /// Who was at work, and is not live now.
+    vanished: Vanished,
     since: Timestamp,
     signals: Signals,
     block: Block,
@@ -195,6 +199,7 @@ impl Wait<'_> {
                 return Ok(ending);
             }
             let frame = self.screen.as_ref().map(Screen::due);
+            let back_by = self.back_by();
             // Cancel-safe, all of them: they only wait.
             let woken = tokio::select! {
                 biased;
@@ -203,6 +208,7 @@ impl Wait<'_> {
                 () = sleep_until(heartbeat) => Woken::Heartbeat,
                 () = sleep_until(frame.unwrap_or(deadline)) => Woken::Frame,
                 () = sleep_until(self.superseded_at.unwrap_or(deadline)) => Woken::News,
+                () = sleep_until(back_by.unwrap_or(deadline)) => Woken::News,
                 () = async { bell.rings().await; sleep(LOOK_PAUSE).await } => Woken::News,
             };
             match woken {
@@ -222,6 +228,13 @@ impl Wait<'_> {
         }
     }
 
+    /// When whoever is awaited has been away for too long.
+    fn back_by(&self) -> Option<Instant> {
+        let now = Timestamp::now();
+        let left = self.vanished.back_by(now)?.duration_since(now);
+        Some(Instant::now() + Duration::try_from(left).ok()?)
+    }
+
     /// Looks at the service, tells what is new, and returns the end if it is one.
     fn look(&mut self, watches: &mut Watches) -> Result<Option<Ending>, Problem> {
         // Who can't look now judges anew later.
@@ -236,7 +249,8 @@ impl Wait<'_> {
             }
             Look::Refused(error) => return Err(error.into()),
         };
-        let judgement = judge(&sight.state, &self.rollout.goal);
+        let mut judgement = judge(&sight.state, &self.rollout.goal);
+        self.vanished.revise(&mut judgement, Timestamp::now());
         if judgement.verdict == Verdict::Superseded {
             let at = superseded_at.unwrap_or_else(|| Instant::now() + SUPERSEDED_AFTER);
             self.superseded_at = Some(at);

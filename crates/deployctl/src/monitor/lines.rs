@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use deploy_core::name::ServiceName;
 use deploy_core::rollout::Standing;
 use deploy_core::rollout::judge::{Judgement, Verdict, judge};
+use deploy_core::rollout::vanished::Vanished;
 use deploy_core::wire::history::Outcome;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
@@ -33,6 +34,7 @@ use crate::watches::Sight;
 struct Told {
     rollout: Rollout,
     teller: Teller,
+    vanished: Vanished,
     verdict: Verdict,
 }
 
@@ -126,7 +128,7 @@ impl Printer<'_> {
             state: fleet.state,
             hold: fleet.hold,
         });
-        let judgement = judge(&sight.state, &rollout.goal);
+        let mut judgement = judge(&sight.state, &rollout.goal);
         let known = self.services.remove(&service);
         let known = known.filter(|told| {
             (told.rollout.number, &told.rollout.to) == (rollout.number, &rollout.to)
@@ -135,9 +137,11 @@ impl Printer<'_> {
         let mut told = known.unwrap_or_else(|| Told {
             rollout: rollout.clone(),
             teller: Teller::default(),
+            vanished: Vanished::default(),
             verdict: Verdict::Going,
         });
         told.rollout = rollout;
+        told.vanished.revise(&mut judgement, Timestamp::now());
         let mut events = told.teller.update(&sight, &judgement);
         if is_new {
             // Who is there already is in the number of the first line.

@@ -1,5 +1,6 @@
 //! `host retry`.
 
+use deploy_core::name::HostName;
 use deploy_core::rollout::judge::Goal;
 use deploy_core::wire::retry::Retry;
 use deploy_core::wire::{self};
@@ -50,26 +51,7 @@ pub(crate) async fn run(args: &RetryArgs, context: &Context) -> Result<Exit, Pro
         at: at.clone(),
         why: args.why.why.clone(),
     };
-    let path = fleet.tree.retry(host);
-    context.zk.create_parents(&path).await?;
-    let mut newer = None;
-    let updated = context.zk.update(&path, |znode| {
-        let old = znode.map_or(&[][..], |znode| &znode.data);
-        newer = znode
-            .and_then(|znode| wire::decode::<Retry>(&znode.data).err())
-            .and_then(|error| gate::newer(format!("the retry of {service} on {host}"), &error));
-        match newer {
-            Some(_) => Change::Leave,
-            None => Change::Write(wire::encode_over(&wish, old)),
-        }
-    });
-    let since_mzxid = match updated.await? {
-        Updated::Written(stat) => stat.mzxid,
-        Updated::Deleted | Updated::Left => 0,
-    };
-    if let Some(problem) = newer {
-        return Err(problem.tip("use a newer deployctl"));
-    }
+    let since_mzxid = write(context, (fleet, host), &wish).await?;
     let rollout = Rollout {
         service: service.clone(),
         tree: fleet.tree.clone(),
@@ -88,4 +70,34 @@ pub(crate) async fn run(args: &RetryArgs, context: &Context) -> Result<Exit, Pro
         },
     };
     outcome(context, &rollout, args.waits.patience(), Lines::Stderr).await
+}
+
+/// Writes the wish over the one before; returns which one it is.
+async fn write(
+    context: &Context,
+    (fleet, host): (&Fleet, &HostName),
+    wish: &Retry,
+) -> Result<i64, Problem> {
+    let service = &fleet.service;
+    let path = fleet.tree.retry(host);
+    context.zk.create_parents(&path).await?;
+    let mut newer = None;
+    let updated = context.zk.update(&path, |znode| {
+        let old = znode.map_or(&[][..], |znode| &znode.data);
+        newer = znode
+            .and_then(|znode| wire::decode::<Retry>(&znode.data).err())
+            .and_then(|error| gate::newer(format!("the retry of {service} on {host}"), &error));
+        match newer {
+            Some(_) => Change::Leave,
+            None => Change::Write(wire::encode_over(wish, old)),
+        }
+    });
+    let updated = updated.await?;
+    if let Some(problem) = newer {
+        return Err(problem.tip("use a newer deployctl"));
+    }
+    Ok(match updated {
+        Updated::Written(stat) => stat.mzxid,
+        Updated::Deleted | Updated::Left => 0,
+    })
 }
