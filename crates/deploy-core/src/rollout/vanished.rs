@@ -87,8 +87,11 @@ mod tests {
         }
     }
 
-    /// What becomes of verdicts that are made so many seconds after the first.
-    fn revised(looks: &[(i64, Verdict, &[(&str, Standing)])]) -> Vec<Verdict> {
+    /// When, in seconds, what is judged, and of whom.
+    type Look<'a> = (i64, Verdict, &'a [(&'a str, Standing)]);
+
+    /// Returns what becomes of the verdicts of some looks.
+    fn revised(looks: &[Look<'_>]) -> Vec<Verdict> {
         let mut vanished = Vanished::default();
         let looks = looks.iter().map(|(at, verdict, hosts)| {
             let mut judgement = judged(*verdict, hosts);
