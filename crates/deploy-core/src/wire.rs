@@ -35,6 +35,8 @@ pub trait Stored: Serialize + DeserializeOwned {
     const WHAT: &'static str;
     /// What becomes of fields that are null.
     const NULLS: Nulls = Nulls::LeftOut;
+    /// How large its data may be, in bytes.
+    const BYTES_MAX: usize = ZNODE_BYTES_MAX;
 }
 
 /// What becomes of fields that are null when a value is written.
@@ -49,13 +51,15 @@ pub enum Nulls {
 /// Why data of a znode is not what it should be.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum WireError {
-    /// Above [`ZNODE_BYTES_MAX`].
-    #[error("the {what} has {bytes} bytes, above the limit of {ZNODE_BYTES_MAX}")]
+    /// Above [`Stored::BYTES_MAX`].
+    #[error("the {what} has {bytes} bytes, above the limit of {limit}")]
     TooLarge {
         /// [`Stored::WHAT`].
         what: &'static str,
         /// Bytes of the data.
         bytes: usize,
+        /// [`Stored::BYTES_MAX`].
+        limit: usize,
     },
     /// Not JSON, not an object, a field of the wrong type, a name that is none, ….
     #[error("the {what} can't be read: {reason}")]
@@ -102,14 +106,15 @@ impl WireError {
 /// Decodes the data of a znode.
 ///
 /// # Errors
-/// Data above 64 KiB, not a JSON object, without `"v": 1`, of a newer version, or with a known
+/// Data above [`Stored::BYTES_MAX`], not a JSON object, without `"v": 1`, of a newer version, or with a known
 /// field of the wrong shape or given twice. Unknown fields are no error.
 pub fn decode<T: Stored>(data: &[u8]) -> Result<T, WireError> {
     let what = T::WHAT;
-    if data.len() > ZNODE_BYTES_MAX {
+    if data.len() > T::BYTES_MAX {
         return Err(WireError::TooLarge {
             what,
             bytes: data.len(),
+            limit: T::BYTES_MAX,
         });
     }
     let malformed = |reason: String| WireError::malformed(what, &reason);

@@ -6,7 +6,7 @@
 use deploy_core::name::{BuildName, HostName, ServiceName};
 use deploy_core::percent::Percent;
 use deploy_core::wire::history::Entry;
-use deploy_core::wire::target::Target;
+use deploy_core::wire::target::{ROLLOUT_MAX, Target};
 use deploy_core::wire::{self};
 use deploy_core::znode::{ServiceTree, sequence};
 use deploy_zk::error::Error;
@@ -89,6 +89,12 @@ pub(crate) async fn take_number(
     // Targets count as well: somebody may have tidied the history.
     let wanted = newest_wanted(context, tree).await?;
     let first = newest.max(wanted).unwrap_or(0) + 1;
+    if first > ROLLOUT_MAX {
+        return Err(Problem::refused(format!(
+            "{ROLLOUT_MAX} is the last number of a rollout, and it is taken"
+        ))
+        .fact("nothing was changed"));
+    }
     for number in first..first + CONTENDERS_MAX {
         let path = tree.rollout(number);
         match swap(context, &path, None, &data).await? {

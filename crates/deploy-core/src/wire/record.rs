@@ -91,6 +91,8 @@ pub struct Started {
 
 impl Stored for Record {
     const WHAT: &'static str = "journal";
+    /// It is a file, and grows with the instances of a service. What is larger is none of ours.
+    const BYTES_MAX: usize = 16 << 20;
 }
 
 impl Record {
@@ -201,13 +203,28 @@ impl Record {
         self.finished = Some(build.clone());
     }
 
-    /// A release has failed here.
+    /// A release has failed here. Of those that failed before it is remembered that they did, but not what they said, and the
+    /// oldest are forgotten: never this one, which is wanted, and would be tried again at once.
     pub fn reject(&mut self, build: &BuildName, rejection: Rejection) {
+        self.rejected.remove(build);
+        let before = self.rejected.values_mut();
+        before.for_each(|before| before.error.log.clear());
+        while self.rejected.len() >= REJECTIONS_MAX
+            && let Some(oldest) = self.oldest_rejected()
+        {
+            self.rejected.remove(&oldest);
+        }
         self.rejected.insert(build.clone(), rejection);
         self.begun.clear();
     }
 
-    /// Forgets what is known of releases that are neither on disk nor rejected, and of units that
+    fn oldest_rejected(&self) -> Option<BuildName> {
+        let rejected = self.rejected.iter();
+        let oldest = rejected.min_by_key(|(_, rejection)| rejection.rollout);
+        oldest.map(|(build, _)| build.clone())
+    }
+
+    /// Forgets what is known of releases that are not on disk, but for those that were rejected, and of units that
     /// are not configured: the journal doesn't grow with the years.
     pub fn forget(&mut self, releases: &[BuildName], units: &[&str]) {
         let known = |build: &BuildName| releases.contains(build);
@@ -215,9 +232,6 @@ impl Record {
         self.prepared.retain(known);
         self.digests.retain(|build, _| known(build));
         self.units.retain(|unit, _| units.contains(&unit.as_str()));
-        while self.rejected.len() > REJECTIONS_MAX {
-            self.rejected.pop_first();
-        }
     }
 }
 

@@ -2,11 +2,15 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Stored, WireError, ZNODE_BYTES_MAX};
+use super::{Stored, WireError};
 use crate::artifact::Artifact;
 use crate::name::BuildName;
 use crate::percent::Percent;
 use crate::secret;
+
+/// The largest number of a rollout: its history znode has ten digits. No service has had as many, but somebody may write
+/// any number by hand, and the next one counts on from it.
+pub const ROLLOUT_MAX: u64 = 9_999_999_999;
 
 /// The wanted build of a service for a role.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -65,7 +69,7 @@ impl Target {
     /// the build of that name. Empty data is no target.
     ///
     /// # Errors
-    /// Data that is neither.
+    /// Data that is neither, or has a rollout above [`ROLLOUT_MAX`].
     pub fn read(data: &[u8]) -> Result<Option<Target>, WireError> {
         if data.is_empty() || data.iter().all(u8::is_ascii_whitespace) && data.len() < 64 {
             return Ok(None);
@@ -75,12 +79,20 @@ impl Target {
             return Ok(Some(Target::of_build(build)));
         }
         if data.trim_ascii().first() == Some(&b'{') {
-            return super::decode(data).map(Some);
+            let target: Target = super::decode(data)?;
+            return match target.rollout.filter(|rollout| *rollout > ROLLOUT_MAX) {
+                None => Ok(Some(target)),
+                Some(rollout) => {
+                    let reason = format!("`rollout`: {rollout} is above {ROLLOUT_MAX}");
+                    Err(WireError::malformed(Self::WHAT, &reason))
+                }
+            };
         }
-        if data.len() > ZNODE_BYTES_MAX {
+        if data.len() > Self::BYTES_MAX {
             return Err(WireError::TooLarge {
                 what: Self::WHAT,
                 bytes: data.len(),
+                limit: Self::BYTES_MAX,
             });
         }
         // Before it is cut, or half a URL would be shown.

@@ -1,10 +1,12 @@
 use super::build::Build;
 use super::hold::Hold;
 use super::policy::{Concurrency, Policy};
-use super::report::{Phase, Report};
+use super::record::{Record, Rejection};
+use super::report::{ErrorReport, Phase, Report};
 use super::role::{Assignment, Role};
-use super::target::Target;
+use super::target::{ROLLOUT_MAX, Target};
 use super::{WireError, ZNODE_BYTES_MAX, decode, encode, encode_over};
+use crate::name::BuildName;
 
 pub(crate) mod properties;
 
@@ -30,6 +32,59 @@ fn a_bare_word_is_a_build() {
         assert_eq!(target, Target::of_build(target.build.clone()));
         assert_eq!(target.build.as_str(), word.trim());
     }
+}
+
+#[test]
+fn a_rollout_of_more_than_ten_digits_can_not_be_read() {
+    let read = |rollout: u64| {
+        Target::read(format!(r#"{{"v":1,"build":"r1","rollout":{rollout}}}"#).as_bytes())
+    };
+    assert_eq!(
+        read(ROLLOUT_MAX).unwrap().unwrap().rollout,
+        Some(ROLLOUT_MAX)
+    );
+    for rollout in [ROLLOUT_MAX + 1, u64::MAX] {
+        let error = read(rollout).unwrap_err().to_string();
+        assert!(error.contains("`rollout`"), "{error}");
+    }
+}
+
+#[test]
+fn what_has_just_failed_is_remembered_however_many_failed_before() {
+    let mut record = Record::default();
+    let log = vec!["\u{1}".repeat(200); 20];
+    let build = |number: u64| BuildName::parse(&format!("r{number}")).unwrap();
+    for rollout in 950..1050 {
+        let error = ErrorReport {
+            step: "post_extract".to_owned(),
+            kind: "rejected".to_owned(),
+            message: "it failed".to_owned(),
+            log: log.clone(),
+        };
+        let rejection = Rejection {
+            rollout: Some(rollout),
+            retry: 0,
+            error,
+        };
+        record.reject(&build(rollout), rejection);
+        record.forget(&[], &[]);
+        let last = &record.rejected[&build(rollout)];
+        assert_eq!(last.error.log, log, "{rollout}");
+    }
+    // The newest are remembered, and the logs of all but the last are not.
+    let rollouts = record.rejected.values().filter_map(|it| it.rollout);
+    assert_eq!(rollouts.min(), Some(1000));
+    let data = encode(&record);
+    assert!(data.len() < 40_000, "{}", data.len());
+}
+
+#[test]
+fn a_journal_of_many_instances_is_read_again() {
+    let mut record = Record::default();
+    (0..2000).for_each(|number| record.drain(&format!("web@{number}.service")));
+    let data = encode(&record);
+    assert!(data.len() > ZNODE_BYTES_MAX);
+    assert_eq!(decode(&data), Ok(record));
 }
 
 #[test]

@@ -137,14 +137,23 @@ pub(crate) fn tail(output: &[u8]) -> Vec<String> {
     tail.lines()
 }
 
-/// Returns the last lines of a text, with control characters escaped: they end up in terminals.
+/// Returns the last lines of a text, [`TAIL_LINES`] of them and [`TAIL_BYTES`] at most, with control characters escaped:
+/// they end up in terminals.
 pub(crate) fn last_lines(text: &str) -> Vec<String> {
-    let lines: Vec<&str> = text
-        .lines()
-        .filter(|line| !line.trim().is_empty())
-        .collect();
-    let from = lines.len().saturating_sub(TAIL_LINES);
-    lines[from..].iter().map(|line| escape(line)).collect()
+    let lines = text.lines().filter(|line| !line.trim().is_empty());
+    let mut last = Vec::new();
+    let mut left = TAIL_BYTES;
+    for line in lines.rev().take(TAIL_LINES).map(escape) {
+        // Escaped it may be longer than it was.
+        let cut = line.ceil_char_boundary(line.len().saturating_sub(left));
+        if cut == line.len() {
+            break;
+        }
+        left -= line.len() - cut;
+        last.push(line[cut..].to_owned());
+    }
+    last.reverse();
+    last
 }
 
 /// Returns a line without control characters.

@@ -1,7 +1,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use super::output::{TAIL_BYTES, TAIL_LINES};
+use super::output::{TAIL_BYTES, TAIL_LINES, last_lines};
 use super::{How, Job, Leftovers, missing, run};
 use crate::host::proc;
 
@@ -25,6 +25,19 @@ fn job(arguments: &[String], limit: Duration, leftovers: Leftovers) -> Job<'_> {
 }
 
 const LONG: Duration = Duration::from_secs(60);
+
+#[test]
+fn the_last_lines_have_room_for_what_escaping_adds() {
+    let bytes = |lines: &[String]| lines.iter().map(String::len).sum::<usize>();
+    let nuls = last_lines(&"\0".repeat(TAIL_BYTES));
+    assert_eq!((nuls.len(), bytes(&nuls)), (1, TAIL_BYTES));
+    let many = last_lines(&"\u{7}é\n".repeat(3000));
+    assert_eq!(many.len(), TAIL_LINES);
+    let wide = last_lines(&format!("first\n{}\nlast", "é\u{1b}".repeat(TAIL_BYTES)));
+    assert!(bytes(&wide) <= TAIL_BYTES && bytes(&wide) > TAIL_BYTES - 3);
+    assert_eq!((wide.len(), wide[1].as_str()), (2, "last"));
+    assert_eq!(last_lines("\n \n"), [""; 0]);
+}
 
 #[tokio::test]
 async fn tells_how_a_program_ended() {
