@@ -2,7 +2,7 @@
 
 use super::{Rest, Way};
 use crate::name::BuildName;
-use crate::observed::Observed;
+use crate::observed::{Observed, Runs};
 use crate::wanted::{Goal, Share, Wanted, WantedTarget};
 use crate::wire::record::InService;
 
@@ -18,7 +18,7 @@ pub(super) struct Course {
 /// Says where to go: to the target, or to an end of what was begun, or back.
 pub(super) fn course(wanted: &Wanted, observed: &Observed) -> Course {
     let staying = |rest| {
-        let (to, way) = match unfinished(observed) {
+        let (to, way) = match unfinished(observed).or_else(|| unverified(observed, &rest)) {
             Some((to, way)) => (Some(to), way),
             None => (None, Way::Forward),
         };
@@ -54,6 +54,25 @@ fn unfinished(observed: &Observed) -> Option<(BuildName, Way)> {
     } else {
         None
     }
+}
+
+/// Where all instances run already, though the host has not come to the end of a deployment, and nobody says what is wanted
+/// instead: it is in service there.
+fn unverified(observed: &Observed, rest: &Rest) -> Option<(BuildName, Way)> {
+    if *rest == Rest::Waiting || observed.journal.service != InService::Left {
+        return None;
+    }
+    let rejected = &observed.journal.rejected;
+    let current = observed.current.as_ref();
+    let current = current.filter(|it| !rejected.contains_key(it));
+    let run_by_all = |build: &&BuildName| {
+        let mut running = observed.instances.iter().map(|instance| &instance.runs);
+        running.all(|runs| *runs == Runs::Build((*build).clone()))
+    };
+    let there = [current, observed.last_verified()].into_iter().flatten();
+    let mut there = there.filter(|build| observed.releases.contains(build));
+    let build = there.find(run_by_all)?;
+    Some((build.clone(), Way::Finish))
 }
 
 fn course_to(goal: &Goal, observed: &Observed) -> Course {

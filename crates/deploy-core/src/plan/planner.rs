@@ -7,7 +7,7 @@ use crate::name::BuildName;
 use crate::observed::{Instance, Lease, Observed, Probes, Runs};
 use crate::prune::prunable;
 use crate::step::{Step, WaitFor};
-use crate::wanted::{Gate, Problem, Wanted, WantedTarget};
+use crate::wanted::{Gate, Problem, Share, Wanted, WantedTarget};
 use crate::wire::record::InService;
 
 /// All that the steps depend on.
@@ -294,13 +294,14 @@ impl Planner<'_> {
             }
     }
 
+    /// Whether the target asks for a restart that the instance has not had, of the build that it wants here.
     fn restart_wanted(&self, instance: &Instance, to: &BuildName) -> bool {
-        match &self.wanted.target {
-            WantedTarget::Build(goal) if goal.build == *to => {
-                goal.restart.is_some() && instance.restarted < goal.restart
-            }
-            _ => false,
-        }
+        let WantedTarget::Build(goal) = &self.wanted.target else {
+            return false;
+        };
+        let previous = goal.previous.as_ref().map(|(build, _)| build);
+        let stays = goal.share == Share::Outside && previous == Some(to);
+        (goal.build == *to || stays) && goal.restart.is_some() && instance.restarted < goal.restart
     }
 
     /// Whether the host holds up others for nothing: it is in service, and has nothing to restart now. A host that failed

@@ -287,6 +287,18 @@ fn a_restart_number_restarts_each_instance_once() {
         "on 2, current 2, at 2, verified 2, finished 2, runs 2r9,2r8, lease held",
         "restarting: drain 2, restart 2, probe 2, undrain 2, verify 2",
     );
+    // Outside the percent, those of the build before.
+    let staged = "on 1 2, prepared 2, current 1, at 1, verified 1, finished 1, lease held, runs";
+    check(
+        "2 outside, previous 1, restart 9",
+        &format!("{staged} 1r9,1r8"),
+        "restarting: drain 2, restart 2, probe 2, undrain 2, verify 1",
+    );
+    check(
+        "2 outside, previous 1, restart 9",
+        &format!("{staged} 1r9,1r9"),
+        "staged: give the lease back",
+    );
 }
 
 #[test]
@@ -375,6 +387,28 @@ fn what_can_not_be_restarted_is_not_begun() {
         "2",
         "on 1 2, prepared 2, installed 2, current 2, left, verified 1, runs 2,1dm, lease held",
         "restarting: restart 2, probe 2, undrain 2, verify 2",
+    );
+}
+
+#[test]
+fn a_host_whose_target_goes_away_comes_to_an_end_where_all_run() {
+    for target in ["nothing", "unreadable"] {
+        check(
+            target,
+            "on 1 2, prepared 2, installed 2, current 2, left, verified 1, runs 2,2, lease held",
+            "probing: verify 2",
+        );
+        // It was flipped, and nothing was restarted yet.
+        check(
+            target,
+            "on 1 2, prepared 2, current 2, left, verified 1, runs 1,1, lease held",
+            "activating: activate 1, post_install 1, verify 1",
+        );
+    }
+    check(
+        "unknown",
+        "on 1 2, prepared 2, current 2, left, verified 1, runs 1,1, lease held",
+        "waiting:",
     );
 }
 

@@ -377,6 +377,10 @@ impl Case<'_> {
                 assert_eq!(seen.lease, Lease::None, "{}", says());
                 assert_ne!(seen.journal.service, InService::Left, "{}", says());
             }
+            (WantedTarget::Nothing | WantedTarget::Unreadable(_), Phase::Idle | Phase::Blocked) => {
+                let is_left = seen.journal.service == InService::Left;
+                assert!(!is_left || nowhere, "{}", says());
+            }
             (WantedTarget::Build(_), Phase::Staged | Phase::Failed | Phase::Waiting)
             | (WantedTarget::Nothing | WantedTarget::Unknown | WantedTarget::Unreadable(_), _) => {}
             // There is nothing better than the last verified release: it is tried for ever.
