@@ -11,6 +11,10 @@ const OPEN_MAX: Duration = Duration::from_secs(40);
 const RESTART_LATE: &str = "d=/run/systemd/system/deployd.service.d && mkdir -p $d && \
                             printf '[Service]\\nRestartSec=60\\n' > $d/late.conf && \
                             systemctl daemon-reload";
+/// Leaves what a killed deployd had drained to the next one, as without its unit.
+const NOBODY_OPENS: &str = "d=/run/systemd/system/deployd.service.d && mkdir -p $d && \
+                            printf '[Service]\\nRestart=no\\nExecStopPost=\\n' > $d/late.conf && \
+                            systemctl daemon-reload";
 /// `TimeoutStopSec` is 90 s.
 const STOP_MAX: Duration = Duration::from_secs(80);
 const SOON: Duration = Duration::from_secs(20);
@@ -95,6 +99,50 @@ fn deployd_is_stopped_while_a_port_is_drained() {
     assert_eq!(fleet.property("h1", "deployd", "Result"), "success");
     fleet.on("h1", "systemctl start deployd").well();
     is_deployed(&fleet, "v2");
+}
+
+#[test]
+fn what_is_left_drained_is_opened_by_a_deployd_that_can_not_take_it_over() {
+    let Some(fleet) = Fleet::start("drain-left", 2) else {
+        return;
+    };
+    let held = begin_to_drain(&fleet, "v2");
+    refuses(&fleet);
+    fleet.on("h1", NOBODY_OPENS).well();
+    fleet.ask(&["kill9", "h1"]).well();
+    refuses(&fleet);
+    fleet
+        .on(
+            "h1",
+            "iptables-save -t filter > /run/left; ip6tables-save -t filter > /run/left6",
+        )
+        .well();
+    let journal = "/var/lib/deployd/journal/hello.json";
+    let start = format!("cp {journal} /run/ && echo no > {journal} && systemctl start deployd");
+    fleet.on("h1", &start).well();
+    opens(&fleet);
+    assert_eq!(fleet.report("h1")["error"]["step"], "journal");
+
+    // Another method, at the next start.
+    let left = "iptables-restore < /run/left && ip6tables-restore < /run/left6";
+    fleet
+        .on("h1", &format!("systemctl stop deployd && {left}"))
+        .well();
+    refuses(&fleet);
+    fleet.configure(&[(r#"method = "iptables""#, r#"method = "none""#)]);
+    let start = format!("mv /run/hello.json {journal} && systemctl start deployd");
+    fleet.on("h1", &start).well();
+    opens(&fleet);
+    assert_eq!(held.finish(), Ok("v1 8001 h1".to_owned()));
+    is_deployed(&fleet, "v2");
+}
+
+#[track_caller]
+fn opens(fleet: &Fleet) {
+    eventually("the port is open again", OPEN_MAX, || {
+        fleet.get("h2", ("h1", 8001), "/")
+    });
+    no_rules(fleet);
 }
 
 /// Deploys v1 everywhere, and another build as far as the first drain of h1, which waits for the

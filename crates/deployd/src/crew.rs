@@ -23,13 +23,14 @@ use tokio::time::Instant;
 use crate::agent::{Agent, End, Run, Stop, stuck};
 use crate::chain::Chain;
 use crate::config::places::{Clash, Harm, clashes};
-use crate::config::{Config, Instance, Service};
+use crate::config::{Config, DrainMethod, Instance, Service};
 use crate::drains::Drains;
 use crate::host::files;
-use crate::host::firewall::Found;
+use crate::host::firewall::Rule;
 use crate::host::lock::{DirLock, LockError, lock_dir};
 use crate::inputs::Inputs;
 use crate::metrics::Metrics;
+use crate::perform::drain::left_rules;
 use crate::perform::program::Restarts;
 use crate::publish::{Places, publish, write_file};
 use crate::setup::{found_rules, performer};
@@ -70,6 +71,8 @@ pub(crate) struct Crew {
     keys: Vec<Option<Vec<u8>>>,
     /// Services that could not be started.
     stuck: BTreeSet<ServiceName>,
+    /// Whether one has ever been drained by the packet filter.
+    filters: bool,
 }
 
 /// An agent that runs.
@@ -127,6 +130,7 @@ impl Crew {
             reports: watch::channel(Reports::new()).0,
             keys: Vec::new(),
             stuck: BTreeSet::new(),
+            filters: false,
         }
     }
 
@@ -208,13 +212,18 @@ impl Crew {
 
     async fn clear_away(&mut self, name: &ServiceName) {
         // Nobody is left who would open them. Who has no mark was left to another deployd, and so were its rules.
-        if self.alive.remove(name).is_some()
-            && let Err(error) = self.ground.drains.set(name, Vec::new()).await
-        {
-            tracing::warn!(service = %name, error = %Chain(&error), "its ports can't be opened");
+        if self.alive.remove(name).is_some() {
+            self.open(name).await;
         }
         self.reports
             .send_modify(|reports| drop(reports.remove(name)));
+    }
+
+    /// Takes the rules of a service away, which nobody works on.
+    async fn open(&self, name: &ServiceName) {
+        if let Err(error) = self.ground.drains.set(name, Vec::new()).await {
+            tracing::warn!(service = %name, error = %Chain(&error), "its ports can't be opened");
+        }
     }
 
     /// Starts the agents that don't run; later, where one that ends still has what is theirs from now on.
@@ -222,34 +231,60 @@ impl Crew {
         let can_start =
             |service: &&Service| !self.runners.values().any(|it| meet(&it.service, service));
         let services = self.config.services.iter().filter(can_start);
-        let services: Vec<_> = services.cloned().collect();
-        let found = found_rules(&services).await;
-        for service in services {
-            self.start_one(&service, &found).await;
+        let places = services.map(|service| (service.clone(), self.place(service)));
+        let places: Vec<_> = places.collect();
+        let ours = places.iter().filter(|(_, dir)| dir.is_ok());
+        let mut left = self.take_over(ours.map(|(service, _)| service)).await;
+        for (service, dir) in places {
+            let (stop, stopping) = watch::channel(None);
+            match dir {
+                Ok(dir) => {
+                    let rules = left.remove(&service.name).unwrap_or_default();
+                    self.start_in(dir, (&service, rules), stopping).await;
+                }
+                Err(error) => self.leave_alone(&service, &error, stopping),
+            }
+            self.runners
+                .insert(service.name.clone(), Runner { service, stop });
         }
     }
 
-    async fn start_one(&mut self, service: &Service, found: &[Found]) {
-        let (stop, stopping) = watch::channel(None);
+    /// Locks the directory of a service; says why it is not to be used for what the configuration says of it.
+    fn place(&self, service: &Service) -> Result<Result<Option<DirLock>, String>, LockError> {
         // Who is in the way of another service of ours is so before anybody's lock.
-        let dir = match self.apart(service) {
+        match self.apart(service) {
             Ok(()) => hold(service).map(Ok),
             Err(why) => Ok(Err(why)),
-        };
-        match dir {
-            Ok(dir) => self.start_in(dir, (service, found), stopping).await,
-            Err(error) => self.leave_alone(service, &error, stopping),
         }
-        let service = service.clone();
-        self.runners
-            .insert(service.name.clone(), Runner { service, stop });
+    }
+
+    /// Takes over the rules that were left in the packet filter, of all these services at once: none of them is opened
+    /// because another one's turn comes first. What is on no port of theirs is taken away.
+    async fn take_over(
+        &mut self,
+        services: impl Iterator<Item = &Service> + Clone,
+    ) -> BTreeMap<ServiceName, Vec<Rule>> {
+        let drains = |service: &Service| matches!(service.drain.method, DrainMethod::Iptables(_));
+        self.filters |= services.clone().any(drains);
+        if !self.filters {
+            return BTreeMap::new();
+        }
+        let found = found_rules().await;
+        let left = services.map(|service| (service.name.clone(), left_rules(service, &found)));
+        let left: BTreeMap<_, _> = left.collect();
+        if !found.is_empty()
+            && let Err(error) = self.ground.drains.set_all(left.clone()).await
+        {
+            tracing::warn!(error = %Chain(&error), "drained ports of an earlier run can't be taken over");
+        }
+        left
     }
 
     /// Starts what works on a service in its directory, which is ours, or not there yet, or not to be used for what it says.
     async fn start_in(
         &mut self,
         dir: Result<Option<DirLock>, String>,
-        (service, found): (&Service, &[Found]),
+        (service, rules): (&Service, Vec<Rule>),
         stopping: watch::Receiver<Option<Stop>>,
     ) {
         let (report, publishing) = self.publish_for(service);
@@ -260,7 +295,7 @@ impl Crew {
         };
         match agent {
             Ok(mut agent) => {
-                if let Err(error) = agent.performer.adopt_rules(found).await {
+                if let Err(error) = agent.performer.adopt_rules(rules) {
                     tracing::warn!(service = %name, error = %error.message, "drained ports of an earlier run can't be taken over");
                 }
                 drop(report);
@@ -272,6 +307,9 @@ impl Crew {
             Err((object, error)) => {
                 // The others are none the worse for it.
                 tracing::error!(service = %name, %error, "the service is left alone");
+                if !rules.is_empty() {
+                    self.open(&name).await;
+                }
                 let place = (&self.ground.host, service, self.trust());
                 report.send_replace(Some(stuck::stuck((object, error), place)));
                 self.stuck.insert(name.clone());

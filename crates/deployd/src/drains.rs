@@ -33,8 +33,7 @@ const MORE: SignedDuration = SignedDuration::from_mins(5);
 pub(crate) struct Drains(mpsc::Sender<Change>);
 
 struct Change {
-    service: ServiceName,
-    rules: Vec<Rule>,
+    rules: BTreeMap<ServiceName, Vec<Rule>>,
     done: oneshot::Sender<Result<(), FirewallError>>,
 }
 
@@ -71,12 +70,20 @@ impl Drains {
         service: &ServiceName,
         rules: Vec<Rule>,
     ) -> Result<(), DrainError> {
+        self.set_all(BTreeMap::from([(service.clone(), rules)]))
+            .await
+    }
+
+    /// Makes these all the rules of some services, at once; the others keep theirs.
+    ///
+    /// # Errors
+    /// Where the packet filter says no.
+    pub(crate) async fn set_all(
+        &self,
+        rules: BTreeMap<ServiceName, Vec<Rule>>,
+    ) -> Result<(), DrainError> {
         let (done, made) = oneshot::channel();
-        let change = Change {
-            service: service.clone(),
-            rules,
-            done,
-        };
+        let change = Change { rules, done };
         self.0.send(change).await.map_err(|_| DrainError::Ended)?;
         Ok(made.await.map_err(|_| DrainError::Ended)??)
     }
@@ -170,12 +177,13 @@ fn rules(services: &BTreeMap<ServiceName, Vec<Rule>>) -> Vec<Rule> {
 
 /// Makes a change, whole or not at all.
 async fn make(change: Change, services: &mut BTreeMap<ServiceName, Vec<Rule>>, now: Timestamp) {
-    let before = services.insert(change.service.clone(), change.rules);
+    let before = services.clone();
+    services.extend(change.rules);
     // Who keeps a rule of before tells the end that it had then.
     renew(now, services);
     let result = firewall::apply(&rules(services)).await;
     if result.is_err() {
-        services.insert(change.service, before.unwrap_or_default());
+        *services = before;
     }
     // Who asked may have been stopped meanwhile.
     let _ = change.done.send(result);

@@ -25,7 +25,7 @@ use crate::lease::LeaseQueue;
 use crate::metrics::Metrics;
 use program::Programs;
 
-mod drain;
+pub(crate) mod drain;
 pub(crate) mod hook;
 mod patience;
 mod probe;

@@ -54,17 +54,30 @@ pub(crate) fn state_dir(dir: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The rules of our chain that an earlier run has left; it is asked only where some service drains
-/// so.
-pub(crate) async fn found_rules(services: &[Service]) -> Vec<firewall::Found> {
-    let drains = |service: &Service| matches!(service.drain.method, DrainMethod::Iptables(_));
-    if !services.iter().any(drains) {
-        return Vec::new();
-    }
+/// The rules of our chain that an earlier run has left.
+pub(crate) async fn found_rules() -> Vec<firewall::Found> {
     firewall::list().await.unwrap_or_else(|error| {
         tracing::warn!(error = %Chain(&error), "the packet filter can't be read");
         Vec::new()
     })
+}
+
+/// Takes away what a run has left in the packet filter that was configured in another way, where nobody is drained by it now.
+pub(crate) async fn open_ports(config: &Config) {
+    let drains = |service: &Service| matches!(service.drain.method, DrainMethod::Iptables(_));
+    if config.services.iter().any(drains) {
+        return;
+    }
+    match firewall::list().await {
+        Ok(found) if !found.is_empty() => match firewall::clear().await {
+            Ok(()) => tracing::warn!("ports that an earlier run had drained are opened"),
+            Err(error) => {
+                tracing::warn!(error = %Chain(&error), "ports that an earlier run had drained can't be opened")
+            }
+        },
+        // Who needs no packet filter need not have one.
+        Ok(_) | Err(_) => {}
+    }
 }
 
 /// Makes what the steps of a service are done with.

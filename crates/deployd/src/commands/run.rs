@@ -30,7 +30,7 @@ use crate::metrics::Metrics;
 use crate::perform::hook::MARK;
 use crate::perform::program::{HOOK_UNITS, Restarts};
 use crate::perform::prune;
-use crate::setup::{host, state_dir, zookeeper};
+use crate::setup::{host, open_ports, state_dir, zookeeper};
 
 /// How long ZooKeeper may take to be told that we end.
 const CLOSE_TIME: Duration = Duration::from_secs(3);
@@ -105,6 +105,7 @@ pub(crate) async fn run(
     };
     // Before anybody begins anything: what can fail, fails while nothing is half done.
     let faces = faces(&config, &view).await?;
+    open_ports(&config).await;
     crew.begin().await;
     tracing::info!(%host, services = config.services.len(), "deployd started");
     let _ = sd_notify::notify(&[NotifyState::Ready]);

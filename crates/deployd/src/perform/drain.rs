@@ -9,8 +9,8 @@ use tokio::time::{Instant, sleep};
 use super::hook::MARK;
 use super::program::{Program, run_beside, run_in_time};
 use super::{Performer, StepError, passing};
-use crate::config::{DrainAction, DrainMethod, Instance};
-use crate::host::firewall::{self, Refusal, Rule};
+use crate::config::{DrainAction, DrainMethod, Instance, Service};
+use crate::host::firewall::{self, Found, Refusal, Rule};
 use crate::host::process::{Job, Leftovers};
 use crate::host::sockets::{Connections, connections};
 
@@ -106,28 +106,20 @@ impl Performer {
         }
     }
 
-    /// Takes over the rules that an earlier run has left on our ports: they stay until the plan says
-    /// that the instances are in service. Those on no port of ours go with the next change.
+    /// Takes over rules that an earlier run has left on our ports: they stay until the plan says that the instances are in
+    /// service.
     ///
     /// # Errors
-    /// Where the packet filter says no.
-    pub(crate) async fn adopt_rules(&mut self, found: &[firewall::Found]) -> Result<(), StepError> {
-        let DrainMethod::Iptables(action) = self.service.drain.method else {
-            return Ok(());
-        };
-        let ours = |instance: &&Instance| found.iter().any(|rule| Some(rule.port) == instance.port);
-        let instances: Vec<_> = self
-            .service
-            .instances
-            .iter()
-            .filter(ours)
-            .cloned()
-            .collect();
-        if found.is_empty() {
+    /// Where the journal can't be written.
+    pub(crate) fn adopt_rules(&mut self, rules: Vec<Rule>) -> Result<(), StepError> {
+        let ours = |instance: &&Instance| rules.iter().any(|rule| Some(rule.port) == instance.port);
+        let units = self.service.instances.iter().filter(ours);
+        let units: Vec<_> = units.map(|instance| instance.unit.clone()).collect();
+        self.drained = rules;
+        if units.is_empty() {
             return Ok(());
         }
-        self.write(|record| instances.iter().for_each(|i| record.drain(&i.unit)))?;
-        self.refuse(&instances, action).await
+        self.write(|record| units.iter().for_each(|unit| record.drain(unit)))
     }
 
     fn forget_emptied(&mut self, instances: &[Instance]) {
@@ -143,19 +135,8 @@ impl Performer {
         let mut rules = self.drained.clone();
         let until = self.rule_ends();
         rules.iter_mut().for_each(|rule| rule.until = until);
-        for instance in instances {
-            let Some(port) = instance.port else { continue };
-            rules.retain(|rule| rule.port != port);
-            rules.push(Rule {
-                port,
-                refusal: match action {
-                    DrainAction::Reject => Refusal::Reset,
-                    DrainAction::Drop => Refusal::Drop,
-                },
-                tag: tag(self.service.name.as_str(), &instance.unit),
-                until,
-            });
-        }
+        rules.retain(|rule| !instances.iter().any(|i| i.port == Some(rule.port)));
+        rules.extend(rules_of(&self.service, instances, action));
         let set = self.drains.set(&self.service.name, rules.clone()).await;
         set.map_err(|error| passing(&error))?;
         self.drained = rules;
@@ -164,11 +145,7 @@ impl Performer {
     }
 
     fn rule_ends(&self) -> Timestamp {
-        let service = &self.service;
-        let longest = service.drain.timeout + service.restart.timeout + service.probe.timeout;
-        Timestamp::now()
-            .checked_add(longest * 2 + MARGIN)
-            .unwrap_or(Timestamp::MAX)
+        rule_ends(&self.service)
     }
 
     async fn await_idle(&mut self, instances: &[Instance]) -> Result<(), StepError> {
@@ -232,6 +209,39 @@ impl Performer {
         }
         Ok(())
     }
+}
+
+/// The rules of an earlier run on the ports of a service, as they are now: it has none where another method drains it.
+pub(crate) fn left_rules(service: &Service, found: &[Found]) -> Vec<Rule> {
+    let DrainMethod::Iptables(action) = service.drain.method else {
+        return Vec::new();
+    };
+    let ours = |instance: &&Instance| found.iter().any(|rule| Some(rule.port) == instance.port);
+    let instances: Vec<_> = service.instances.iter().filter(ours).cloned().collect();
+    rules_of(service, &instances, action)
+}
+
+fn rules_of(service: &Service, instances: &[Instance], action: DrainAction) -> Vec<Rule> {
+    let until = rule_ends(service);
+    let rule = |instance: &Instance| {
+        Some(Rule {
+            port: instance.port?,
+            refusal: match action {
+                DrainAction::Reject => Refusal::Reset,
+                DrainAction::Drop => Refusal::Drop,
+            },
+            tag: tag(service.name.as_str(), &instance.unit),
+            until,
+        })
+    };
+    instances.iter().filter_map(rule).collect()
+}
+
+fn rule_ends(service: &Service) -> Timestamp {
+    let longest = service.drain.timeout + service.restart.timeout + service.probe.timeout;
+    Timestamp::now()
+        .checked_add(longest * 2 + MARGIN)
+        .unwrap_or(Timestamp::MAX)
 }
 
 /// What the program of `method = "command"` is told.
