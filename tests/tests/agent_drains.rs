@@ -1,5 +1,6 @@
 //! What must not happen to an instance that is to be drained: that it is restarted with users on it.
 
+use deploy_core::wire::report::Phase;
 use tests::agent::{Agent, Drain};
 use tests::supervisor::Answer;
 
@@ -30,9 +31,16 @@ fn a_drain_that_fails_is_done_again_before_anything_is_restarted() {
     };
     let web = agent.web();
     let before = asked_of_the_first(&agent).len();
+    let drain = "traffic drain web-1";
+    agent.supervisor.on(drain, Answer::HoldBefore);
     let hiccup = Answer::FailOnce("the balancer does not answer".to_owned());
-    agent.supervisor.on("traffic drain web-1", hiccup);
+    agent.supervisor.on(drain, hiccup);
     web.deploy("r2", 2);
+    web.until("the second attempt is told", |report| {
+        let step = report.step.as_ref();
+        report.phase == Phase::Restarting && step.is_some_and(|step| step.attempt == 2)
+    });
+    agent.supervisor.let_go();
     web.serves("r2");
     let wanted = [
         "traffic drain",

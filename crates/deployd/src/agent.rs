@@ -168,7 +168,9 @@ impl Agent {
                     }
                 }
                 (Some(step), None) => {
-                    let result = self.perform(&step, &round).await;
+                    let before = memory.trouble(&round.plan);
+                    let failures = before.map_or(0, |pause| pause.failures);
+                    let result = self.perform((&step, failures), &round).await;
                     // A hook may do anything to a unit.
                     self.units_age = match runs_hook(&step) {
                         true => Duration::ZERO,

@@ -22,17 +22,17 @@ use crate::report::{self, Scene};
 const STEP_STOP_TIME: Duration = Duration::from_secs(30);
 
 impl Agent {
-    /// Performs a step; `None` where it was dropped because something else is wanted.
+    /// Performs a step that has failed so often before; `None` where it was dropped because something else is wanted.
     pub(super) async fn perform(
         &mut self,
-        step: &Step,
+        (step, failures): (&Step, u32),
         round: &Round,
     ) -> Option<Result<(), StepError>> {
         if let Err(error) = self.begin(step, round) {
             return Some(Err(error));
         }
         let begun = Instant::now();
-        let result = self.perform_begun(step, round).await;
+        let result = self.perform_begun((step, failures), round).await;
         let outcome = match &result {
             Some(Ok(())) => Outcome::Done,
             Some(Err(_)) => Outcome::Failed,
@@ -66,7 +66,11 @@ impl Agent {
         }
     }
 
-    async fn perform_begun(&mut self, step: &Step, round: &Round) -> Option<Result<(), StepError>> {
+    async fn perform_begun(
+        &mut self,
+        (step, failures): (&Step, u32),
+        round: &Round,
+    ) -> Option<Result<(), StepError>> {
         let order = order(&round.wanted);
         let shape = shape(&self.performer);
         let (host, service) = (self.performer.host.clone(), self.performer.service.clone());
@@ -90,7 +94,7 @@ impl Agent {
                 plan,
                 sight,
                 step,
-                failures: 0,
+                failures,
                 error: None,
             };
             reports.send_replace(Some(report::render(&scene, (&host, &service, trust))));
