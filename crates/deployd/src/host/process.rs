@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
+use nix::errno::Errno;
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::{AccessFlags, Pid, access};
 use tokio::io::AsyncWriteExt;
@@ -93,6 +94,29 @@ pub(crate) struct StartError {
     /// Why.
     #[source]
     pub(crate) source: io::Error,
+}
+
+impl StartError {
+    /// Whether it is the program that can't be executed. Else the machine is short of something, or its disk fails.
+    pub(crate) fn is_of_the_program(&self) -> bool {
+        match self.source.raw_os_error().map(Errno::from_raw) {
+            Some(errno) => matches!(
+                errno,
+                Errno::ENOENT
+                    | Errno::ENOTDIR
+                    | Errno::EACCES
+                    | Errno::EPERM
+                    | Errno::ENOEXEC
+                    | Errno::ELOOP
+                    | Errno::EISDIR
+                    | Errno::ENAMETOOLONG
+                    | Errno::ETXTBSY
+                    | Errno::E2BIG
+                    | Errno::EINVAL
+            ),
+            None => true,
+        }
+    }
 }
 
 impl std::fmt::Display for How {

@@ -71,6 +71,16 @@ pub(crate) enum SystemdError {
         /// What it said.
         tail: Vec<String>,
     },
+    /// It can't make a unit of a program.
+    #[error("systemd-run {unit}: {how}{}", last(.tail))]
+    NotStarted {
+        /// The unit.
+        unit: String,
+        /// How `systemd-run` ended.
+        how: How,
+        /// What it said.
+        tail: Vec<String>,
+    },
 }
 
 fn last(lines: &[String]) -> String {

@@ -16,7 +16,7 @@ use tokio::time::sleep;
 use super::StepError;
 use crate::chain::Chain;
 use crate::config::DEFAULT_STATE_DIR;
-use crate::host::process::{Ended, How, Job, run};
+use crate::host::process::{Ended, How, Job, StartError, run};
 use crate::host::systemd;
 use crate::host::systemd::transient::{self, Found, Transient, TransientError};
 
@@ -39,7 +39,7 @@ pub(super) struct Program<'a> {
 pub(super) async fn run_beside(program: &Program<'_>) -> Result<(), StepError> {
     match run(&program.job).await {
         Ok(ended) => judge(program, ended),
-        Err(error) => Err(failed(program, program.failure, &error)),
+        Err(error) => Err(not_started(program, &error)),
     }
 }
 
@@ -48,7 +48,7 @@ pub(super) async fn run_in_time(program: &Program<'_>) -> Result<bool, StepError
     match run(&program.job).await {
         Ok(ended) if matches!(ended.how, How::TimedOut(_)) => Ok(false),
         Ok(ended) => judge(program, ended).map(|()| true),
-        Err(error) => Err(failed(program, program.failure, &error)),
+        Err(error) => Err(not_started(program, &error)),
     }
 }
 
@@ -172,7 +172,7 @@ async fn run_apart(unit: &str, program: &Program<'_>, found: Found) -> Result<()
     };
     match transient::run(transient, found).await {
         Ok(ended) => judge(program, ended),
-        Err(error @ TransientError::Start(_)) => Err(failed(program, program.failure, &error)),
+        Err(TransientError::Start(error)) => Err(not_started(program, &error)),
         // No fault of the program.
         Err(error @ (TransientError::Systemd(_) | TransientError::Gone { .. })) => {
             Err(failed(program, Failure::Passing, &error))
@@ -189,6 +189,14 @@ fn judge(program: &Program<'_>, ended: Ended) -> Result<(), StepError> {
         message: format!("{}: {}", program.what, ended.how),
         log: ended.tail,
     })
+}
+
+fn not_started(program: &Program<'_>, error: &StartError) -> StepError {
+    let failure = match error.is_of_the_program() {
+        true => program.failure,
+        false => Failure::Passing,
+    };
+    failed(program, failure, error)
 }
 
 fn failed(

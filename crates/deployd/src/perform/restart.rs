@@ -15,7 +15,7 @@ use crate::chain::Chain;
 use crate::config::{Instance, RestartMethod, Service};
 use crate::host::process::{Job, Leftovers};
 use crate::host::systemd::answers::Answers;
-use crate::host::systemd::{self, Verb, journal};
+use crate::host::systemd::{self, SystemdError, Verb, journal};
 use crate::host::tree::Current;
 use crate::observe::{Seen, Units, Up, look};
 
@@ -91,7 +91,9 @@ async fn restart_one(
         }
         RestartMethod::Reload => {
             let changed = systemd::change(Verb::Reload, unit, limit).await;
-            changed.map_err(|error| of_the_build(Chain(&error).to_string(), Vec::new()))?;
+            if let Err(error) = changed {
+                return Err(not_changed(unit, &error, Vec::new()).await);
+            }
             let seen = look_afresh(of, instance).await;
             await_only((build, seen), of, instance).await
         }
@@ -130,8 +132,7 @@ async fn restart_unit(
     let unit = &instance.unit;
     let changed = systemd::change(Verb::Restart, unit, service.restart.timeout).await;
     if let Err(error) = changed {
-        let message = Chain(&error).to_string();
-        return Err(of_the_build(message, journal::log(unit).await));
+        return Err(not_changed(unit, &error, journal::log(unit).await).await);
     }
     let first = look_afresh(of, instance).await;
     let now = if service.probe.check.is_none() && first.up == Up::Yes {
@@ -145,6 +146,15 @@ async fn restart_unit(
         return Err(of_the_build(message, journal::log(unit).await));
     }
     Ok(now)
+}
+
+/// Why a unit could not be restarted or reloaded: it is the build's fault, unless systemd does not answer at all.
+async fn not_changed(unit: &str, error: &SystemdError, log: Vec<String>) -> StepError {
+    let answers = systemd::show(unit).await.is_ok();
+    match error {
+        SystemdError::Failed { .. } if answers => of_the_build(Chain(error).to_string(), log),
+        _ => passing(error),
+    }
 }
 
 /// Waits until no process of another build is left in a unit: a reload may let the old ones finish

@@ -165,12 +165,18 @@ async fn start(
     manager_environment: &[String],
 ) -> Result<(), TransientError> {
     let arguments = arguments(transient, description, manager_environment);
-    let started = run_child(&job(&arguments, START_TIME + ANSWER_TIME)).await?;
+    // That systemd-run itself can't be run says nothing of the program.
+    let starting = run_child(&job(&arguments, START_TIME + ANSWER_TIME)).await;
+    let started = starting.map_err(SystemdError::from)?;
     if started.how == How::Well || show(transient.unit).await?.is_loaded() {
         return Ok(());
     }
-    let said = started.tail.last().map_or("", String::as_str);
-    Err(cannot_start(transient, said).into())
+    // A program that can't be executed leaves its unit.
+    Err(TransientError::Systemd(SystemdError::NotStarted {
+        unit: transient.unit.to_owned(),
+        how: started.how,
+        tail: started.tail,
+    }))
 }
 
 fn arguments(
