@@ -453,6 +453,20 @@ fn a_download_is_resumed_where_that_is_safe() {
     let head = requests[1].to_lowercase();
     assert!(head.contains("\nrange: bytes=10-\n"), "{head}");
     assert!(head.contains("\nif-range: \"v1\"\n"), "{head}");
+    // A server that can't answer in between has changed nothing.
+    let busy = send(response(
+        "503 Service Unavailable",
+        &["Retry-After: 0"],
+        b"",
+    ));
+    let scripts = vec![
+        first_half("\"v1\""),
+        busy,
+        second_half("10-22/23", "\"v1\""),
+    ];
+    let requests = check_all(scripts, "ok");
+    let head = requests[2].to_lowercase();
+    assert!(head.contains("\nrange: bytes=10-\n"), "{head}");
     // The file changed meanwhile: all of it comes, and nothing of the old one is kept.
     check_all(vec![first_half("\"v1\""), good()], "ok");
 }

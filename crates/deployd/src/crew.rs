@@ -147,7 +147,10 @@ impl Crew {
 
     /// Tells all to end; a host that is out of service comes back first.
     pub(crate) fn stop(&mut self) {
-        self.stopping = true;
+        if std::mem::replace(&mut self.stopping, true) {
+            // Who is told twice has no more time than who is told once.
+            return;
+        }
         let end = Stop::End(Instant::now());
         for runner in self.runners.values() {
             runner.stop.send_replace(Some(end));
@@ -378,7 +381,7 @@ impl Crew {
         } = &self.ground;
         let tree = self.config.zookeeper.root.service(&service.name);
         let made = performer(&self.config, service, (host, zk, drains));
-        let mut performer = made.map_err(|error| ("journal", format!("{error:#}")))?;
+        let mut performer = made.map_err(|(what, error)| (what, format!("{error:#}")))?;
         performer.dir = dir;
         performer.metrics = metrics.clone();
         performer.programs.restarts = *restarts;

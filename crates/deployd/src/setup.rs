@@ -83,12 +83,12 @@ pub(crate) async fn open_ports(config: &Config) {
 /// Makes what the steps of a service are done with.
 ///
 /// # Errors
-/// Where its journal or a trusted key can't be read.
+/// Where its journal or a trusted key can't be read: which of them, and why.
 pub(crate) fn performer(
     config: &Config,
     service: &Service,
     (host, zk, drains): (&HostName, &Zk, &Drains),
-) -> anyhow::Result<Performer> {
+) -> Result<Performer, (&'static str, anyhow::Error)> {
     let tree = config.zookeeper.root.service(&service.name);
     let probe_source = match service.drain.method {
         DrainMethod::Iptables(_) => firewall::PROBE_SOURCE.parse().ok(),
@@ -102,17 +102,21 @@ pub(crate) fn performer(
         host: host.clone(),
         service: service.clone(),
         builds: config.builds.clone(),
-        keys: Keys::read(&config.builds.trusted_keys).context("builds.trusted_keys")?,
+        keys: Keys::read(&config.builds.trusted_keys)
+            .map_err(|error| ("builds.trusted_keys", error.into()))?,
         state_dir: config.state_dir.clone(),
         dir: None,
-        journal: Journal::open(&config.state_dir, &service.name)?,
+        journal: Journal::open(&config.state_dir, &service.name)
+            .map_err(|error| ("journal", error.into()))?,
         lease: LeaseQueue::new(zk.clone(), tree, host.clone()),
         fetched: None,
         undeleted: Undeleted::default(),
         drains: drains.clone(),
         drained: Vec::new(),
         emptied: BTreeSet::new(),
-        probes: probe::client(probe_source, probed).context("failed to set up the HTTP client")?,
+        probes: probe::client(probe_source, probed)
+            .context("failed to set up the HTTP client")
+            .map_err(|error| ("probe", error))?,
         probe_source,
         units: Answers::default(),
         programs: Programs::new(&service.name, &config.state_dir),

@@ -88,6 +88,8 @@ fn a_disk_without_inodes() {
     web.is_at("r1");
     fs::remove_dir_all(&dir).expect("it was made");
     web.serves("r2");
+    // What was downloaded is unpacked when there is room.
+    assert_eq!(agent.builds.downloads("r2"), 1);
     end(agent, disk);
 }
 

@@ -70,14 +70,12 @@ impl Planner<'_> {
                 Ok(steps)
             };
         }
-        // What has to wait leaves time to make the other build ready.
-        let waits = entering.iter().any(|step| matches!(step, Step::Wait(_)));
-        let (before, after) = if waits {
-            (stage, Vec::new())
-        } else {
-            (Vec::new(), stage)
-        };
-        Ok([ready, before, entering, after].concat())
+        // What has to wait leaves time to make the other build ready; what is out of service does not.
+        let waits = entering
+            .iter()
+            .position(|step| matches!(step, Step::Wait(_)));
+        let (before, after) = entering.split_at(waits.unwrap_or(entering.len()));
+        Ok([&ready, before, &stage, after].concat())
     }
 
     /// What keeps an instance from being restarted, as long as the host has not left service for it.

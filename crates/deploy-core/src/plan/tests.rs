@@ -391,6 +391,16 @@ fn what_can_not_be_restarted_is_not_begun() {
 }
 
 #[test]
+fn who_is_out_of_service_does_not_wait_for_another_build() {
+    check(
+        "3 outside, previous 2",
+        "on 1 2, prepared 2, installed 2, current 2, left, verified 1, runs 2du,1, lease queued",
+        "probing: probe 1, undrain 1, fetch 3, extract 3, post_extract 3, wait for the lease, drain 2, restart 2, \
+         probe 2, undrain 2, verify 2",
+    );
+}
+
+#[test]
 fn a_host_whose_target_goes_away_comes_to_an_end_where_all_run() {
     for target in ["nothing", "unreadable"] {
         check(

@@ -8,7 +8,7 @@ use deploy_core::wire::record::Rejection;
 use deploy_core::wire::report::ErrorReport;
 use tokio::time::Instant;
 
-use super::{Agent, Pause, Round};
+use super::{Agent, Pause, Round, order};
 use crate::perform::StepError;
 
 impl Agent {
@@ -52,20 +52,21 @@ impl Agent {
         let service = self.performer.service.name.clone();
         let observed = &round.sight.observed;
         let goal = round.plan.goal.clone().or_else(|| step_build(step));
+        let rollout = order(&round.wanted).rollout;
         let verdict = match &goal {
             Some(goal) => verdict::verdict(step, error.failure, goal, observed),
             None => Verdict::TryAgain,
         };
         let failed = match verdict {
             Verdict::Reject(build) => {
-                tracing::error!(%service, step = %step, %build, error = %error.message, "build rejected");
+                tracing::error!(%service, step = %step, rollout, %build, result = "failed", error = %error.message, "build rejected");
                 match self.reject(&build, (step, error), round) {
                     Ok(()) => return None,
                     Err(unwritten) => unwritten,
                 }
             }
             Verdict::GoOn => {
-                tracing::warn!(%service, step = %step, error = %error.message, "step failed, and is passed over");
+                tracing::warn!(%service, step = %step, rollout, result = "failed", error = %error.message, "step failed, and is passed over");
                 match self.pass_over(step) {
                     Ok(()) => return None,
                     Err(unwritten) => unwritten,
@@ -77,7 +78,7 @@ impl Agent {
         let most = verdict::pause_max(failures);
         // Half of it at least, so that nothing is hammered; the rest spreads the hosts.
         let wait = most.mul_f64(0.5 + fastrand::f64() / 2.0);
-        tracing::warn!(%service, step = %step, error = %failed.message, wait_s = wait.as_secs_f64(), "step failed, and is tried again");
+        tracing::warn!(%service, step = %step, rollout, result = "failed", error = %failed.message, wait_s = wait.as_secs_f64(), "step failed, and is tried again");
         Some(Pause {
             step: step.clone(),
             error: failed,

@@ -56,7 +56,8 @@ async fn one(
     service: &Service,
     (host, zk): (&deploy_core::name::HostName, &Zk),
 ) -> anyhow::Result<()> {
-    let mut performer = setup::performer(config, service, (host, zk, &Drains::start()))?;
+    let mut performer = setup::performer(config, service, (host, zk, &Drains::start()))
+        .map_err(|(what, error)| error.context(what))?;
     performer.lease.look().await?;
     let tree = config.zookeeper.root.service(&service.name);
     let mut inputs = Inputs::new(zk, &tree, host);

@@ -100,9 +100,6 @@ fn unpack(arguments: &Arguments, stop: &AtomicBool) -> anyhow::Result<Unpacked> 
         stop,
     };
     let parent = archive::open_parent(&arguments.dir)?;
-    Ok(archive::unpack(
-        archive,
-        (parent, &arguments.dir),
-        &options,
-    )?)
+    let unpacked = archive::unpack(archive, (parent, &arguments.dir), &options);
+    Ok(unpacked.map_err(|(error, _)| error)?)
 }

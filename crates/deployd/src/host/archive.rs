@@ -123,18 +123,22 @@ pub(crate) fn open_parent(release: &Path) -> Result<OwnedFd, UnpackError> {
 ///
 /// # Errors
 /// Where the archive breaks a rule of `docs/archives.md`, where the file system fails, or where
-/// somebody said stop. The partial directory is gone in every case, unless the error says that
+/// somebody said stop; with the archive, where it was not closed yet. The partial directory is gone in every case, unless the error says that
 /// this failed too; a killed process leaves it, for the next call of the same name or for
 /// [`remove::remove_tree`].
 pub(crate) fn unpack(
     archive: File,
     (parent, release): (OwnedFd, &Path),
     options: &Options<'_>,
-) -> Result<Unpacked, UnpackError> {
-    let compression = Compression::detect(&archive)?;
-    let partial = Partial::create((parent, release))?;
+) -> Result<Unpacked, (UnpackError, Option<File>)> {
+    let begun = Compression::detect(&archive)
+        .and_then(|compression| Ok((compression, Partial::create((parent, release))?)));
+    let (compression, partial) = match begun {
+        Ok(begun) => begun,
+        Err(error) => return Err((error, Some(archive))),
+    };
     let written = write_tree(&archive, compression, &partial, options);
-    drop(archive);
+    let archive = written.is_err().then_some(archive);
     let publish = |unpacked| {
         let synced_in = partial.publish()?;
         Ok(Unpacked {
@@ -145,11 +149,11 @@ pub(crate) fn unpack(
     match written.and_then(publish) {
         Ok(unpacked) => Ok(unpacked),
         Err(refusal) => match partial.discard() {
-            Ok(()) => Err(refusal),
-            Err(source) => Err(UnpackError::Leftover {
-                refusal: Box::new(refusal),
-                source,
-            }),
+            Ok(()) => Err((refusal, archive)),
+            Err(source) => {
+                let refusal = Box::new(refusal);
+                Err((UnpackError::Leftover { refusal, source }, archive))
+            }
         },
     }
 }

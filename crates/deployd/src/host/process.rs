@@ -29,6 +29,8 @@ const OUTPUT_BYTES_MAX: usize = 1 << 20;
 const CHUNKS: usize = 16;
 /// Between TERM and KILL.
 const TERM_TIME: Duration = Duration::from_secs(5);
+/// What the kernel may take to end a program after KILL.
+const KILL_TIME: Duration = Duration::from_secs(10);
 /// How long output is waited for when the program has ended: a child of it may keep it open.
 const OUTPUT_TIME: Duration = Duration::from_secs(1);
 /// Where programs are found.
@@ -340,7 +342,8 @@ async fn wait(child: &mut Child, group: &Group, limit: Duration) -> How {
             group.signal(Signal::SIGTERM);
             let _ = timeout(TERM_TIME, child.wait()).await;
             group.signal(Signal::SIGKILL);
-            let _ = child.wait().await;
+            // One that hangs in the kernel, as on a file system that is gone, is not waited for.
+            let _ = timeout(KILL_TIME, child.wait()).await;
             How::TimedOut(limit)
         }
     };

@@ -121,8 +121,17 @@ impl Performer {
 
     /// Deletes what could not be deleted before, ahead of another release: it takes room, and nothing
     /// else comes back to it. What still can't be is told of once, and in nobody's way.
-    pub(super) fn empty_trash(&mut self, releases: &mut Releases) {
-        let why = match remove_all(releases, is_trash) {
+    pub(super) async fn empty_trash(
+        &mut self,
+        mut releases: Releases,
+    ) -> Result<Releases, StepError> {
+        // It may be a million files.
+        let emptying = spawn_blocking(move || {
+            let removed = remove_all(&mut releases, is_trash);
+            (releases, removed)
+        });
+        let (releases, removed) = emptying.await.map_err(|error| passing(&error))?;
+        let why = match removed {
             Ok(()) => None,
             Err(error) => Some(of_the_disk(&self.service.dir, &error).message),
         };
@@ -138,6 +147,7 @@ impl Performer {
             .releases
             .values_mut()
             .for_each(|(_, at)| *at = None);
+        Ok(releases)
     }
 
     fn on_disk(&self) -> Result<Vec<BuildName>, StepError> {

@@ -1,6 +1,6 @@
 //! Downloads artifacts and unpacks them into releases.
 
-use std::fs::DirBuilder;
+use std::fs::{DirBuilder, File};
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
@@ -24,13 +24,13 @@ use crate::chain::Chain;
 use crate::host::archive::error::UnpackError;
 use crate::host::archive::{self, Limits, Options, Owner};
 use crate::host::download;
-use crate::host::download::part::Verified;
 use crate::host::tree::{Tree, TreeError};
 use crate::host::{ErrorKind, disk};
 
 /// An artifact that was downloaded and verified: the open file, and what its bytes hash to.
 pub(crate) struct Fetched {
-    file: Verified,
+    /// It has no name, and goes with this handle.
+    file: File,
     artifact: Artifact,
 }
 
@@ -92,7 +92,7 @@ impl Performer {
         self.fetched = Some((
             build.clone(),
             Fetched {
-                file,
+                file: file.into_file(),
                 artifact: artifact.clone(),
             },
         ));
@@ -109,13 +109,13 @@ impl Performer {
 
     /// Unpacks the downloaded archive, from the very file that was verified, into a partial
     /// directory that is synced once and then renamed. After a crash the partial directory is
-    /// removed and the download done anew.
+    /// removed and the download done anew; after a failure of the disk it is still here.
     pub(super) async fn extract(&mut self, build: &BuildName) -> Result<(), StepError> {
         let tree = self.tree();
         let failed =
             |error: &(dyn std::error::Error + 'static)| of_the_disk(&tree.releases(), error);
         let mut releases = tree.prepare().map_err(|error| failed(&error))?;
-        self.empty_trash(&mut releases);
+        releases = self.empty_trash(releases).await?;
         // Before the download is let go: it is not made again for want of room.
         let size = self
             .fetched
@@ -131,16 +131,7 @@ impl Performer {
                 log: Vec::new(),
             });
         };
-        let owner = match &self.service.user {
-            Some(_) => {
-                let user = self.user()?;
-                Some(Owner {
-                    user: Uid::from_raw(user.uid()),
-                    group: Gid::from_raw(user.gid()),
-                })
-            }
-            None => None,
-        };
+        let owner = self.owner()?;
         self.write(|record| record.extract(build, &artifact.sha256))?;
         let limits = Limits {
             unpacked_bytes_max: self.builds.max_unpacked_bytes,
@@ -158,7 +149,7 @@ impl Performer {
                 owner,
                 stop: &flag,
             };
-            archive::unpack(file.into_file(), (parent, &release), &options)
+            archive::unpack(file, (parent, &release), &options)
         });
         match unpacking.await {
             Ok(Ok(unpacked)) => {
@@ -166,17 +157,33 @@ impl Performer {
                 tracing::debug!(%build, entries = unpacked.entries, bytes = unpacked.bytes, synced_ms, "unpacked");
                 Ok(())
             }
-            Ok(Err(error)) if error.kind() == ErrorKind::Reject => {
+            Ok(Err((error, _))) if error.kind() == ErrorKind::Reject => {
                 let message = format!("the archive of build {build} is refused: {}", Chain(&error));
                 Err(of_the_build(message, Vec::new()))
             }
-            Ok(Err(source)) => Err(failed(&NotUnpacked {
-                build: build.clone(),
-                releases: tree.releases(),
-                source,
-            })),
+            Ok(Err((source, file))) => {
+                let again = |file| (build.clone(), Fetched { file, artifact });
+                self.fetched = file.map(again);
+                Err(failed(&NotUnpacked {
+                    build: build.clone(),
+                    releases: tree.releases(),
+                    source,
+                }))
+            }
             Err(error) => Err(passing(&error)),
         }
+    }
+
+    /// Who gets the release, where that is not who deployd runs as.
+    fn owner(&self) -> Result<Option<Owner>, StepError> {
+        if self.service.user.is_none() {
+            return Ok(None);
+        }
+        let user = self.user()?;
+        Ok(Some(Owner {
+            user: Uid::from_raw(user.uid()),
+            group: Gid::from_raw(user.gid()),
+        }))
     }
 
     /// A release takes at least the room of its archive.

@@ -96,7 +96,7 @@ impl<'a> Tree<'a> {
         })?;
         if made.is_err() || self.umask == Umask::InTheWay {
             fchmod(&directory, mode_of(mode))
-                .map_err(|errno| failed(errno, path, "set the mode of"))?;
+                .map_err(|errno| unset(errno, path, "set the mode of"))?;
         }
         self.own(directory.as_fd(), path)?;
         self.open.push((name.to_vec(), directory));
@@ -113,8 +113,7 @@ impl<'a> Tree<'a> {
         })?;
         self.own(file.as_fd(), &path)?;
         if self.umask == Umask::InTheWay {
-            fchmod(&file, mode_of(mode))
-                .map_err(|errno| failed(errno, &path, "set the mode of"))?;
+            fchmod(&file, mode_of(mode)).map_err(|errno| unset(errno, &path, "set the mode of"))?;
         }
         Ok(NewFile {
             file: File::from(file),
@@ -140,7 +139,7 @@ impl<'a> Tree<'a> {
             Some(owner.group),
             AtFlags::AT_SYMLINK_NOFOLLOW,
         )
-        .map_err(|errno| failed(errno, path, "set the owner of"))
+        .map_err(|errno| unset(errno, path, "set the owner of"))
     }
 
     /// Gives a file of this archive another name.
@@ -178,7 +177,7 @@ impl<'a> Tree<'a> {
         let release = EntryPath::of_directory(b".").map_err(UnpackError::archive)?;
         self.own(self.root, &release)?;
         fchmod(self.root, mode_of(DIRECTORY_MODE))
-            .map_err(|errno| failed(errno, &release, "set the mode of"))
+            .map_err(|errno| unset(errno, &release, "set the mode of"))
     }
 
     fn enter_parent<'p>(&mut self, path: &'p EntryPath) -> Result<(usize, &'p [u8]), UnpackError> {
@@ -223,7 +222,7 @@ impl<'a> Tree<'a> {
             .map_err(|errno| failed(errno, path, "make a directory above"))?;
         if self.umask == Umask::InTheWay {
             fchmod(&made, mode_of(DIRECTORY_MODE))
-                .map_err(|errno| failed(errno, path, "set the mode of a directory above"))?;
+                .map_err(|errno| unset(errno, path, "set the mode of a directory above"))?;
         }
         self.own(made.as_fd(), path)?;
         self.unnamed_directories_left = self
@@ -246,7 +245,7 @@ impl<'a> Tree<'a> {
             return Ok(());
         };
         fchown(fd, Some(owner.user), Some(owner.group))
-            .map_err(|errno| failed(errno, path, "set the owner of"))
+            .map_err(|errno| unset(errno, path, "set the owner of"))
     }
 }
 
@@ -319,6 +318,12 @@ fn not_a_directory(parent: BorrowedFd<'_>, name: &[u8], path: &EntryPath) -> Unp
     };
     let rule = format!("it is beneath {}, which is {what}", quoted(name));
     UnpackError::entry(path.as_bytes(), rule)
+}
+
+/// What is there has no owner or mode because of the disk, or of who runs this: never because of the archive.
+fn unset(errno: Errno, path: &EntryPath, action: &str) -> UnpackError {
+    let shown = quoted(path.as_bytes());
+    UnpackError::io(format!("{action} {shown}"), errno)
 }
 
 fn failed(errno: Errno, path: &EntryPath, action: &str) -> UnpackError {

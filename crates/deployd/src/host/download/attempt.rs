@@ -28,7 +28,8 @@ impl<'a> Attempt<'a> {
     /// Brings the rest of the file into `sink`: all of it, where that can't be continued.
     pub(super) async fn run(&mut self, sink: &mut Sink) -> Result<(), DownloadError> {
         let taken = sink.taken().await?;
-        let etag = self.etag.take();
+        // It stays as long as the bytes do, however often the server can't be reached meanwhile.
+        let etag = self.etag.clone();
         let resume = etag.filter(|_| taken > 0 && taken < self.call.request.size_bytes);
         let from = resume.as_deref().map(|etag| (taken, etag));
         let (request, limits) = (self.call.request, self.call.limits);
@@ -39,7 +40,13 @@ impl<'a> Attempt<'a> {
             limit_s: limits.response_timeout.as_secs(),
             what: "an answer",
         })??;
-        let start = self.accept(&response, from)?;
+        let start = match self.accept(&response, from) {
+            Err(error @ DownloadError::RangeDiffers { .. }) => {
+                self.etag = None;
+                return Err(error);
+            }
+            accepted => accepted?,
+        };
         if start == 0 {
             sink.restart().await?;
         }
