@@ -253,6 +253,28 @@ async fn who_rolls_back_twice_in_a_moment_means_the_same() {
 }
 
 #[tokio::test]
+async fn many_hosts_are_read_from_far_away() {
+    let Some((rig, _)) = Rig::with_agents("far-away", &[]).await else {
+        return;
+    };
+    let tree = rig.tree("web");
+    let hosts = (0..240).map(|number| format!("{}/web-{number}", tree.hosts()));
+    let hosts: Vec<_> = hosts.collect();
+    rig.write(&hosts[0], b"{}").await;
+    futures_util::future::join_all(hosts.iter().skip(1).map(|host| rig.write(host, b"{}"))).await;
+    let proxy = Proxy::start(rig.server.port());
+    proxy.set_delay(SLOW);
+    let place = format!("{}{}", proxy.address(), rig.root.path());
+    // All together take longer than one request may.
+    let began = Instant::now();
+    rig.ctl(&format!("status web --hosts --zk {place} -o json"))
+        .await
+        .is(0)
+        .prints(&["web-239"]);
+    assert!(began.elapsed() > Duration::from_secs(10));
+}
+
+#[tokio::test]
 async fn who_was_at_work_is_waited_for_though_all_have_lost_their_sessions() {
     let hosts = [("web-01", Role::Fleet), ("web-02", Role::Fleet)];
     let Some((rig, mut agents)) = Rig::with_agents("vanished", &hosts).await else {

@@ -19,11 +19,14 @@ use deploy_core::znode::{ServiceTree, sequence};
 use deploy_zk::error::Error;
 use deploy_zk::zk::Zk;
 use deploy_zk::znode::Znode;
-use futures_util::future::{join_all, try_join_all};
+use futures_util::stream::{StreamExt as _, TryStreamExt as _, iter};
 use jiff::Timestamp;
 
 use crate::context::Context;
 use crate::problem::Problem;
+
+/// Reads that are begun at once: some more than ZooKeeper is sent at a time, which is 16.
+const READS_AT_ONCE: usize = 64;
 
 /// History entries that say what happened last: whoever only looks reads no more.
 pub(crate) const HISTORY_NEWEST: usize = 10;
@@ -256,6 +259,14 @@ pub(crate) fn host_of(role: Option<&Znode>, report: Option<&Znode>) -> Host {
     }
 }
 
+/// Waits for all of these, in their order. Each has a time to be answered in, which begins when it is begun: so not all are
+/// begun at once, or the last of thousands would be given up, far from ZooKeeper, before it was sent.
+async fn all<T>(
+    reads: impl Iterator<Item = impl Future<Output = Result<T, Error>>>,
+) -> Result<Vec<T>, Error> {
+    iter(reads).buffered(READS_AT_ONCE).try_collect().await
+}
+
 async fn hosts(zk: &Zk, tree: &ServiceTree) -> Result<BTreeMap<HostName, Host>, Error> {
     let (hosts_path, roles_path) = (tree.hosts(), tree.roles());
     let (reporting, with_role) =
@@ -274,7 +285,7 @@ async fn hosts(zk: &Zk, tree: &ServiceTree) -> Result<BTreeMap<HostName, Host>, 
         let (role, report) = tokio::try_join!(role, zk.get(&report))?;
         Ok((name, host_of(role.as_ref(), report.as_ref())))
     });
-    Ok(try_join_all(reads).await?.into_iter().collect())
+    all(reads).await.map(BTreeMap::from_iter)
 }
 
 /// Returns those of the children that are hosts.
@@ -298,7 +309,7 @@ async fn leases(zk: &Zk, tree: &ServiceTree) -> Result<Vec<Lease>, Error> {
             Ok(Lease { claim, ..lease })
         }
     });
-    let mut leases = try_join_all(reads).await?;
+    let mut leases = all(reads).await?;
     leases.sort_by_key(|lease| lease.number);
     Ok(leases)
 }
@@ -320,7 +331,7 @@ pub(crate) async fn history(
         let znode = zk.get(&tree.rollout(number)).await?;
         Ok(znode.map(|znode| (number, entry_of(&znode.data))))
     });
-    Ok(try_join_all(reads).await?.into_iter().flatten().collect())
+    Ok(all(reads).await?.into_iter().flatten().collect())
 }
 
 /// Decodes an entry of the history; one that can't be read has the kind `?`.
@@ -351,13 +362,10 @@ pub(crate) async fn builds(
     let names = names
         .into_iter()
         .filter_map(|name| BuildName::parse(&name).ok());
-    let reads = names.map(|name| async move {
-        let znode = zk.get(&tree.build(&name)).await;
-        (name, znode)
-    });
+    let reads = names.map(|name| async move { Ok((zk.get(&tree.build(&name)).await?, name)) });
     let mut builds = BTreeMap::new();
-    for (name, znode) in join_all(reads).await {
-        if let Some(znode) = znode? {
+    for (znode, name) in all(reads).await? {
+        if let Some(znode) = znode {
             let build = wire::decode::<Build>(&znode.data);
             builds.insert(name, (build, znode.stat.ctime_ms));
         }
