@@ -63,7 +63,7 @@ pub(crate) struct Options {
     /// Leave everything running until Ctrl-C, to play on
     #[arg(long)]
     keep: bool,
-    /// Restart instances undrained, to see how many requests that costs
+    /// Restart instances without draining them, to see how many requests that costs
     #[arg(long)]
     no_drain: bool,
 }

@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 use super::Stored;
 use crate::name::HostName;
 
-/// Whose lease it is. `nonce` tells two leases of one host apart, `machine_id` two hosts of one
-/// name.
+/// Whose lease it is. `nonce` tells two leases of one host apart for people who look, and `machine_id` two machines of one
+/// name: a host knows its lease by its name alone, so each needs a name of its own.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LeaseClaim {
     /// The host that waits or holds.

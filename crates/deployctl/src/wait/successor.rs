@@ -47,7 +47,7 @@ pub(super) fn superseded(rollout: &Rollout, exit: Exit, after: Option<(u64, Entr
     problem.tip(format!("deployctl status {service}"))
 }
 
-/// Returns the newest change after this rollout.
+/// Returns the next change after this rollout.
 pub(super) async fn successor(context: &Context, rollout: &Rollout) -> Option<(u64, Entry)> {
     let entries = history(&context.zk, &rollout.tree, SEARCHED_MAX)
         .await

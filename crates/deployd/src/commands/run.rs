@@ -51,8 +51,8 @@ pub(crate) struct Arguments {
 /// Runs the agent until SIGTERM or SIGINT, or, with `--once`, until nothing is left to do.
 ///
 /// # Errors
-/// Where it can't start: another deployd has the state directory, a journal can't be read, or
-/// metrics can't be served where the configuration says.
+/// Where it can't start: the state directory can't be used, or metrics can't be served where the configuration says. A
+/// service that can't be used is left alone, and the others are none the worse for it.
 pub(crate) async fn run(
     (config, path): (Config, &Path),
     mut level: Level,
