@@ -69,6 +69,17 @@ async fn a_context_is_used_and_named_on_every_change() {
         "default = \"prod\"\n\n[context.prod]\nzk = \"{at}\"\n\n[context.test]\nzk = \"127.0.0.1:{closed}\"\n"
     ));
     let named = format!("on prod: {at}\n");
+    // What is to be pasted is for the same ZooKeeper.
+    home.ctl("deploy web r1 --detach --context prod")
+        .await
+        .is(0)
+        .says(&["tip: deployctl --context prod watch web"]);
+    let diff = home.ctl("diff web r2 --context prod -o json").await.is(0);
+    diff.prints(&["\"command\": \"deployctl --context prod canary web r2"]);
+    home.ctl("promote web --context prod")
+        .await
+        .is(5)
+        .says(&["tip: ", "deployctl --context prod "]);
     for change in [
         "deploy web r1 --detach",
         "canary web r2 --detach",

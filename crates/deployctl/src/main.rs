@@ -6,6 +6,7 @@
 use std::process::ExitCode;
 
 mod access;
+mod again;
 mod change;
 mod cli;
 mod complete;

@@ -8,8 +8,10 @@ use std::io::{self, IsTerminal, Write};
 use serde_json::Value;
 use tokio::sync::mpsc::Sender;
 
+use crate::again::Again;
 use crate::exit::Exit;
 use crate::problem::Problem;
+use crate::text::clean_json;
 
 /// The form of the data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
@@ -69,6 +71,11 @@ pub(crate) enum Reader {
     Gone,
 }
 
+/// Returns a JSON object as a line.
+pub(crate) fn json_line(value: &Value) -> String {
+    clean_json(&value.to_string())
+}
+
 /// Where the output goes.
 #[derive(Debug, Clone)]
 pub(crate) struct Out {
@@ -79,6 +86,8 @@ pub(crate) struct Out {
     colored: bool,
     /// Whether a terminal shows stdout and stderr, and can be drawn on.
     pub(crate) on_terminal: bool,
+    /// What commands need that are to be pasted.
+    again: Again,
     sink: Sink,
 }
 
@@ -108,20 +117,32 @@ impl Out {
             volume,
             colored,
             on_terminal: on_terminal && set("TERM"),
+            again: Again::default(),
             sink: Sink::Standard,
         }
     }
 
     /// Returns one whose lines are all sent to `listener`, in plain text. What it does not take in
     /// time is lost.
-    pub(crate) fn told_to(listener: Sender<String>) -> Out {
+    pub(crate) fn told_to(&self, listener: Sender<String>) -> Out {
         Out {
             format: Format::Text,
             volume: Volume::Normal,
             colored: false,
             on_terminal: false,
+            again: self.again.clone(),
             sink: Sink::Told(listener),
         }
+    }
+
+    /// Puts these options into each command that is to be pasted.
+    pub(crate) fn saying(self, again: Again) -> Out {
+        Out { again, ..self }
+    }
+
+    /// Returns a text with commands that can be pasted.
+    pub(crate) fn paste(&self, text: &str) -> String {
+        self.again.paste(text)
     }
 
     /// Tells whether words are coloured.
@@ -159,8 +180,8 @@ impl Out {
     /// Writes one JSON object: on a line for jsonl, indented for json.
     pub(crate) fn json(&self, value: &Value) {
         match self.format {
-            Format::Jsonl => self.data(&value.to_string()),
-            _ => self.data(&format!("{value:#}")),
+            Format::Jsonl => self.data(&json_line(value)),
+            _ => self.data(&clean_json(&format!("{value:#}"))),
         }
     }
 
@@ -178,6 +199,7 @@ impl Out {
 
     /// Says what to type next.
     pub(crate) fn tip(&self, tip: &str) {
+        let tip = self.paste(tip);
         self.say(&format!("{} {tip}", self.paint("tip:", Tone::Dim)));
     }
 
@@ -192,6 +214,7 @@ impl Out {
             self.to_stderr(&format!("  {fact}"));
         }
         for tip in &problem.tips {
+            let tip = self.paste(tip);
             self.to_stderr(&format!("  {} {tip}", self.paint("tip:", Tone::Dim)));
         }
     }

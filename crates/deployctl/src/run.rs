@@ -2,6 +2,7 @@
 
 use clap::FromArgMatches;
 
+use crate::again::Again;
 use crate::cli::{self, Cli, Verb};
 use crate::complete;
 use crate::connect::{connect, read_credentials};
@@ -39,7 +40,7 @@ pub(crate) fn run() -> Exit {
         (_, true) => Volume::Verbose,
         _ => Volume::Normal,
     };
-    let out = Out::new(globals.output, volume, globals.color);
+    let out = Out::new(globals.output, volume, globals.color).saying(Again::of(globals));
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build();

@@ -7,15 +7,34 @@ use jiff::{SignedDuration, Timestamp};
 pub(crate) fn clean(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for c in text.chars() {
-        // The marks that turn the direction of text can make a line read as another one.
-        let turns = matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-        if c.is_control() || turns {
+        if steers(c) {
             shown.extend(c.escape_default());
         } else {
             shown.push(c);
         }
     }
     shown
+}
+
+/// Returns JSON that is harmless to a terminal: the same value, with what its strings have of control characters escaped.
+pub(crate) fn clean_json(json: &str) -> String {
+    let mut shown = String::with_capacity(json.len());
+    for c in json.chars() {
+        // Those below U+0020 are escaped in strings already: what is left of them is the layout.
+        if steers(c) && c >= ' ' {
+            shown.push_str(&format!("\\u{:04x}", u32::from(c)));
+        } else {
+            shown.push(c);
+        }
+    }
+    shown
+}
+
+/// Whether a terminal does something else with it than show it. The marks that turn the direction of text can make a line
+/// read as another one.
+fn steers(c: char) -> bool {
+    let turns = matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    c.is_control() || turns
 }
 
 /// Returns the mark of a standing, two columns wide.

@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::context::Context;
 use crate::exit::Exit;
-use crate::out::{Format, Volume};
+use crate::out::{Format, Volume, json_line};
 use crate::problem::Problem;
 use crate::signals::Signals;
 use crate::text;
@@ -287,10 +287,11 @@ impl Wait<'_> {
         }
         for event in events {
             match self.context.out.format {
-                Format::Jsonl => self
-                    .context
-                    .out
-                    .data(&jsonl::event(event, self.rollout, now).to_string()),
+                Format::Jsonl => {
+                    self.context
+                        .out
+                        .data(&json_line(&jsonl::event(event, self.rollout, now)))
+                }
                 Format::Json => {}
                 Format::Text => self.say(event, now),
             }

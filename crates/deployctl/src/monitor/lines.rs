@@ -18,7 +18,7 @@ use super::source::{LinkSeen, News, Source};
 use crate::context::Context;
 use crate::exit::Exit;
 use crate::fleet::Fleet;
-use crate::out::{Format, Reader, Tone, Volume};
+use crate::out::{Format, Reader, Tone, Volume, json_line};
 use crate::problem::Problem;
 use crate::signals::Signals;
 use crate::text;
@@ -195,7 +195,7 @@ fn lines_of(context: &Context, rollout: &Rollout, events: &[Event]) -> Vec<Strin
     let (out, now) = (&context.out, Timestamp::now());
     let lines = events.iter().flat_map(|event| {
         if out.format == Format::Jsonl {
-            vec![jsonl::event(event, rollout, now).to_string()]
+            vec![json_line(&jsonl::event(event, rollout, now))]
         } else if !event.is_detail() || out.volume >= Volume::Verbose {
             lines::text(event, rollout, (out, now))
         } else {
@@ -225,7 +225,7 @@ fn end(
     let lines = end_lines(context, rollout, (&sight, &judgement));
     let end = End::new(rollout, ending, Some((sight, judgement)), now);
     match context.out.format {
-        Format::Jsonl => (vec![jsonl::end(&end, rollout, now).to_string()], end),
+        Format::Jsonl => (vec![json_line(&jsonl::end(&end, rollout, now))], end),
         _ => (lines, end),
     }
 }

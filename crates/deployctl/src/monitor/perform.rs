@@ -26,6 +26,14 @@ pub(super) async fn act(confirm: Confirm, context: &Context) -> (Wish, Result<()
         },
         Err(error) => Err(Problem::new(Exit::Bug, error.to_string())),
     };
+    let acted = acted.map_err(|problem| Problem {
+        tips: problem
+            .tips
+            .iter()
+            .map(|tip| context.out.paste(tip))
+            .collect(),
+        ..problem
+    });
     (confirm.wish, acted.map(|_| ()))
 }
 

@@ -23,7 +23,6 @@ use super::wish::{Confirm, Wish};
 use crate::context::{Consent, Context};
 use crate::exit::Exit;
 use crate::fleet::Fleet;
-use crate::out::Out;
 use crate::problem::Problem;
 use crate::text;
 use crate::verb::status::services_text;
@@ -153,7 +152,7 @@ async fn follow(
 ) -> Result<Exit, Problem> {
     let (listener, told) = channel(TOLD_MAX);
     let acting_context = Context {
-        out: Out::told_to(listener),
+        out: context.out.told_to(listener),
         // The box was the question.
         consent: Consent::Given,
         ..context.clone()

@@ -1,6 +1,6 @@
 //! Texts as people read them.
 
-use super::{bytes, clean, list, nearest, person, seconds, when};
+use super::{bytes, clean, clean_json, list, nearest, person, seconds, when};
 
 #[test]
 fn text_from_znodes_is_harmless() {
@@ -12,6 +12,23 @@ fn text_from_znodes_is_harmless() {
     );
     assert_eq!(person(Some("al\x07ice@laptop")), "al\\u{7}ice");
     assert_eq!(person(None), "-");
+}
+
+#[test]
+fn json_is_harmless_and_the_same() {
+    let value = serde_json::json!({"why": "\u{9b}31m \u{202e}x\u{7f}\u{61c} \u{1b}ü", "v": 1});
+    for text in [value.to_string(), format!("{value:#}")] {
+        let shown = clean_json(&text);
+        assert!(
+            shown.contains("\\u009b31m \\u202ex\\u007f\\u061c \\u001bü"),
+            "{shown}"
+        );
+        assert_eq!(
+            serde_json::from_str::<serde_json::Value>(&shown).unwrap(),
+            value
+        );
+    }
+    assert_eq!(clean_json("{\n  \"a\": 1\n}"), "{\n  \"a\": 1\n}");
 }
 
 #[test]

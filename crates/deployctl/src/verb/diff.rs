@@ -295,7 +295,7 @@ fn object(context: &Context, fleet: &Fleet, proposal: &Proposal) -> Value {
     json!({
         "schema": "deployctl/diff/1", "context": context.address, "service": fleet.service,
         "rollout": number(fleet), "verb": verb, "build": wish.build,
-        "percent": wish.percent, "command": command(fleet, proposal),
+        "percent": wish.percent, "command": context.out.paste(&command(fleet, proposal)),
         "moves": preview.moves, "stays": preview.stays, "stages": preview.stages,
         "returns": preview.returns, "previous": preview.previous,
         "offline": preview.offline, "downloads": preview.fetches,

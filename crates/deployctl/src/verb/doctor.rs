@@ -69,10 +69,10 @@ pub(crate) async fn run(_args: &DoctorArgs, context: &Context) -> Result<Exit, P
         Format::Json => context.out.json(&json!({
             "schema": SCHEMA, "context": context.address, "at": time::render(now),
             "result": worst(&findings).as_str(),
-            "checks": findings.iter().map(Finding::object).collect::<Vec<Value>>(),
+            "checks": findings.iter().map(|found| found.object(&context.out)).collect::<Vec<Value>>(),
         })),
         Format::Jsonl => findings.iter().for_each(|finding| {
-            let mut object = finding.object();
+            let mut object = finding.object(&context.out);
             object["schema"] = SCHEMA.into();
             context.out.json(&object);
         }),

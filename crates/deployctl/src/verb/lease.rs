@@ -13,7 +13,7 @@ use crate::cli::Why;
 use crate::context::Context;
 use crate::exit::Exit;
 use crate::fleet::{Fleet, Lease};
-use crate::out::Format;
+use crate::out::{Format, Out};
 use crate::problem::Problem;
 use crate::table::{row, table};
 use crate::text;
@@ -75,7 +75,7 @@ async fn list(args: &ListArgs, context: &Context) -> Result<Exit, Problem> {
             .map(|(rank, lease)| object(&fleet, rank, lease))
     };
     match context.out.format {
-        Format::Text => context.out.data(&text_of(&fleet)),
+        Format::Text => context.out.data(&text_of(&fleet, &context.out)),
         Format::Json => context.out.json(&json!({
             "schema": SCHEMA, "service": fleet.service, "limit": fleet.lease_limit(),
             "leases": objects().collect::<Vec<_>>(),
@@ -88,7 +88,7 @@ async fn list(args: &ListArgs, context: &Context) -> Result<Exit, Problem> {
     Ok(Exit::Done)
 }
 
-fn text_of(fleet: &Fleet) -> String {
+fn text_of(fleet: &Fleet, out: &Out) -> String {
     let now = Timestamp::now();
     let mut lines = vec![row(["LEASE", "HOST", "STATE", "HELD", "ROLLOUT", "NOTE"])];
     let limit = fleet.lease_limit();
@@ -120,7 +120,7 @@ fn text_of(fleet: &Fleet) -> String {
             state,
             text::ago(since, now).map_or_else(|| "-".to_owned(), |ago| ago.replace(" ago", "")),
             rollout.map_or_else(|| "-".to_owned(), |number| format!("#{number}")),
-            note,
+            out.paste(&note),
         ]);
     }
     table(&lines)

@@ -200,8 +200,9 @@ async fn remove_canary(
         Swapped::Written => Ok(()),
         Swapped::Lost(Some(_)) => {
             context.out.warn(&format!(
-                "the canary of {service} was changed meanwhile, and stays: deployctl status {service}"
+                "the canary of {service} was changed meanwhile, and stays"
             ));
+            context.out.tip(&format!("deployctl status {service}"));
             Ok(())
         }
         Swapped::Lost(None) => Err(take_back(context, fleet, numbered).await?),

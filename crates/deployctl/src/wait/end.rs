@@ -16,7 +16,7 @@ use super::successor::{successor, superseded, undoes};
 use super::{Rollout, jsonl, lines};
 use crate::context::Context;
 use crate::exit::Exit;
-use crate::out::Format;
+use crate::out::{Format, json_line};
 use crate::problem::Problem;
 use crate::text::{self, count};
 use crate::watches::Sight;
@@ -148,7 +148,7 @@ impl End {
         match context.out.format {
             Format::Jsonl => context
                 .out
-                .data(&jsonl::end(&self, rollout, now).to_string()),
+                .data(&json_line(&jsonl::end(&self, rollout, now))),
             Format::Json => context.out.json(&self.object(rollout, now)),
             Format::Text => {}
         }

@@ -87,14 +87,22 @@ impl Finding {
             _ => {}
         }
         let tips = self.tips.iter();
-        lines.extend(tips.map(|tip| format!("        {} {tip}", out.paint("tip:", Tone::Dim))));
+        let tip = |tip| {
+            format!(
+                "        {} {}",
+                out.paint("tip:", Tone::Dim),
+                out.paste(tip)
+            )
+        };
+        lines.extend(tips.map(|text| tip(text)));
         lines
     }
 
-    pub(super) fn object(&self) -> Value {
+    pub(super) fn object(&self, out: &Out) -> Value {
+        let tips: Vec<_> = self.tips.iter().map(|tip| out.paste(tip)).collect();
         json!({
             "check": self.check, "level": self.level.as_str(), "what": self.what,
-            "facts": self.facts, "tips": self.tips,
+            "facts": self.facts, "tips": tips,
         })
     }
 }

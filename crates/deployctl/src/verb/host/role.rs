@@ -11,6 +11,7 @@ use crate::exit::Exit;
 use crate::fleet::Fleet;
 use crate::out::Format;
 use crate::problem::Problem;
+use crate::text;
 use crate::verb::gate::{self, Force};
 
 /// Writes the role. A host that nobody knows yet may have one before its first start.
@@ -88,7 +89,7 @@ async fn assign(
         gate::unless_forced(context, force, problem)?;
     }
     let before = before.map_or_else(
-        |error| format!("of no use: {error}"),
+        |error| format!("of no use: {}", text::clean(&error.to_string())),
         |role| role.to_string(),
     );
     Ok((before, changed))

@@ -10,7 +10,7 @@ use crate::cli::OfHost;
 use crate::context::Context;
 use crate::exit::Exit;
 use crate::fleet::Fleet;
-use crate::out::Format;
+use crate::out::{Format, Out};
 use crate::problem::Problem;
 use crate::table::table;
 use crate::text::{self, clean};
@@ -30,9 +30,10 @@ pub(crate) async fn run(of: &OfHost, context: &Context) -> Result<Exit, Problem>
         Format::Text => {
             for (index, fleet) in fleets.iter().enumerate() {
                 let gap = if index == 0 { "" } else { "\n" };
-                context
-                    .out
-                    .data(&format!("{gap}{}", described(fleet, of, now)));
+                context.out.data(&format!(
+                    "{gap}{}",
+                    described(fleet, of, (now, &context.out))
+                ));
             }
         }
         Format::Json => {
@@ -49,7 +50,7 @@ pub(crate) async fn run(of: &OfHost, context: &Context) -> Result<Exit, Problem>
     Ok(Exit::Done)
 }
 
-fn described(fleet: &Fleet, of: &OfHost, now: Timestamp) -> String {
+fn described(fleet: &Fleet, of: &OfHost, (now, out): (Timestamp, &Out)) -> String {
     let host = &fleet.state.hosts[&of.host];
     let target = fleet.state.targets.followed(host.role);
     let standing = fleet.state.standing(&of.host, host, target);
@@ -90,7 +91,7 @@ fn described(fleet: &Fleet, of: &OfHost, now: Timestamp) -> String {
             .map(|why| pair("report", &clean(why))),
     );
     let mut shown = table(&lines);
-    shown.push_str(&trouble(fleet, of, (host, standing)));
+    shown.push_str(&trouble((fleet, out), of, (host, standing)));
     shown
 }
 
@@ -136,7 +137,11 @@ fn reported(report: &Report, now: Timestamp) -> Vec<Vec<String>> {
     lines
 }
 
-fn trouble(fleet: &Fleet, of: &OfHost, (host, standing): (&Host, Standing)) -> String {
+fn trouble(
+    (fleet, out): (&Fleet, &Out),
+    of: &OfHost,
+    (host, standing): (&Host, Standing),
+) -> String {
     let error = host
         .report
         .as_ref()
@@ -150,10 +155,10 @@ fn trouble(fleet: &Fleet, of: &OfHost, (host, standing): (&Host, Standing)) -> S
     }
     let service = &fleet.service;
     match standing {
-        _ if fleet.state.has_failed(&of.host) => shown.push_str(&format!(
+        _ if fleet.state.has_failed(&of.host) => shown.push_str(&out.paste(&format!(
             "tip: deployctl host retry {} {service}\ntip: deployctl rollback {service}\n",
             of.host
-        )),
+        ))),
         Standing::Blocked => shown.push_str(
             "tip: it is tried again by itself; look at the host: journalctl -u deployd\n",
         ),
