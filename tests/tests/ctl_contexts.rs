@@ -73,13 +73,9 @@ async fn a_context_is_used_and_named_on_every_change() {
     home.ctl("deploy web r1 --detach --context prod")
         .await
         .is(0)
-        .says(&["tip: deployctl --context prod watch web"]);
+        .says(&["tip: deployctl watch web --rollout 1 --context prod"]);
     let diff = home.ctl("diff web r2 --context prod -o json").await.is(0);
-    diff.prints(&["\"command\": \"deployctl --context prod canary web r2"]);
-    home.ctl("promote web --context prod")
-        .await
-        .is(5)
-        .says(&["tip: ", "deployctl --context prod "]);
+    diff.prints(&["\"command\": \"deployctl canary web r2 --if-rollout 1 --context prod\""]);
     for change in [
         "deploy web r1 --detach",
         "canary web r2 --detach",

@@ -189,6 +189,57 @@ async fn a_closed_pipe_does_not_hide_how_a_rollout_ended() {
 }
 
 #[tokio::test]
+async fn a_canary_that_can_not_be_taken_away_stops_nothing_that_is_under_way() {
+    let hosts = [("web-01", Role::Canary), ("web-02", Role::Fleet)];
+    let Some((rig, agents)) = Rig::with_agents("canary-stays", &hosts).await else {
+        return;
+    };
+    agents.into_iter().for_each(ctl_rig::Agent::serves_always);
+    rig.ctl("deploy web r1").await.is(0);
+    rig.ctl("canary web r2").await.is(0);
+    let canary = rig.tree("web").canary();
+    rig.write(&format!("{canary}/note"), b"keep").await;
+    // Nothing was written yet, and the number goes back.
+    let refused = format!("{canary} can't be deleted: something that is not ours is below it");
+    let rollback = rig.ctl("rollback web").await.is(5).says(&[&refused]);
+    assert!(
+        !rollback.stderr.contains("nothing was changed"),
+        "{rollback}"
+    );
+    assert_eq!(rig.history("web").await.len(), 2);
+    rig.ctl("promote web").await.is(0).says(&[
+        "warning: #3 of web is written and goes on, but the canary stays: ",
+        "can't be deleted",
+        &format!("deployctl inspect {canary}"),
+        "web #3: promote done, r2 is served by",
+    ]);
+    rig.ctl("rollback web").await.is(0).says(&[
+        "#4 of web is written and goes on, but the canary stays",
+        "r1 is served by",
+    ]);
+}
+
+#[tokio::test]
+async fn only_a_rollout_can_be_watched() {
+    let Some((rig, _)) = Rig::with_agents("no-rollout", &[]).await else {
+        return;
+    };
+    rig.ctl("deploy web r1 --detach").await.is(0);
+    rig.ctl("hold web -m why").await.is(0);
+    rig.ctl("unhold web").await.is(0);
+    for (number, kind) in [(2, "hold"), (3, "unhold")] {
+        let what = format!("#{number} of web is `{kind}`, which is no rollout");
+        rig.ctl(&format!("watch web --rollout {number}"))
+            .await
+            .is(6)
+            .says(&[&what, "deployctl history web"]);
+    }
+    for (number, entry) in rig.history("web").await {
+        assert_eq!(entry.outcome, None, "#{number}");
+    }
+}
+
+#[tokio::test]
 async fn a_target_of_a_newer_format_is_not_written_over() {
     let hosts = [("web-01", Role::Fleet)];
     let Some((rig, _agents)) = Rig::with_agents("newer", &hosts).await else {

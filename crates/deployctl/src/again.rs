@@ -4,61 +4,69 @@
 //! one of the default context.
 
 use crate::cli::{self, Globals};
+use crate::connect::Address;
 
 /// The options that every command for the same ZooKeeper needs. What the environment or the configuration says holds for
 /// the next command too, and is not among them.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Again {
-    options: String,
+    options: Vec<(&'static str, String)>,
     verbs: Vec<String>,
 }
 
 impl Again {
     /// Returns those that were given.
     pub(crate) fn of(globals: &Globals) -> Again {
+        let auth_file = globals.auth_file.as_ref();
         let given = [
-            ("--zk", globals.zk.as_ref().map(|address| address.shown())),
+            ("--zk", globals.zk.as_ref().map(Address::shown)),
             ("--context", globals.context.clone()),
             (
                 "--auth-file",
-                globals
-                    .auth_file
-                    .as_ref()
-                    .map(|path| path.display().to_string()),
+                auth_file.map(|path| path.display().to_string()),
             ),
         ];
-        let options = given
-            .into_iter()
-            .filter_map(|(name, value)| Some(format!(" {name} {}", quoted(&value?))))
-            .collect();
+        let given = given.into_iter();
+        let options = given.filter_map(|(name, value)| Some((name, quoted(&value?))));
         let command = cli::command();
         let verbs = command.get_subcommands();
-        let verbs = verbs.map(|verb| verb.get_name().to_owned()).collect();
-        Again { options, verbs }
+        Again {
+            options: options.collect(),
+            verbs: verbs.map(|verb| verb.get_name().to_owned()).collect(),
+        }
     }
 
-    /// Returns a text with the options in each command of deployctl that is in it.
+    /// Returns a text with the options at the end of each command of deployctl that is in it.
     pub(crate) fn paste(&self, text: &str) -> String {
-        const NAME: &str = "deployctl";
-        let is_verb = |rest: &str| {
-            let word = rest
-                .trim_start_matches(' ')
-                .split([' ', ',', ';', ')'])
-                .next();
-            rest.starts_with(' ') && word.is_some_and(|word| self.verbs.iter().any(|it| it == word))
-        };
         let mut parts = text.split(NAME);
         let mut pasteable = parts.next().unwrap_or_default().to_owned();
         for rest in parts {
+            let words = rest.strip_prefix(' ').unwrap_or_default();
+            let verb = words.split([' ', ',', ';', ')']).next().unwrap_or_default();
+            let is_command = self.verbs.iter().any(|known| known == verb);
+            let end = ENDS.iter().filter_map(|end| rest.find(end)).min();
+            let (command, after) = rest.split_at(end.unwrap_or(rest.len()));
             pasteable.push_str(NAME);
-            if is_verb(rest) {
-                pasteable.push_str(&self.options);
+            pasteable.push_str(command.trim_end());
+            let missing = self
+                .options
+                .iter()
+                .filter(|(name, _)| !command.contains(name));
+            for (name, value) in missing.filter(|_| is_command) {
+                pasteable.push_str(&format!(" {name} {value}"));
             }
-            pasteable.push_str(rest);
+            pasteable.push_str(&command[command.trim_end().len()..]);
+            pasteable.push_str(after);
         }
         pasteable
     }
 }
+
+/// What a command begins with.
+const NAME: &str = "deployctl";
+
+/// What stands behind a command in a text.
+const ENDS: [&str; 5] = [";", ",", ")", "  ", "\n"];
 
 /// Returns a word as a shell takes it for one.
 fn quoted(word: &str) -> String {
@@ -84,23 +92,35 @@ mod tests {
     #[test]
     fn commands_are_for_the_same_zookeeper() {
         let staging = again(&["--context", "staging"]);
-        assert_eq!(
-            staging.paste("deployctl build list web; deployctl rollback web --to BUILD"),
-            "deployctl --context staging build list web; deployctl --context staging rollback web --to BUILD"
-        );
-        for plain in [
-            "use a newer deployctl; or write over it: --force",
-            "deployctl 0.1.0",
-            "--force",
-            "",
+        for (text, pasteable) in [
+            (
+                "deployctl build list web; deployctl rollback web --to BUILD",
+                "deployctl build list web --context staging; deployctl rollback web --to BUILD --context staging",
+            ),
+            (
+                "deployctl promote web        (or: deployctl rollback web)",
+                "deployctl promote web --context staging        (or: deployctl rollback web --context staging)",
+            ),
+            (
+                "tip: deployctl unhold web\ntip: x\n",
+                "tip: deployctl unhold web --context staging\ntip: x\n",
+            ),
+            (
+                "use a newer deployctl; or: --force",
+                "use a newer deployctl; or: --force",
+            ),
+            ("deployctl 0.1.0", "deployctl 0.1.0"),
+            ("", ""),
         ] {
-            assert_eq!(staging.paste(plain), plain);
+            assert_eq!(staging.paste(text), pasteable);
         }
-        let both = again(&["--zk", "zk1,zk2/other", "--auth-file", "/tmp/it's me"]);
+        let other = again(&["--zk", "zk1,zk2/other", "--auth-file", "/tmp/it's me"]);
         assert_eq!(
-            both.paste("look first: deployctl inspect, deployctl history"),
-            "look first: deployctl --zk zk1:2181,zk2:2181/other --auth-file '/tmp/it'\\''s me' inspect, \
-             deployctl --zk zk1:2181,zk2:2181/other --auth-file '/tmp/it'\\''s me' history"
+            other.paste(
+                "deployctl inspect, deployctl init --acl --auth-file operators.auth   (docs)"
+            ),
+            "deployctl inspect --zk zk1:2181,zk2:2181/other --auth-file '/tmp/it'\\''s me', \
+             deployctl init --acl --auth-file operators.auth --zk zk1:2181,zk2:2181/other   (docs)"
         );
         assert_eq!(again(&[]).paste("deployctl status"), "deployctl status");
     }

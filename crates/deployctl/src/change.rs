@@ -127,6 +127,13 @@ impl Numbered {
     pub(crate) async fn withdraw(&self, context: &Context) {
         let _ = context.zk.delete(&self.path, Expect::Any).await;
     }
+
+    /// The same after an error: only what surely was not done may lose its number.
+    pub(crate) async fn withdraw_after(&self, context: &Context, error: &Error) {
+        if !matches!(error, Error::Unknown(_)) {
+            self.withdraw(context).await;
+        }
+    }
 }
 
 /// Replaces `before` by `data`, or creates the znode where there was none; only if it is what it was.
@@ -190,6 +197,17 @@ pub(crate) async fn remove(
     Ok(Swapped::Lost(found))
 }
 
+/// Says that the canary stays, though the fleet's target was written: that goes on, whatever becomes of the canary hosts.
+pub(crate) fn canary_stays(context: &Context, service: &ServiceName, number: u64, error: Error) {
+    let problem = Problem::from(error);
+    context.out.warn(&format!(
+        "#{number} of {service} is written and goes on, but the canary stays: {}",
+        problem.what
+    ));
+    let tips = problem.tips.iter();
+    tips.for_each(|tip| context.out.tip(tip));
+}
+
 /// Which target a change writes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Place {
@@ -232,10 +250,7 @@ pub(crate) async fn write_numbered(
             Err(somebody_was_faster(&fleet.service, now.as_ref()))
         }
         Err(error) => {
-            // Only what surely was not done may lose its number.
-            if !matches!(error, Error::Unknown(_)) {
-                numbered.withdraw(context).await;
-            }
+            numbered.withdraw_after(context, &error).await;
             Err(error.into())
         }
     }

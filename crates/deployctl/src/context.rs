@@ -64,7 +64,7 @@ impl Context {
         let problem = Problem::not_found(what);
         if services.is_empty() {
             return Err(problem.fact("there is no service yet").tip(format!(
-                "deployctl build add {service} BUILD --url URL --file PATH creates it"
+                "to create it: deployctl build add {service} BUILD --url URL --file PATH"
             )));
         }
         let all = text::list(names.clone(), NAMES_SHOWN_MAX);

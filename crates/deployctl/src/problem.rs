@@ -91,10 +91,14 @@ impl From<Error> for Problem {
             Error::Closed(call) => {
                 Problem::unreachable(format!("failed to {call}: the session is closed"))
             }
-            Error::BadVersion(_) | Error::NodeExists(_) | Error::NotEmpty(_) => Problem::refused(
-                format!("{path} was changed by somebody else at the same moment"),
-            )
+            Error::BadVersion(_) | Error::NodeExists(_) => Problem::refused(format!(
+                "{path} was changed by somebody else at the same moment"
+            ))
             .fact("nothing was changed; look again and repeat the command"),
+            Error::NotEmpty(_) => Problem::refused(format!(
+                "{path} can't be deleted: something that is not ours is below it"
+            ))
+            .tip(format!("see what, and delete that first: deployctl inspect {path}")),
             Error::NoNode(_) => Problem::not_found(format!("{path} is gone")),
             Error::TooLarge { bytes, .. } => {
                 Problem::refused(format!("{bytes} bytes are too much for {path}"))

@@ -303,15 +303,20 @@ pub(crate) fn already(
     context.out.say(&format!(
         "{service} {build} is already wanted{number}{by}; {then}"
     ));
+    // It may have come to be wanted in another way.
+    let mut entries = fleet.history.iter();
+    let entry = entries.find(|(number, _)| Some(*number) == target.rollout);
+    let previous = target.previous.as_ref();
+    let (kind, from) = match entry {
+        Some((_, entry)) => (entry.kind.clone(), entry.from.clone()),
+        None => (kind.to_owned(), previous.map(|it| it.build.clone())),
+    };
     Rollout {
         service: fleet.service.clone(),
         tree: fleet.tree.clone(),
         number: target.rollout,
-        kind: kind.to_owned(),
-        from: target
-            .previous
-            .as_ref()
-            .map(|previous| previous.build.clone()),
+        kind,
+        from,
         to: Some(target.build.clone()),
         by: target.by.clone(),
         at: target.at.clone(),

@@ -76,8 +76,10 @@ pub(crate) async fn run(args: &HoldArgs, context: &Context) -> Result<Exit, Prob
         &wire::encode_over(&hold, old),
     )
     .await;
-    if !matches!(swapped, Ok(Swapped::Written)) {
-        numbered.withdraw(context).await;
+    match &swapped {
+        Ok(Swapped::Written) => {}
+        Ok(Swapped::Lost(_)) => numbered.withdraw(context).await,
+        Err(error) => numbered.withdraw_after(context, error).await,
     }
     let service = &fleet.service;
     if let Swapped::Lost(now) = swapped? {

@@ -177,7 +177,7 @@ async fn take_away(args: &BreakArgs, context: &Context) -> Result<Exit, Problem>
         match context.zk.delete(&path, Expect::Any).await {
             Ok(()) | Err(Error::NoNode(_)) => {}
             Err(error) => {
-                numbered.withdraw(context).await;
+                numbered.withdraw_after(context, &error).await;
                 return Err(error.into());
             }
         }

@@ -14,7 +14,7 @@ use jiff::Timestamp;
 
 use super::gate::{self, Flag, Force};
 use super::host::rows;
-use crate::change::{Intent, Numbered, Place, Swapped, remove, write_target};
+use crate::change::{Intent, Numbered, Place, Swapped, canary_stays, remove, write_target};
 use crate::cli::{Guard, OfService, Waits, Why};
 use crate::context::Context;
 use crate::exit::Exit;
@@ -196,16 +196,20 @@ async fn remove_canary(
         return Ok(());
     };
     let service = &fleet.service;
-    match remove(context, &fleet.tree.canary(), before).await? {
-        Swapped::Written => Ok(()),
-        Swapped::Lost(Some(_)) => {
+    match remove(context, &fleet.tree.canary(), before).await {
+        Ok(Swapped::Written) => Ok(()),
+        Err(error) => {
+            canary_stays(context, service, numbered.number, error);
+            Ok(())
+        }
+        Ok(Swapped::Lost(Some(_))) => {
             context.out.warn(&format!(
                 "the canary of {service} was changed meanwhile, and stays"
             ));
             context.out.tip(&format!("deployctl status {service}"));
             Ok(())
         }
-        Swapped::Lost(None) => Err(take_back(context, fleet, numbered).await?),
+        Ok(Swapped::Lost(None)) => Err(take_back(context, fleet, numbered).await?),
     }
 }
 

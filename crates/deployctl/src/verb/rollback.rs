@@ -18,7 +18,7 @@ use jiff::Timestamp;
 
 use super::gate::{self, Flag, Force};
 use crate::change::{
-    Intent, Place, Swapped, remove, somebody_was_faster, take_number, write_target,
+    Intent, Place, Swapped, canary_stays, remove, somebody_was_faster, take_number, write_target,
 };
 use crate::cli::{Guard, OfService, Waits, Why};
 use crate::context::Context;
@@ -270,11 +270,14 @@ async fn leave_canary(
     };
     let numbered = take_number(context, &fleet.tree, &intent).await?;
     let removed = match &fleet.canary.znode {
-        Some(before) => remove(context, &fleet.tree.canary(), before).await?,
-        None => Swapped::Lost(None),
+        Some(before) => remove(context, &fleet.tree.canary(), before).await,
+        None => Ok(Swapped::Lost(None)),
     };
+    if let Err(error) = &removed {
+        numbered.withdraw_after(context, error).await;
+    }
     let mut number = Some(numbered.number);
-    match removed {
+    match removed? {
         Swapped::Written => note_left(context, fleet, targets.canary.as_ref()).await,
         Swapped::Lost(None) => {
             numbered.withdraw(context).await;
@@ -330,15 +333,19 @@ async fn leave_build(
         let what = format!("enabled of {service} is written over: {error}");
         context.out.warn(&what);
     }
+    let mut other = targets.canary.as_ref().map(|canary| &canary.build);
     if let Some(canary) = fleet
         .canary
         .znode
         .as_ref()
         .filter(|_| fleet.canary.is_written())
     {
-        remove(context, &fleet.tree.canary(), canary).await?;
+        let removed = remove(context, &fleet.tree.canary(), canary).await;
+        if let Err(error) = removed {
+            canary_stays(context, &fleet.service, numbered.number, error);
+            other = None;
+        }
     }
-    let other = targets.canary.as_ref().map(|canary| &canary.build);
     if let Some(canary) = other.filter(|canary| Some(*canary) != left.as_ref()) {
         context.out.say(&format!(
             "the canary {canary} is taken away as well; nothing is said against the build"
@@ -402,10 +409,6 @@ async fn note_left(context: &Context, fleet: &Fleet, target: Option<&Target>) {
     let Some((target, number)) = target.and_then(|target| Some((target, target.rollout?))) else {
         return;
     };
-    let there = fleet.state.hosts.values().filter(|host| {
-        let report = host.report.as_ref();
-        report.is_some_and(|report| report.serving.as_ref() == Some(&target.build))
-    });
     let begun = target.at.as_deref().and_then(time::parse);
     let seconds = begun.map_or(0, |begun| {
         Timestamp::now()
@@ -418,11 +421,12 @@ async fn note_left(context: &Context, fleet: &Fleet, target: Option<&Target>) {
         rollout: Some(number),
         build: target.build.clone(),
     };
-    let concerned = judge(&fleet.state, &goal).hosts.len();
+    let concerned = judge(&fleet.state, &goal).hosts;
+    let there = concerned.values().filter(|standing| standing.is_there());
     let outcome = Outcome {
         result: "rolled back".to_owned(),
         hosts: there.count() as u64,
-        total: Some(concerned as u64),
+        total: Some(concerned.len() as u64),
         seconds: Some(seconds),
     };
     note(context, (&fleet.tree, number), outcome).await;

@@ -37,8 +37,10 @@ pub(crate) async fn run(args: &UnholdArgs, context: &Context) -> Result<Exit, Pr
     };
     let numbered = take_number(context, &tree, &intent).await?;
     let removed = remove(context, &tree.hold(), &before).await;
-    if !matches!(removed, Ok(Swapped::Written)) {
-        numbered.withdraw(context).await;
+    match &removed {
+        Ok(Swapped::Written) => {}
+        Ok(Swapped::Lost(_)) => numbered.withdraw(context).await,
+        Err(error) => numbered.withdraw_after(context, error).await,
     }
     match removed? {
         Swapped::Written => say(

@@ -13,6 +13,7 @@ use crate::context::Context;
 use crate::exit::Exit;
 use crate::fleet::{Fleet, HISTORY_MAX};
 use crate::problem::Problem;
+use crate::text;
 use crate::wait::{Lines, Patience, Rollout, outcome};
 
 /// Wait for the outcome of a rollout
@@ -63,6 +64,11 @@ async fn numbered(context: &Context, fleet: &Fleet, number: u64) -> Result<Rollo
     };
     let entry: Entry = wire::decode(&znode.data)
         .map_err(|error| Problem::refused(format!("rollout #{number} of {service}: {error}")))?;
+    if !entry.changes_targets() {
+        let kind = text::clean(&entry.kind);
+        let what = format!("#{number} of {service} is `{kind}`, which is no rollout");
+        return Err(Problem::not_found(what).tip(format!("deployctl history {service}")));
+    }
     Ok(of_entry(fleet, (number, &entry)))
 }
 

@@ -55,7 +55,7 @@ pub(crate) async fn note(context: &Context, (tree, number): (&ServiceTree, u64),
             return Change::Leave;
         };
         match wire::decode::<Entry>(&znode.data) {
-            Ok(entry) if entry.outcome.is_none() => {
+            Ok(entry) if entry.outcome.is_none() && entry.changes_targets() => {
                 let entry = Entry {
                     outcome: Some(outcome.clone()),
                     ..entry

@@ -43,7 +43,10 @@ pub(crate) async fn run(args: &ForgetArgs, context: &Context) -> Result<Exit, Pr
         };
         let numbered = take_number(context, &fleet.tree, &intent).await?;
         if let Err(problem) = forget(context, fleet, host).await {
-            numbered.withdraw(context).await;
+            // Where ZooKeeper says no, or nothing, some of it may be done.
+            if problem.exit == Exit::Refused {
+                numbered.withdraw(context).await;
+            }
             return Err(problem);
         }
     }
