@@ -220,6 +220,30 @@ async fn a_canary_that_can_not_be_taken_away_stops_nothing_that_is_under_way() {
 }
 
 #[tokio::test]
+async fn a_disk_that_is_full_hides_no_outcome() {
+    let Some((rig, agents)) = Rig::with_agents("full-disk", &[("web-01", Role::Fleet)]).await
+    else {
+        return;
+    };
+    agents.into_iter().for_each(ctl_rig::Agent::serves_always);
+    for (line, code) in [
+        ("deploy web r1 -o jsonl", 0),
+        ("watch web", 0),
+        ("status", 1),
+    ] {
+        let full = std::fs::File::options().write(true).open("/dev/full");
+        let mut command = rig.command(line);
+        command.stdout(full.expect("Linux has it"));
+        let running = command.spawn().expect("deployctl can be started");
+        let output = running.wait_with_output().await.expect("it has an end");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(code), "{line}: {said}");
+        let why = "error: failed to write to stdout: No space left on device";
+        assert_eq!(said.matches(why).count(), 1, "{line}: {said}");
+    }
+}
+
+#[tokio::test]
 async fn only_a_rollout_can_be_watched() {
     let Some((rig, _)) = Rig::with_agents("no-rollout", &[]).await else {
         return;

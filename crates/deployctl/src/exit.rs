@@ -8,7 +8,7 @@ use std::process::ExitCode;
 pub(crate) enum Exit {
     /// Done, and healthy.
     Done,
-    /// A bug in deployctl.
+    /// A bug in deployctl, or what was asked for could not be written to stdout.
     Bug,
     /// It was called wrongly.
     Usage,

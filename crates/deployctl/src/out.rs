@@ -4,12 +4,12 @@
 //! that is success. Text that comes from znodes is escaped by whoever puts it into a line.
 
 use std::io::{self, IsTerminal, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::Value;
 use tokio::sync::mpsc::Sender;
 
 use crate::again::Again;
-use crate::exit::Exit;
 use crate::problem::Problem;
 use crate::text::clean_json;
 
@@ -67,7 +67,7 @@ pub(crate) enum Tone {
 pub(crate) enum Reader {
     /// As far as one can tell.
     There,
-    /// It closed the pipe.
+    /// It closed the pipe, or nothing can be written any more.
     Gone,
 }
 
@@ -169,7 +169,7 @@ impl Out {
     pub(crate) fn data_to_reader(&self, line: &str) -> Reader {
         let mut stdout = io::stdout().lock();
         let written = writeln!(stdout, "{line}").and_then(|()| stdout.flush());
-        let is_gone = matches!(&written, Err(e) if e.kind() == io::ErrorKind::BrokenPipe);
+        let is_gone = written.is_err();
         finish(written);
         match is_gone {
             true => Reader::Gone,
@@ -247,6 +247,14 @@ fn to_stderr(line: &str) {
     let _ = writeln!(io::stderr().lock(), "{line}");
 }
 
+/// Whether something could not be written to stdout, as on a full disk.
+static LOST: AtomicBool = AtomicBool::new(false);
+
+/// Tells whether data is missing that somebody may want. A pipe that its reader has closed is no loss.
+pub(crate) fn is_lost() -> bool {
+    LOST.load(Ordering::Relaxed)
+}
+
 /// A closed pipe is no failure: nobody reads the rest. What is waited for is waited for all the
 /// same, because the exit code tells how it ended.
 fn finish(written: io::Result<()>) {
@@ -254,8 +262,9 @@ fn finish(written: io::Result<()>) {
         Ok(()) => {}
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
         Err(error) => {
-            to_stderr(&format!("error: failed to write to stdout: {error}"));
-            std::process::exit(i32::from(Exit::Bug.code()));
+            if !LOST.swap(true, Ordering::Relaxed) {
+                to_stderr(&format!("error: failed to write to stdout: {error}"));
+            }
         }
     }
 }

@@ -8,7 +8,7 @@ use crate::complete;
 use crate::connect::{connect, read_credentials};
 use crate::context::{Consent, Context, whoami};
 use crate::exit::Exit;
-use crate::out::{Out, Volume};
+use crate::out::{self, Out, Volume};
 use crate::place::{Said, choose};
 use crate::problem::Problem;
 use crate::text::clean;
@@ -29,7 +29,9 @@ pub(crate) fn run() -> Exit {
         std::process::exit(i32::from(Exit::Bug.code()));
     }));
     complete::answer(cli::command);
-    let matches = cli::command().try_get_matches();
+    // Help and errors of usage are said before the options are known.
+    let command = cli::command().color(misused::color(std::env::args()));
+    let matches = command.try_get_matches();
     let cli = match matches.and_then(|matches| Cli::from_arg_matches(&matches)) {
         Ok(cli) => cli,
         Err(error) => return misused::tell(&error),
@@ -40,6 +42,8 @@ pub(crate) fn run() -> Exit {
         (_, true) => Volume::Verbose,
         _ => Volume::Normal,
     };
+    // The others are asked for how a change ends, which their exit code says.
+    let is_for_its_data = !verb::is_change(&cli.verb) && !matches!(cli.verb, Verb::Watch(_));
     let out = Out::new(globals.output, volume, globals.color).saying(Again::of(globals));
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -48,10 +52,14 @@ pub(crate) fn run() -> Exit {
         Ok(runtime) => runtime.block_on(perform(cli, &out)),
         Err(error) => Err(Problem::new(Exit::Bug, format!("failed to start: {error}"))),
     };
-    ended.unwrap_or_else(|problem| {
+    let exit = ended.unwrap_or_else(|problem| {
         out.problem(&problem);
         problem.exit
-    })
+    });
+    match exit {
+        Exit::Done if is_for_its_data && out::is_lost() => Exit::Bug,
+        exit => exit,
+    }
 }
 
 async fn perform(cli: Cli, out: &Out) -> Result<Exit, Problem> {

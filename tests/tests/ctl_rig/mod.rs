@@ -225,7 +225,8 @@ impl Rig {
         entries
     }
 
-    fn command(&self, line: &str) -> Command {
+    /// Returns a deployctl that is not started yet, for this tree.
+    pub fn command(&self, line: &str) -> Command {
         let mut command = bare_command(line);
         command.env(
             "DEPLOYCTL_ZK",

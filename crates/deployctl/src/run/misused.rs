@@ -1,5 +1,6 @@
 //! What is said where the arguments make no sense: the words of other tools, and what they are here.
 
+use clap::ColorChoice;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use deploy_core::name::{BuildName, ServiceName};
 
@@ -40,6 +41,21 @@ const FOREIGN_WORDS: [(&[&str], &[&str]); 7] = [
     ),
     (&["builds", "versions"], &["deployctl build list SERVICE"]),
 ];
+
+/// Returns what `--color` says, wherever it stands, for what is said where the arguments are not understood.
+pub(super) fn color(arguments: impl Iterator<Item = String>) -> ColorChoice {
+    let arguments: Vec<String> = arguments.collect();
+    let joined = arguments
+        .iter()
+        .filter_map(|it| it.strip_prefix("--color="));
+    let apart = arguments.windows(2).filter(|two| two[0] == "--color");
+    let said = joined.chain(apart.map(|two| two[1].as_str())).last();
+    match said {
+        Some("never") => ColorChoice::Never,
+        Some("always") => ColorChoice::Always,
+        _ => ColorChoice::Auto,
+    }
+}
 
 /// Prints what clap says, and what the word is called here.
 pub(super) fn tell(error: &clap::Error) -> Exit {

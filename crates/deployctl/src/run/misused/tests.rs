@@ -20,3 +20,18 @@ fn the_tips_name_verbs_that_exist() {
         assert!(command.find_subcommand(verb).is_some(), "{tip}");
     }
 }
+
+#[test]
+fn colours_are_said_before_anything_is_understood() {
+    let color = |line: &str| super::color(line.split(' ').map(str::to_owned));
+    assert_eq!(
+        color("deployctl --color never status --bogus"),
+        clap::ColorChoice::Never
+    );
+    assert_eq!(
+        color("deployctl status --color=never --help"),
+        clap::ColorChoice::Never
+    );
+    assert_eq!(color("deployctl --color"), clap::ColorChoice::Auto);
+    assert_eq!(color("deployctl status"), clap::ColorChoice::Auto);
+}
