@@ -523,7 +523,11 @@ fn a_journal_of_a_newer_deployd_is_left_alone_and_said() {
     let newer = r#"{"v":2,"service":"unheard of"}"#;
     fs::write(&journal, newer).expect("the journal can be written");
     agent.run();
-    web.blocked(&["journal", "has version 2"]);
+    let report = web.blocked(&["journal", "has version 2"]);
+    // What runs can be seen all the same.
+    let r1 = named("r1");
+    assert_eq!((&report.current, &report.serving), (&r1, &r1));
+    assert_eq!(report.instances.len(), 2);
     assert_eq!(fs::read_to_string(&journal).expect("it exists"), newer);
     web.is_at("r1");
     assert_eq!(agent.stop(), Some(0));

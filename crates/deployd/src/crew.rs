@@ -30,6 +30,7 @@ use crate::host::firewall::Rule;
 use crate::host::lock::{DirLock, LockError, lock_dir};
 use crate::inputs::Inputs;
 use crate::metrics::Metrics;
+use crate::observe::{Sight, glance};
 use crate::perform::drain::left_rules;
 use crate::perform::program::Restarts;
 use crate::publish::{Places, publish, write_file};
@@ -314,7 +315,8 @@ impl Crew {
                     self.open(&name).await;
                 }
                 let place = (&self.ground.host, service, self.trust());
-                report.send_replace(Some(stuck::stuck((object, error), place)));
+                let sight = glance(service).await;
+                report.send_replace(Some(stuck::stuck((object, error), place, &sight)));
                 self.stuck.insert(name.clone());
                 let work = stuck::stay((mode, stopping), report, None);
                 self.running
@@ -338,7 +340,7 @@ impl Crew {
             tracing::error!(service = %name, error = %why, "the service is left alone");
         }
         let place = (&self.ground.host, service, self.trust());
-        let report = stuck::stuck(("dir", why), place);
+        let report = stuck::stuck(("dir", why), place, &Sight::default());
         write_file(&places(&self.config, service, &self.ground.host), &report);
         let (report, reported) = watch::channel(Some(report));
         self.reports

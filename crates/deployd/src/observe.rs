@@ -90,6 +90,21 @@ impl<'a> Units<'a> {
     }
 }
 
+/// Looks at a service of which nothing is remembered, as when its journal can't be read: what there is to see.
+pub(crate) async fn glance(service: &Service) -> Sight {
+    let answers = Answers::default();
+    let known = Known {
+        record: &Record::default(),
+        fetched: None,
+        emptied: &BTreeSet::new(),
+        undeleted: BTreeMap::new(),
+        lease: Lease::None,
+        before: &[],
+        units: Units::afresh(&answers),
+    };
+    observe(service, known).await.unwrap_or_default()
+}
+
 /// Looks at a service.
 ///
 /// # Errors

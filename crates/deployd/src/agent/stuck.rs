@@ -15,10 +15,11 @@ use crate::observe::Sight;
 use crate::report::{self, Scene};
 
 /// Returns the report of a service that nothing can be done with, as when its journal is of a newer
-/// deployd: what is wrong, and why.
+/// deployd: what is wrong, why, and what there is to see.
 pub(crate) fn stuck(
     (object, message): (&str, String),
     place: (&HostName, &Service, &str),
+    sight: &Sight,
 ) -> Report {
     let wanted = Wanted {
         role: None,
@@ -33,7 +34,7 @@ pub(crate) fn stuck(
             object: object.to_owned(),
             message,
         }),
-        sight: &Sight::default(),
+        sight,
         step: None,
         failures: 0,
         error: None,

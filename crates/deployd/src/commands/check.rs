@@ -66,8 +66,10 @@ fn warn(config: &Config) {
             "warning: metrics.listen is {listen}: whoever reaches it reads which builds run here"
         );
     }
-    if let Err(error) = Keys::read(&config.builds.trusted_keys) {
-        eprintln!("warning: builds.trusted_keys: {}", Chain(&error));
+    for key in &config.builds.trusted_keys {
+        if let Err(error) = Keys::read(std::slice::from_ref(key)) {
+            eprintln!("warning: builds.trusted_keys: {}", Chain(&error));
+        }
     }
     if let Err(error) = crate::setup::zookeeper(config) {
         eprintln!("warning: zookeeper: {error:#}");

@@ -25,10 +25,19 @@ pub(super) const DAY_S: f64 = 86_400.0;
 pub(super) fn decode(text: &str) -> Result<Config, Vec<Problem>> {
     let problems = Problems::new(text);
     let (document, errors) = DeTable::parse_recoverable(text);
+    // What is there twice is no reason not to read the rest.
+    let mut is_read = true;
     for error in &errors {
-        problems.add(error.span().unwrap_or(0..0), error.message().to_owned());
+        let span = error.span().unwrap_or(0..0);
+        let is_twice = error.message() == "duplicate key";
+        let message = match text.get(span.clone()).filter(|_| is_twice) {
+            Some(key) => format!("`{}` is there twice", key.trim()),
+            None => error.message().to_owned(),
+        };
+        problems.add(span, message);
+        is_read &= is_twice;
     }
-    if !errors.is_empty() {
+    if !is_read {
         return Err(problems.found());
     }
     let root = Table::new("", 0..0, Some(document.get_ref()), &problems);

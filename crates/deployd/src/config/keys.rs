@@ -103,8 +103,10 @@ fn instances(table: &Table<'_, '_>, owners: &mut Owners) -> Vec<Instance> {
     for entry in tables {
         let port = entry
             .value("port")
-            .map(|_| entry.number("port", (1, 65535), 1));
+            .map(|_| entry.number("port", (1, 65535), 0));
+        // One that is out of bounds is told as that, and is nobody's.
         let port = port.and_then(|port| u16::try_from(port).ok());
+        let port = port.filter(|port| *port > 0);
         if let Some(port) = port {
             unique(&entry, owners, ("port", &format!("port {port}")));
         }

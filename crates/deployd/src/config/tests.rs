@@ -144,6 +144,28 @@ fn the_same_thing_twice() {
 }
 
 #[test]
+fn a_key_that_is_there_twice_hides_nothing_else() {
+    let twice = LEAST.replacen(
+        "name = \"web\"",
+        "name = \"web\"\nname = \"api\"\nbatsh = 1",
+        1,
+    );
+    let problems = problems(&twice);
+    for problem in ["`name` is there twice", "batsh"] {
+        assert!(problems.contains(problem), "{problems}");
+    }
+}
+
+#[test]
+fn ports_that_are_none_are_not_the_same_one() {
+    let none = EXAMPLE.replacen("port = 8001", "port = 0", 1);
+    let none = none.replacen("port = 8002", "port = 99999", 1);
+    let problems = problems(&none);
+    assert!(!problems.contains("twice"), "{problems}");
+    assert_eq!(problems.matches("from 1 to 65535").count(), 2, "{problems}");
+}
+
+#[test]
 fn values_out_of_bounds() {
     refused(
         ("session_timeout_s = 15", "session_timeout_s = \"15s\""),
