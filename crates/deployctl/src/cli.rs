@@ -188,7 +188,7 @@ pub(crate) struct OfHost {
 /// Why.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Why {
-    /// Why, for the history
+    /// Why, for whoever looks later
     #[arg(short = 'm', long = "message", value_name = "WHY", value_parser = parse_why)]
     pub(crate) why: Option<String>,
 }
