@@ -168,7 +168,7 @@ async fn things_that_there_are_not_02_03_06_14() {
         ran.stderr.replace(&server, "AT"),
         "error: this ZooKeeper has no deploy tree at /elsewhere
   AT/elsewhere answers, so probably it is the wrong cluster or root
-  tip: to create one here: deployctl init\n"
+  tip: to create one here: deployctl init --zk AT/elsewhere\n"
     );
     rig.ctl("deploy web r2431 --detach").await.is(0);
     mistake(
