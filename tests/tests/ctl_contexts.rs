@@ -2,6 +2,8 @@
 
 mod ctl_rig;
 
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
 use ctl_rig::{Ran, Rig, bare_command, run};
@@ -185,6 +187,21 @@ async fn what_is_wrong_with_contexts_is_told_before_anybody_is_asked() {
         "tip: --zk zk1,zk2,zk3/deploy, or export DEPLOYCTL_ZK=",
         ".config/deployctl/config.toml",
     ]);
+}
+
+#[tokio::test]
+async fn words_that_are_no_utf_8_are_no_bug() {
+    let odd = OsStr::from_bytes(b"/none/\xff");
+    for (line, parts) in [
+        ("status --auth-file", &["failed to read /none/"][..]),
+        ("", &["error: ", "/none/"]),
+        ("rollback web", &["error: ", "/none/"]),
+    ] {
+        let mut command = bare_command(line);
+        command.arg(odd).env("DEPLOYCTL_ZK", "127.0.0.1:1");
+        let ran = run(command, line).await.is(2).says(parts);
+        assert!(!ran.stderr.contains("bug"), "{ran}");
+    }
 }
 
 #[tokio::test]

@@ -38,9 +38,9 @@ enum Wanted {
 /// Answers the shell and ends the process, if it is the shell that asks.
 pub(crate) fn answer(command: fn() -> Command) {
     // Sixteen options in a row hide the three names that are wanted.
-    let is_option = std::env::args()
+    let is_option = std::env::args_os()
         .next_back()
-        .is_some_and(|word| word.starts_with('-'));
+        .is_some_and(|word| word.to_string_lossy().starts_with('-'));
     let taught = move || match is_option {
         true => command(),
         false => without_options(command()),
@@ -97,7 +97,10 @@ fn contexts() -> Vec<String> {
 
 /// Asks ZooKeeper; nothing where it does not answer in time.
 fn names_of(wanted: Wanted) -> Vec<String> {
-    let words: Vec<String> = std::env::args().skip_while(|word| word != "--").collect();
+    let words = std::env::args_os().skip_while(|word| word != "--");
+    let words: Vec<String> = words
+        .map(|word| word.to_string_lossy().into_owned())
+        .collect();
     let asked = || {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()

@@ -30,7 +30,7 @@ pub(crate) fn run() -> Exit {
     }));
     complete::answer(cli::command);
     // Help and errors of usage are said before the options are known.
-    let command = cli::command().color(misused::color(std::env::args()));
+    let command = cli::command().color(misused::color(&misused::typed()));
     let matches = command.try_get_matches();
     let cli = match matches.and_then(|matches| Cli::from_arg_matches(&matches)) {
         Ok(cli) => cli,

@@ -42,13 +42,18 @@ const FOREIGN_WORDS: [(&[&str], &[&str]); 7] = [
     (&["builds", "versions"], &["deployctl build list SERVICE"]),
 ];
 
+/// Returns the words after the name of the program, for people: a file may have a name that is no UTF-8.
+pub(super) fn typed() -> Vec<String> {
+    let words = std::env::args_os().skip(1);
+    words
+        .map(|word| word.to_string_lossy().into_owned())
+        .collect()
+}
+
 /// Returns what `--color` says, wherever it stands, for what is said where the arguments are not understood.
-pub(super) fn color(arguments: impl Iterator<Item = String>) -> ColorChoice {
-    let arguments: Vec<String> = arguments.collect();
-    let joined = arguments
-        .iter()
-        .filter_map(|it| it.strip_prefix("--color="));
-    let apart = arguments.windows(2).filter(|two| two[0] == "--color");
+pub(super) fn color(typed: &[String]) -> ColorChoice {
+    let joined = typed.iter().filter_map(|it| it.strip_prefix("--color="));
+    let apart = typed.windows(2).filter(|two| two[0] == "--color");
     let said = joined.chain(apart.map(|two| two[1].as_str())).last();
     match said {
         Some("never") => ColorChoice::Never,
@@ -83,7 +88,7 @@ fn ours(error: &clap::Error) -> Option<(String, Vec<String>)> {
         Some(ContextValue::String(word)) => Some(word.clone()),
         _ => None,
     };
-    let typed: Vec<String> = std::env::args().skip(1).collect();
+    let typed = typed();
     let (said, tips) = match error.kind() {
         ErrorKind::InvalidSubcommand => {
             let word = word(ContextKind::InvalidSubcommand)?;

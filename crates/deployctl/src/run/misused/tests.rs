@@ -23,7 +23,7 @@ fn the_tips_name_verbs_that_exist() {
 
 #[test]
 fn colours_are_said_before_anything_is_understood() {
-    let color = |line: &str| super::color(line.split(' ').map(str::to_owned));
+    let color = |line: &str| super::color(&line.split(' ').map(str::to_owned).collect::<Vec<_>>());
     assert_eq!(
         color("deployctl --color never status --bogus"),
         clap::ColorChoice::Never
