@@ -71,13 +71,6 @@ async fn a_context_is_used_and_named_on_every_change() {
         "default = \"prod\"\n\n[context.prod]\nzk = \"{at}\"\n\n[context.test]\nzk = \"127.0.0.1:{closed}\"\n"
     ));
     let named = format!("on prod: {at}\n");
-    // What is to be pasted is for the same ZooKeeper.
-    home.ctl("deploy web r1 --detach --context prod")
-        .await
-        .is(0)
-        .says(&["tip: deployctl watch web --rollout 1 --context prod"]);
-    let diff = home.ctl("diff web r2 --context prod -o json").await.is(0);
-    diff.prints(&["\"command\": \"deployctl canary web r2 --if-rollout 1 --context prod\""]);
     for change in [
         "deploy web r1 --detach",
         "canary web r2 --detach",
@@ -131,6 +124,32 @@ async fn a_context_is_used_and_named_on_every_change() {
     home.ctl_with("status --context prod", &variable)
         .await
         .is(0);
+}
+
+#[tokio::test]
+async fn what_is_to_be_pasted_is_for_the_same_zookeeper() {
+    let Some((rig, _agents)) = Rig::with_agents("pasted", &[("web-01", Role::Canary)]).await else {
+        return;
+    };
+    let at = format!("{}{}", rig.server.address(), rig.root.path());
+    let home = Home::with(&format!(
+        "[context.prod]\nzk = \"{at}\"\n[context.test]\nzk = \"zk9\"\n"
+    ));
+    home.ctl("deploy web r1 --detach --context prod")
+        .await
+        .is(0)
+        .says(&["tip: deployctl watch web --rollout 1 --context prod\n"]);
+    let diff = home.ctl("diff web r2 --context prod -o json").await.is(0);
+    let command = "deployctl canary web r2 --if-rollout 1 --context prod";
+    diff.prints(&[&format!("\"command\": \"{command}\"")]);
+    home.ctl("canary web r2 --detach --context prod")
+        .await
+        .is(0);
+    let undo = "deployctl build bad web r2 --undo --context prod\n";
+    home.ctl("rollback web --detach --context prod")
+        .await
+        .is(0)
+        .says(&[&format!("r2 is marked bad; to take that back: {undo}")]);
 }
 
 #[tokio::test]

@@ -48,6 +48,22 @@ async fn words_of_other_tools_are_answered_with_ours() {
         &["tip: to test a build: deployctl canary web r1\n"],
     )
     .await;
+    // What is to be pasted is for the same ZooKeeper.
+    check(
+        "--context staging undo web",
+        2,
+        &[
+            "go back: deployctl rollback web --context staging\n",
+            "deployctl hold web -m \"why\" --context staging\n",
+        ],
+    )
+    .await;
+    check(
+        "rollback web r1 --zk=zk1/x",
+        2,
+        &["deployctl rollback web --to r1 --zk zk1/x\n"],
+    )
+    .await;
 }
 
 #[tokio::test]

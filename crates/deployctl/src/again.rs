@@ -18,16 +18,17 @@ impl Again {
     /// Returns those that were given.
     pub(crate) fn of(globals: &Globals) -> Again {
         let auth_file = globals.auth_file.as_ref();
-        let given = [
-            ("--zk", globals.zk.as_ref().map(Address::shown)),
-            ("--context", globals.context.clone()),
-            (
-                "--auth-file",
-                auth_file.map(|path| path.display().to_string()),
-            ),
-        ];
-        let given = given.into_iter();
-        let options = given.filter_map(|(name, value)| Some((name, quoted(&value?))));
+        Again::with(|name| match name {
+            "--zk" => globals.zk.as_ref().map(Address::shown),
+            "--context" => globals.context.clone(),
+            _ => auth_file.map(|path| path.display().to_string()),
+        })
+    }
+
+    /// Returns those that have a value, by their names.
+    pub(crate) fn with(value: impl Fn(&str) -> Option<String>) -> Again {
+        let given = ["--zk", "--context", "--auth-file"].into_iter();
+        let options = given.filter_map(|name| Some((name, quoted(&value(name)?))));
         let command = cli::command();
         let verbs = command.get_subcommands();
         Again {
@@ -66,7 +67,7 @@ impl Again {
 const NAME: &str = "deployctl";
 
 /// What stands behind a command in a text.
-const ENDS: [&str; 5] = [";", ",", ")", "  ", "\n"];
+const ENDS: [&str; 6] = [";", ",", ")", "  ", " | ", "\n"];
 
 /// Returns a word as a shell takes it for one.
 fn quoted(word: &str) -> String {
@@ -100,6 +101,10 @@ mod tests {
             (
                 "deployctl promote web        (or: deployctl rollback web)",
                 "deployctl promote web --context staging        (or: deployctl rollback web --context staging)",
+            ),
+            (
+                "deployctl monitor | cat prints a line for each outcome",
+                "deployctl monitor --context staging | cat prints a line for each outcome",
             ),
             (
                 "tip: deployctl unhold web\ntip: x\n",

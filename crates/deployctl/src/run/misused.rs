@@ -4,6 +4,7 @@ use clap::ColorChoice;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use deploy_core::name::{BuildName, ServiceName};
 
+use crate::again::Again;
 use crate::exit::Exit;
 use crate::text::clean;
 
@@ -52,21 +53,34 @@ pub(super) fn typed() -> Vec<String> {
 
 /// Returns what `--color` says, wherever it stands, for what is said where the arguments are not understood.
 pub(super) fn color(typed: &[String]) -> ColorChoice {
-    let joined = typed.iter().filter_map(|it| it.strip_prefix("--color="));
-    let apart = typed.windows(2).filter(|two| two[0] == "--color");
-    let said = joined.chain(apart.map(|two| two[1].as_str())).last();
-    match said {
+    match value(typed, "--color") {
         Some("never") => ColorChoice::Never,
         Some("always") => ColorChoice::Always,
         _ => ColorChoice::Auto,
     }
 }
 
+/// Returns the last value of an option, wherever it stands.
+fn value<'a>(typed: &'a [String], option: &str) -> Option<&'a str> {
+    let mut value = None;
+    for (at, word) in typed.iter().enumerate() {
+        match word.strip_prefix(option) {
+            Some("") => value = typed.get(at + 1).map(String::as_str).or(value),
+            Some(rest) => value = rest.strip_prefix('=').or(value),
+            None => {}
+        }
+    }
+    value
+}
+
 /// Prints what clap says, and what the word is called here.
 pub(super) fn tell(error: &clap::Error) -> Exit {
     if let Some((said, tips)) = ours(error) {
+        let typed = typed();
+        let again = Again::with(|name| value(&typed, name).map(clean));
         eprintln!("error: {said}");
-        tips.iter().for_each(|tip| eprintln!("  tip: {tip}"));
+        tips.iter()
+            .for_each(|tip| eprintln!("  tip: {}", again.paste(tip)));
         return Exit::Usage;
     }
     let printed = error.print();

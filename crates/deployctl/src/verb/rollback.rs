@@ -393,10 +393,10 @@ async fn mark_bad(context: &Context, fleet: &Fleet, (name, why): (&BuildName, Op
         }
     });
     match marking.await {
-        Ok(Updated::Written(_)) => context.out.say(&format!(
+        Ok(Updated::Written(_)) => context.out.say(&context.out.paste(&format!(
             "{name} is marked bad; to take that back: deployctl build bad {} {name} --undo",
             fleet.service
-        )),
+        ))),
         Ok(Updated::Deleted | Updated::Left) => {}
         Err(error) => context
             .out

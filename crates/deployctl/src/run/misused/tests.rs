@@ -32,6 +32,10 @@ fn colours_are_said_before_anything_is_understood() {
         color("deployctl status --color=never --help"),
         clap::ColorChoice::Never
     );
+    assert_eq!(
+        color("deployctl --color always status --color=never"),
+        clap::ColorChoice::Never
+    );
     assert_eq!(color("deployctl --color"), clap::ColorChoice::Auto);
     assert_eq!(color("deployctl status"), clap::ColorChoice::Auto);
 }
