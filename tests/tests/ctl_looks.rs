@@ -333,6 +333,11 @@ async fn inspect_follows_what_comes_changes_and_goes() {
     rig.ctl("policy web restart_concurrency=3").await.is(0);
     let changed = lines.sees(r#""restart_concurrency":3"#).await;
     assert!(changed.contains(r#""type":"znode.changed""#), "{changed}");
+    // A terminal shows what others wrote, and does nothing else.
+    let why = r#"{"v":1,"restart_concurrency":"5","why":"\u009b31m \u202e"}"#;
+    rig.write(&web.policy(), why.as_bytes()).await;
+    let changed = lines.sees(r#""restart_concurrency":"5""#).await;
+    assert!(changed.contains(r"\u009b31m \u202e"), "{changed}");
     // Who closes the pipe has seen enough, at the next change.
     let (mut child, stdout) = lines.into_child();
     drop(stdout);

@@ -14,7 +14,7 @@ use tokio::sync::watch::Receiver;
 use super::{Row, object, shown};
 use crate::context::Context;
 use crate::exit::Exit;
-use crate::out::{Format, Reader};
+use crate::out::{Format, Reader, json_line};
 use crate::problem::Problem;
 use crate::signals::Signals;
 use crate::text;
@@ -169,5 +169,5 @@ fn say(context: &Context, (path, fate): (&str, Fate), znode: Option<&Znode>) -> 
     event["schema"] = super::SCHEMA.into();
     event["type"] = format!("znode.{word}").into();
     event["at"] = deploy_core::wire::time::render(now).into();
-    context.out.data_to_reader(&event.to_string())
+    context.out.data_to_reader(&json_line(&event))
 }
