@@ -230,6 +230,8 @@ async fn a_disk_that_is_full_hides_no_outcome() {
         ("deploy web r1 -o jsonl", 0),
         ("watch web", 0),
         ("status", 1),
+        ("help", 1),
+        ("--version", 1),
     ] {
         let full = std::fs::File::options().write(true).open("/dev/full");
         let mut command = rig.command(line);

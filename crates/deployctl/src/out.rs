@@ -255,9 +255,9 @@ pub(crate) fn is_lost() -> bool {
     LOST.load(Ordering::Relaxed)
 }
 
-/// A closed pipe is no failure: nobody reads the rest. What is waited for is waited for all the
+/// Ends a writing to stdout. A closed pipe is no failure: nobody reads the rest. What is waited for is waited for all the
 /// same, because the exit code tells how it ended.
-fn finish(written: io::Result<()>) {
+pub(crate) fn finish(written: io::Result<()>) {
     match written {
         Ok(()) => {}
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}

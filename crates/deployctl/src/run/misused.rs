@@ -6,6 +6,7 @@ use deploy_core::name::{BuildName, ServiceName};
 
 use crate::again::Again;
 use crate::exit::Exit;
+use crate::out;
 use crate::text::clean;
 
 /// The words of other tools, and what they are here. They are never accepted: it would be a guess.
@@ -88,7 +89,11 @@ pub(super) fn tell(error: &clap::Error) -> Exit {
         error.kind(),
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion
     ) {
-        return Exit::Done;
+        out::finish(printed);
+        return match out::is_lost() {
+            true => Exit::Bug,
+            false => Exit::Done,
+        };
     }
     // Nobody is left to be told that stderr is gone.
     let _ = printed;
