@@ -6,6 +6,7 @@ use ctl_rig::{HANG, Rig};
 use deploy_core::wire::report::Phase;
 use deploy_core::wire::role::Role;
 use deploy_core::wire::target::Target;
+use deploy_zk::acl::{Grant, Rights};
 
 #[tokio::test]
 async fn a_znode_that_nobody_may_read_is_said_to_be_protected() {
@@ -17,10 +18,7 @@ async fn a_znode_that_nobody_may_read_is_said_to_be_protected() {
         user: "deploy".into(),
         password: "secret".into(),
     };
-    let own = [deploy_zk::acl::Grant::digest(
-        &auth,
-        deploy_zk::acl::Rights::ALL,
-    )];
+    let own = [Grant::digest(&auth, Rights::ALL)];
     config.auth = vec![auth];
     let owner = deploy_zk::zk::Zk::start(config);
     let path = format!("{}/secret", rig.root.path());
@@ -200,23 +198,70 @@ async fn a_canary_that_can_not_be_taken_away_stops_nothing_that_is_under_way() {
     let canary = rig.tree("web").canary();
     rig.write(&format!("{canary}/note"), b"keep").await;
     // Nothing was written yet, and the number goes back.
-    let refused = format!("{canary} can't be deleted: something that is not ours is below it");
-    let rollback = rig.ctl("rollback web").await.is(5).says(&[&refused]);
+    let refused =
+        format!("{canary} can't be deleted: something that is not ours is below it (note)");
+    let delete = format!("tip: to delete it, in zkCli: deleteall {canary}/note\n");
+    let rollback = rig.ctl("rollback web").await.is(5);
+    let rollback = rollback.says(&[&refused, &delete]);
     assert!(
         !rollback.stderr.contains("nothing was changed"),
         "{rollback}"
     );
     assert_eq!(rig.history("web").await.len(), 2);
     rig.ctl("promote web").await.is(0).says(&[
-        "warning: #3 of web is written and goes on, but the canary stays: ",
-        "can't be deleted",
-        &format!("deployctl inspect {canary}"),
+        "warning: #3 of web is written and goes on, but the canary stays, and its hosts on r2: ",
+        &refused,
+        &format!("tip: to see what: deployctl inspect {canary}\n"),
+        &delete,
+        "tip: to take it away when that is mended: deployctl promote web\n",
         "web #3: promote done, r2 is served by",
     ]);
     rig.ctl("rollback web").await.is(0).says(&[
-        "#4 of web is written and goes on, but the canary stays",
+        "#4 of web is written and goes on, but the canary stays, and its hosts on r2: ",
+        "tip: to take it away when that is mended: deployctl rollback web\n",
         "r1 is served by",
     ]);
+    ctl_rig::delete(&rig.zk, &format!("{canary}/note")).await;
+    rig.ctl("rollback web").await.is(0);
+    assert!(!rig.exists(&canary).await);
+    assert_eq!(
+        rig.json(&rig.tree("web").enabled()).await["rollout"],
+        4,
+        "what was typed takes the canary away, and nothing else"
+    );
+}
+
+#[tokio::test]
+async fn who_may_not_delete_is_told_what_is_under_way() {
+    let hosts = [("web-01", Role::Canary), ("web-02", Role::Fleet)];
+    let Some((rig, agents)) = Rig::with_agents("may-not-delete", &hosts).await else {
+        return;
+    };
+    agents.into_iter().for_each(ctl_rig::Agent::serves_always);
+    rig.ctl("deploy web r1").await.is(0);
+    rig.ctl("canary web r2").await.is(0);
+    let (enabled, canary) = (rig.tree("web").enabled(), rig.tree("web").canary());
+    let but_delete = Rights::READ.and(Rights::WRITE).and(Rights::CREATE);
+    let list = [Grant::anyone(but_delete.and(Rights::ADMIN))];
+    rig.zk.set_acl(&enabled, &list).await.expect("it is open");
+    let not_allowed = format!("not allowed to delete {canary} (ZooKeeper: NoAuth)");
+    // Nothing was written, and nobody is told of a rollout that never was.
+    rig.ctl("rollback web").await.is(7).says(&[&not_allowed]);
+    let numbers: Vec<u64> = rig.history("web").await.iter().map(|it| it.0).collect();
+    assert_eq!(numbers, [1, 2]);
+    rig.ctl("promote web").await.is(0).says(&[
+        "warning: #3 of web is written and goes on, but the canary stays, and its hosts on r2: ",
+        &not_allowed,
+        "tip: --auth-file FILE",
+        "tip: to take it away when that is mended: deployctl promote web\n",
+        "web #3: promote done, r2 is served by",
+    ]);
+    assert!(rig.exists(&canary).await);
+    let open = [Grant::anyone(Rights::ALL)];
+    rig.zk.set_acl(&enabled, &open).await.expect("we may");
+    rig.ctl("promote web").await.is(0);
+    assert!(!rig.exists(&canary).await);
+    assert_eq!(rig.json(&enabled).await["build"], "r2");
 }
 
 #[tokio::test]

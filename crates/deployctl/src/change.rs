@@ -20,6 +20,9 @@ use crate::text;
 /// How many others may take a number at the same moment.
 const CONTENDERS_MAX: u64 = 100;
 
+/// Names listed in a message.
+const NAMES_SHOWN_MAX: usize = 5;
+
 /// What is written into the history.
 #[derive(Default)]
 pub(crate) struct Intent<'a> {
@@ -198,14 +201,51 @@ pub(crate) async fn remove(
 }
 
 /// Says that the canary stays, though the fleet's target was written: that goes on, whatever becomes of the canary hosts.
-pub(crate) fn canary_stays(context: &Context, service: &ServiceName, number: u64, error: Error) {
-    let problem = Problem::from(error);
+pub(crate) async fn canary_stays(
+    context: &Context,
+    fleet: &Fleet,
+    (number, build): (u64, &BuildName),
+    error: Error,
+) {
+    let service = &fleet.service;
+    let canary = fleet.state.targets.canary.as_ref();
+    let canary = canary.map(|canary| &canary.build);
+    let stays = match canary {
+        Some(canary) => format!("the canary stays, and its hosts on {canary}"),
+        None => "the canary stays".to_owned(),
+    };
+    let problem = not_removed(context, error).await;
     context.out.warn(&format!(
-        "#{number} of {service} is written and goes on, but the canary stays: {}",
+        "#{number} of {service} is written and goes on, but {stays}: {}",
         problem.what
     ));
     let tips = problem.tips.iter();
     tips.for_each(|tip| context.out.tip(tip));
+    // One of the fleet's build is what a promote leaves: a rollback would take the fleet back.
+    let verb = match canary == Some(build) {
+        true => "promote",
+        false => "rollback",
+    };
+    let then = format!("to take it away when that is mended: deployctl {verb} {service}");
+    context.out.tip(&then);
+}
+
+/// Returns why a znode could not be removed, with what is below it.
+pub(crate) async fn not_removed(context: &Context, error: Error) -> Problem {
+    let Error::NotEmpty(call) = &error else {
+        return error.into();
+    };
+    let path = call.path.clone();
+    let below = context.zk.children(&path).await;
+    let below = below.ok().flatten().unwrap_or_default();
+    let mut problem = Problem::from(error);
+    if let Some(first) = below.first() {
+        let names = text::list(below.iter().map(String::as_str), NAMES_SHOWN_MAX);
+        problem.what = format!("{} ({})", problem.what, text::clean(&names));
+        let znode = text::clean(&format!("{path}/{first}"));
+        problem = problem.tip(format!("to delete it, in zkCli: deleteall {znode}"));
+    }
+    problem
 }
 
 /// Which target a change writes.

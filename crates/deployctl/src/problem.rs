@@ -98,7 +98,7 @@ impl From<Error> for Problem {
             Error::NotEmpty(_) => Problem::refused(format!(
                 "{path} can't be deleted: something that is not ours is below it"
             ))
-            .tip(format!("see what, and delete that first: deployctl inspect {path}")),
+            .tip(format!("to see what: deployctl inspect {path}")),
             Error::NoNode(_) => Problem::not_found(format!("{path} is gone")),
             Error::TooLarge { bytes, .. } => {
                 Problem::refused(format!("{bytes} bytes are too much for {path}"))

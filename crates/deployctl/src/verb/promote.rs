@@ -5,6 +5,7 @@
 //! the canary back at that very moment, the fleet's target is put back as well.
 
 use clap::Args;
+use deploy_core::name::BuildName;
 use deploy_core::percent::Percent;
 use deploy_core::rollout::Standing;
 use deploy_core::rollout::choose::previous_of;
@@ -69,7 +70,7 @@ pub(crate) async fn run(args: &PromoteArgs, context: &Context) -> Result<Exit, P
     };
     let numbered = write_target(context, &fleet, Place::Enabled, (&intent, &target)).await?;
     record::note_ended(context, &fleet).await;
-    remove_canary(context, &fleet, &numbered).await?;
+    remove_canary(context, &fleet, (&numbered, build)).await?;
     let rollout = gate::begun(context, &fleet, (&intent, &numbered), build);
     outcome(context, &rollout, args.waits.patience(), Lines::Stderr).await
 }
@@ -190,7 +191,7 @@ pub(crate) fn unhealthy(fleet: &Fleet, canary: &Target) -> Option<Problem> {
 async fn remove_canary(
     context: &Context,
     fleet: &Fleet,
-    numbered: &Numbered,
+    (numbered, build): (&Numbered, &BuildName),
 ) -> Result<(), Problem> {
     let Some(before) = &fleet.canary.znode else {
         return Ok(());
@@ -199,7 +200,7 @@ async fn remove_canary(
     match remove(context, &fleet.tree.canary(), before).await {
         Ok(Swapped::Written) => Ok(()),
         Err(error) => {
-            canary_stays(context, service, numbered.number, error);
+            canary_stays(context, fleet, (numbered.number, build), error).await;
             Ok(())
         }
         Ok(Swapped::Lost(Some(_))) => {

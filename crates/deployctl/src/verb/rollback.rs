@@ -18,7 +18,8 @@ use jiff::Timestamp;
 
 use super::gate::{self, Flag, Force};
 use crate::change::{
-    Intent, Place, Swapped, canary_stays, remove, somebody_was_faster, take_number, write_target,
+    Intent, Place, Swapped, canary_stays, not_removed, remove, somebody_was_faster, take_number,
+    write_target,
 };
 use crate::cli::{Guard, OfService, Waits, Why};
 use crate::context::Context;
@@ -276,8 +277,12 @@ async fn leave_canary(
     if let Err(error) = &removed {
         numbered.withdraw_after(context, error).await;
     }
+    let removed = match removed {
+        Ok(removed) => removed,
+        Err(error) => return Err(not_removed(context, error).await),
+    };
     let mut number = Some(numbered.number);
-    match removed? {
+    match removed {
         Swapped::Written => note_left(context, fleet, targets.canary.as_ref()).await,
         Swapped::Lost(None) => {
             numbered.withdraw(context).await;
@@ -342,7 +347,7 @@ async fn leave_build(
     {
         let removed = remove(context, &fleet.tree.canary(), canary).await;
         if let Err(error) = removed {
-            canary_stays(context, &fleet.service, numbered.number, error);
+            canary_stays(context, fleet, (numbered.number, &target.build), error).await;
             other = None;
         }
     }
