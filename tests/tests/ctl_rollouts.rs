@@ -364,8 +364,8 @@ async fn a_rollback_of_a_canary_leaves_the_fleet_alone() {
         .prints(&["#3 web", "rollback"]);
     rig.ctl("canary web r1")
         .await
-        .is(0)
-        .says(&["already wanted as #1"]);
+        .is(5)
+        .says(&["r1 is what the fleet of web has (#1): it is no canary"]);
     rig.ctl("deploy web r1 --if-rollout 2")
         .await
         .is(5)

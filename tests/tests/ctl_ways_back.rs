@@ -120,6 +120,12 @@ async fn the_build_of_the_fleet_is_no_canary() {
     let Some((rig, agents)) = with_canary("own-canary").await else {
         return;
     };
+    let refused = rig.ctl("canary web r1").await.is(5).says(&[
+        "r1 is what the fleet of web has (#1): it is no canary",
+        "nothing was changed",
+        "tip: how far it is: deployctl status web\n",
+    ]);
+    assert!(!refused.stderr.contains("promote"), "{refused}");
     rig.ctl("canary web r2 --detach").await.is(0);
     agents[0].serves(2).await;
     rig.ctl("canary web r1").await.is(5).says(&[

@@ -42,18 +42,8 @@ pub(crate) async fn run(args: &CanaryArgs, context: &Context) -> Result<Exit, Pr
     gate::not_moved(&fleet, args.guard.if_rollout)?;
     let build = gate::registered(context, &fleet, name).await?;
     let targets = &fleet.state.targets;
-    let wanted = match (&targets.canary, &targets.enabled) {
-        (Some(canary), _) if canary.build == *name => Some(canary),
-        (None, Some(enabled))
-            if enabled.build == *name
-                && enabled.percent == Percent::ALL
-                && !fleet.canary.is_written() =>
-        {
-            Some(enabled)
-        }
-        _ => None,
-    };
-    if let Some(target) = wanted {
+    let canary = targets.canary.as_ref();
+    if let Some(target) = canary.filter(|canary| canary.build == *name) {
         let rollout = gate::already(context, &fleet, ("canary", target), args.waits.patience());
         return outcome(context, &rollout, args.waits.patience(), Lines::Stderr).await;
     }
@@ -99,9 +89,10 @@ fn not_of_the_fleet(
         "{name} is what the fleet of {service} has{number}: it is no canary"
     ))
     .fact("nothing was changed");
-    let problem = match fleet.canary.is_written() {
-        true => problem.tip(format!("to end the canary: deployctl rollback {service}")),
-        false => problem.tip(format!("for every host: deployctl deploy {service} {name}")),
+    let problem = match (fleet.canary.is_written(), enabled.percent == Percent::ALL) {
+        (true, _) => problem.tip(format!("to end the canary: deployctl rollback {service}")),
+        (false, false) => problem.tip(format!("for every host: deployctl deploy {service} {name}")),
+        (false, true) => problem.tip(format!("how far it is: deployctl status {service}")),
     };
     gate::unless_forced(context, force, problem)
 }
