@@ -75,6 +75,12 @@ async fn text_from_znodes_can_not_steer_a_terminal() {
         let all = format!("{}{}", ran.stdout, ran.stderr);
         assert!(!all.contains(['\u{1b}', '\u{7}']), "{ran}");
     }
+    let role = format!("{}/roles/web-01", rig.tree("web").path());
+    rig.write(&role, br#"{"v":1,"role":"x\u001b[2J\u202e"}"#)
+        .await;
+    let ran = rig.ctl("host role web-01 web fleet").await.is(0);
+    let ran = ran.says(&["web-01 has the role fleet of web; it was of no use: "]);
+    assert!(!ran.stderr.contains(['\u{1b}', '\u{202e}']), "{ran}");
     // Whatever a rollout calls itself.
     let path = rig.tree("web").rollout(1);
     let entry = br#"{"v":1,"kind":"de\u001b[2Jploy","to":"r1","by":"z\u001b[3J"}"#;

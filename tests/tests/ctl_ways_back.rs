@@ -3,6 +3,7 @@
 mod ctl_rig;
 
 use ctl_rig::Rig;
+use deploy_core::wire::report::Phase;
 use deploy_core::wire::role::Role;
 
 const HOSTS: [(&str, Role); 2] = [("web-01", Role::Fleet), ("web-02", Role::Fleet)];
@@ -146,6 +147,53 @@ async fn the_build_of_the_fleet_is_no_canary() {
         .json(&rig.tree("web").build(&ctl_rig::build("r1")))
         .await;
     assert!(build["bad"].is_null(), "{build}");
+}
+
+#[tokio::test]
+async fn what_is_wanted_already_is_the_rollout_that_it_is() {
+    let Some((rig, _agents)) = with_canary("already").await else {
+        return;
+    };
+    rig.ctl("deploy web r2 --detach").await.is(0);
+    for (change, kind, from) in [
+        ("", "deploy", "r1"),
+        ("restart web --detach", "restart", "r2"),
+        ("rollback web --to r1 --detach", "rollback", "r2"),
+    ] {
+        if !change.is_empty() {
+            rig.ctl(change).await.is(0);
+        }
+        let enabled = rig.json(&rig.tree("web").enabled()).await;
+        let build = enabled["build"].as_str().expect("it has one");
+        let again = format!("deploy web {build} --detach -o json");
+        let rollout = rig.ctl(&again).await.is(0).json();
+        assert_eq!(rollout["rollout"], enabled["rollout"], "{rollout}");
+        assert_eq!(rollout["kind"], kind, "{rollout}");
+        assert_eq!(rollout["from"], from, "{rollout}");
+    }
+}
+
+#[tokio::test]
+async fn who_was_only_touched_was_not_there_when_it_was_rolled_back() {
+    let Some((rig, agents)) = with_canary("touched").await else {
+        return;
+    };
+    rig.ctl("deploy web r2 --detach").await.is(0);
+    agents[0].serves(2).await;
+    // It runs the build, and has not said that it is well.
+    let target = agents[1].target(2).await;
+    let mut report = agents[1].report(Phase::Probing, &target);
+    report.serving = Some(target.build.clone());
+    agents[1].writes(&report).await;
+    rig.ctl("rollback web --detach").await.is(0);
+    let history = rig.history("web").await;
+    let (_, entry) = history
+        .iter()
+        .find(|(number, _)| *number == 2)
+        .expect("it is there");
+    let outcome = entry.outcome.as_ref().expect("it is told");
+    assert_eq!(outcome.result, "rolled back");
+    assert_eq!((outcome.hosts, outcome.total), (1, Some(2)));
 }
 
 #[tokio::test]
