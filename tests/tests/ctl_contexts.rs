@@ -276,8 +276,12 @@ async fn every_verb_has_a_manual_page() {
         .map(|path| std::fs::read_to_string(path).expect("it is text"))
         .collect();
     assert!(pages.len() > 30, "{}", pages.len());
+    let version = concat!("\"deployctl ", env!("CARGO_PKG_VERSION"), "\" deployctl\n");
     for page in &pages {
         assert!(page.contains(".SH EXAMPLES"), "{page}");
+        let title = page.lines().find(|line| line.starts_with(".TH "));
+        let title = format!("{}\n", title.expect("it has one"));
+        assert!(title.ends_with(version), "{title}");
     }
     run(bare_command("man host retry"), "man host retry")
         .await

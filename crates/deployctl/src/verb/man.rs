@@ -72,7 +72,10 @@ fn without_help(command: clap::Command) -> clap::Command {
 
 fn page(command: &clap::Command, name: &str) -> io::Result<Vec<u8>> {
     let examples = command.get_before_help().map(ToString::to_string);
-    let man = Man::new(command.clone().display_name(name.to_owned())).manual("deployctl");
+    // A verb has no version of its own.
+    let man = Man::new(command.clone().display_name(name.to_owned()))
+        .source(concat!("deployctl ", env!("CARGO_PKG_VERSION")))
+        .manual("deployctl");
     let mut page = Vec::new();
     man.render_title(&mut page)?;
     man.render_name_section(&mut page)?;
