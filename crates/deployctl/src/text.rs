@@ -1,5 +1,6 @@
 //! Values as people read them.
 
+use deploy_core::percent::Percent;
 use deploy_core::rollout::Standing;
 use jiff::{SignedDuration, Timestamp};
 
@@ -35,6 +36,20 @@ pub(crate) fn clean_json(json: &str) -> String {
 fn steers(c: char) -> bool {
     let turns = matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     c.is_control() || turns
+}
+
+/// Returns a share as people read it, rounded down to four decimals: less than all is never shown as 100.
+pub(crate) fn share(percent: Percent) -> String {
+    const UNIT: f64 = 10_000.0;
+    let exact = percent.to_string();
+    let is_short = exact
+        .split_once('.')
+        .is_none_or(|(_, rest)| rest.len() <= 4);
+    match (percent.value() * UNIT).floor() / UNIT {
+        _ if is_short => exact,
+        0.0 => "<0.0001".to_owned(),
+        shown => shown.to_string(),
+    }
 }
 
 /// Returns the mark of a standing, two columns wide.

@@ -1,6 +1,8 @@
 //! Texts as people read them.
 
-use super::{bytes, clean, clean_json, list, nearest, person, seconds, when};
+use deploy_core::percent::Percent;
+
+use super::{bytes, clean, clean_json, list, nearest, person, seconds, share, when};
 
 #[test]
 fn text_from_znodes_is_harmless() {
@@ -29,6 +31,23 @@ fn json_is_harmless_and_the_same() {
         );
     }
     assert_eq!(clean_json("{\n  \"a\": 1\n}"), "{\n  \"a\": 1\n}");
+}
+
+#[test]
+fn shares_are_short_and_never_more_than_they_are() {
+    for (value, shown) in [
+        (100.0, "100"),
+        (0.0, "0"),
+        (12.5, "12.5"),
+        (0.001, "0.001"),
+        (0.0003, "0.0003"),
+        (100.0 / 3.0, "33.3333"),
+        (99.999_999, "99.9999"),
+        (0.000_01, "<0.0001"),
+        (1e-300, "<0.0001"),
+    ] {
+        assert_eq!(share(Percent::new(value).unwrap()), shown);
+    }
 }
 
 #[test]

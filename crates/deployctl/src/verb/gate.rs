@@ -249,7 +249,8 @@ pub(crate) async fn none_taken_back(
     }
     let problem = problem
         .fact(format!(
-            "with {percent} percent they are outside of the share; nothing was changed"
+            "with {} percent they are outside of the share; nothing was changed",
+            text::share(percent)
         ))
         .tip(format!(
             "back on all hosts: deployctl rollback {service}; as you said: --force"

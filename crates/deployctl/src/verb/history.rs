@@ -132,7 +132,9 @@ fn kind(entry: &Entry) -> String {
     let kind = text::clean(&entry.kind);
     match (&entry.host, entry.percent) {
         (Some(host), _) => format!("{kind} {host}"),
-        (None, Some(percent)) if entry.kind != "stage" => format!("{kind} {percent}%"),
+        (None, Some(percent)) if entry.kind != "stage" => {
+            format!("{kind} {}%", text::share(percent))
+        }
         _ => kind,
     }
 }

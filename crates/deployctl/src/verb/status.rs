@@ -113,7 +113,7 @@ pub(crate) fn services_text(fleets: &[Fleet], now: Timestamp) -> String {
             .map_or(Percent::ALL, |target| target.percent);
         let fleet_build = match (&targets.enabled, percent == Percent::ALL) {
             (Some(target), true) => target.build.to_string(),
-            (Some(target), false) => format!("{} {percent}%", target.build),
+            (Some(target), false) => format!("{} {}%", target.build, text::share(percent)),
             (None, _) if fleet.enabled.target.is_err() => "?".to_owned(),
             (None, _) => "-".to_owned(),
         };

@@ -181,7 +181,7 @@ pub(super) fn phase(model: &Model, view: &ServiceView) -> (String, Ink) {
     let share = if percent == Percent::ALL {
         String::new()
     } else {
-        format!(" {percent}%")
+        format!(" {}%", text::share(percent))
     };
     match view.phase(model.now) {
         ServicePhase::Held => {
