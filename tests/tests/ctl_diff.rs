@@ -215,6 +215,40 @@ async fn a_share_that_takes_hosts_back_is_told_and_refused() {
 }
 
 #[tokio::test]
+async fn the_command_for_a_build_that_is_marked_bad_is_not_refused() {
+    let Some((rig, _agents)) = on_r1("diff-bad").await else {
+        return;
+    };
+    rig.ctl("build bad web r2 -m leaks").await.is(0);
+    let what = "tip: r2 is marked bad; to do it nevertheless: ";
+    let command = "deploy web r2 --percent 1e-300 --if-rollout 1 --force";
+    rig.ctl("diff web r2 --percent 1e-300")
+        .await
+        .is(0)
+        .says(&[&format!("{what}deployctl {command}\n")]);
+    let json = rig.ctl("diff web r2 -o json").await.is(0).json();
+    let canary = "deployctl canary web r2 --if-rollout 1 --force";
+    assert_eq!(
+        (&json["command"], &json["bad"]),
+        (&canary.into(), &true.into())
+    );
+    // What else is in the way is not overridden by pasting.
+    rig.ctl("hold web -m migration").await.is(0);
+    let held = rig.ctl("diff web r2").await.is(0);
+    assert!(!held.stderr.contains("--force"), "{held}");
+    rig.ctl("unhold web").await.is(0);
+    rig.ctl(&format!("{command} --detach")).await.is(0);
+    // Next to nothing needs no column of 300 characters.
+    let history = rig.ctl("history web").await.is(0);
+    let history = history.prints(&["deploy <0.0001%"]);
+    assert!(
+        history.stdout.lines().all(|line| line.len() < 150),
+        "{history}"
+    );
+    rig.ctl("status").await.is(0).prints(&["r2 <0.0001%"]);
+}
+
+#[tokio::test]
 async fn what_was_made_by_hand_is_no_rollout() {
     let Some((rig, _agents)) = on_r1("by-hand").await else {
         return;

@@ -20,6 +20,8 @@ use crate::problem::Problem;
 use crate::table::table;
 use crate::text;
 
+/// Characters of a share, as the longest that people type.
+const PERCENT_CHARS_MAX: usize = 20;
 /// Hosts named in a line.
 const HOSTS_SHOWN_MAX: usize = 8;
 
@@ -130,9 +132,16 @@ fn say(context: &Context, fleet: &Fleet, proposal: &Proposal) {
     lines.push(table(&rows));
     context.out.data(&lines.join("\n"));
     context.out.say("nothing was changed");
-    context.out.tip(&command(fleet, proposal));
+    let build = &proposal.wish.build;
+    let what = match needs_force(fleet, proposal) {
+        true => format!("{build} is marked bad; to do it nevertheless: "),
+        false => String::new(),
+    };
+    context
+        .out
+        .tip(&format!("{what}{}", command(fleet, proposal)));
     if proposal.verb == "canary" {
-        let (service, build) = (&fleet.service, &proposal.wish.build);
+        let service = &fleet.service;
         context.out.tip(&format!(
             "without a canary, every host: deployctl diff {service} {build} --percent 100"
         ));
@@ -276,13 +285,36 @@ fn command(fleet: &Fleet, proposal: &Proposal) -> String {
     let bound = number(fleet).map_or_else(String::new, |number| format!(" --if-rollout {number}"));
     let percent = match proposal.wish.percent {
         Percent::ALL => String::new(),
+        // What is to be pasted says exactly that, also where it is next to nothing.
+        percent if percent.to_string().len() > PERCENT_CHARS_MAX => {
+            format!(" --percent {:e}", percent.value())
+        }
         percent => format!(" --percent {percent}"),
+    };
+    let forced = match needs_force(fleet, proposal) {
+        true => " --force",
+        false => "",
     };
     match proposal.verb {
         "watch" => format!("deployctl watch {service}"),
-        "promote" => format!("deployctl promote {service}{bound}"),
-        verb => format!("deployctl {verb} {service} {build}{percent}{bound}"),
+        "promote" => format!("deployctl promote {service}{bound}{forced}"),
+        verb => format!("deployctl {verb} {service} {build}{percent}{bound}{forced}"),
     }
+}
+
+fn is_bad(proposal: &Proposal) -> bool {
+    let build = proposal.build.as_ref();
+    build.is_some_and(|build| build.bad.is_some())
+}
+
+/// Tells whether the mark of its build is in the way, and nothing else: `--force` would override that as well.
+fn needs_force(fleet: &Fleet, proposal: &Proposal) -> bool {
+    let mut taken_back = proposal.preview.taken_back(&proposal.wish.build);
+    is_bad(proposal)
+        && proposal.verb != "watch"
+        && fleet.hold.is_none()
+        && canary_problem(fleet, proposal).is_none()
+        && taken_back.next().is_none()
 }
 
 fn object(context: &Context, fleet: &Fleet, proposal: &Proposal) -> Value {
@@ -301,7 +333,7 @@ fn object(context: &Context, fleet: &Fleet, proposal: &Proposal) -> Value {
         "offline": preview.offline, "downloads": preview.fetches,
         "size": build.as_ref().map(|build| build.artifact.size),
         "instances": preview.instances, "at_a_time": fleet.lease_limit(),
-        "bad": build.as_ref().is_some_and(|build| build.bad.is_some()),
+        "bad": is_bad(proposal),
         "held": fleet.hold.is_some(), "canary_problem": canary_problem(fleet, proposal),
     })
 }
