@@ -308,13 +308,12 @@ impl Planner<'_> {
         let (observed, wanted) = (self.observed, self.wanted);
         let can_let_go = observed.lease != Lease::None
             && wanted.gate != Gate::Cut
+            && self.course.way != Way::Back
             && observed.journal.service != InService::Left;
         can_let_go
             && match plan.steps.first() {
                 // This disturbs nothing, and may take for ever.
-                Some(Step::Fetch(_) | Step::Extract(_) | Step::Prepare(_)) => {
-                    plan.way == Way::Forward
-                }
+                Some(Step::Fetch(_) | Step::Extract(_) | Step::Prepare(_)) => true,
                 Some(Step::Prune(_) | Step::PostRestart(_)) | None => match &plan.rest {
                     Rest::Idle | Rest::Serving | Rest::Staged => true,
                     Rest::Failed | Rest::Waiting => false,

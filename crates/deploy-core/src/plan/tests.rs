@@ -101,6 +101,12 @@ fn a_host_in_service_that_can_not_go_on_holds_up_nobody() {
         "foreign, on 1, at 1, verified 1, runs 1,1, lease held",
         "blocked: give the lease back",
     );
+    // It failed, and can't even go back.
+    check(
+        "2",
+        "foreign, on 1 2, at 1, verified 1, rejected 2, runs 1,1, lease held",
+        "blocked ():",
+    );
     // It may have been what failed that nobody can read now.
     check(
         "unreadable",
