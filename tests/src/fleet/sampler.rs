@@ -26,8 +26,9 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 use super::Fleet;
 
 const SAMPLE_EVERY: Duration = Duration::from_millis(100);
-/// Long for a host that shares its processors with eleven others; the next sample does not wait.
-const ANSWER_MAX: Duration = Duration::from_secs(2);
+/// Long for a host that shares its processors with eleven others, and a machine that may do nothing at all for two seconds; the
+/// next sample does not wait. Who is drained refuses at once.
+const ANSWER_MAX: Duration = Duration::from_secs(5);
 /// On a machine that is busy with others, samples are late. With fewer than this share of them, the
 /// rollout was not sampled.
 const SAMPLES_SHARE_MIN: f64 = 0.2;

@@ -157,6 +157,9 @@ async fn kill(units: &[&str]) -> Result<(), SystemdError> {
     Ok(())
 }
 
+/// What `systemd-run` says of a program that is not there, before the name and the reason.
+const NOT_FOUND: &str = "Failed to find executable";
+
 /// Starts it. Whether that went well is seen in the unit: a program that fails at once may be taken
 /// for one that can't be started.
 async fn start(
@@ -171,7 +174,10 @@ async fn start(
     if started.how == How::Well || show(transient.unit).await?.is_loaded() {
         return Ok(());
     }
-    // A program that can't be executed leaves its unit.
+    // It looks for the program before it asks systemd. One that is there and can't be executed leaves its unit.
+    if let Some(said) = started.tail.iter().find(|line| line.contains(NOT_FOUND)) {
+        return Err(cannot_start(transient, said).into());
+    }
     Err(TransientError::Systemd(SystemdError::NotStarted {
         unit: transient.unit.to_owned(),
         how: started.how,
