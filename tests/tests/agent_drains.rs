@@ -24,6 +24,14 @@ fn asked_of_the_first(agent: &Agent) -> Vec<String> {
     of_it.map(|(words, _)| words.to_owned()).collect()
 }
 
+/// Deploys r2, where this is what comes of the drain of the first instance; returns how much was asked of that before.
+fn deploy_with(agent: &Agent, drain: Answer) -> usize {
+    let before = asked_of_the_first(agent).len();
+    agent.supervisor.on("traffic drain web-1", drain);
+    agent.web().deploy("r2", 2);
+    before
+}
+
 #[test]
 fn a_drain_that_fails_is_done_again_before_anything_is_restarted() {
     let Some(agent) = drained_by_command() else {
@@ -58,9 +66,7 @@ fn nothing_is_restarted_as_long_as_its_drain_fails() {
     };
     let web = agent.web();
     let restarts = agent.supervisor.asked("restart").len();
-    let no = Answer::Fail("the balancer says no".to_owned());
-    agent.supervisor.on("traffic drain web-1", no);
-    web.deploy("r2", 2);
+    deploy_with(&agent, Answer::Fail("the balancer says no".to_owned()));
     let report = web.blocked(&["drain of web-1", "exit 7"]);
     assert_eq!(report.instances[0].state, "draining");
     web.looks_again();
@@ -75,10 +81,8 @@ fn what_can_not_be_drained_is_opened_when_deployd_ends() {
         return;
     };
     let web = agent.web();
-    let before = asked_of_the_first(&agent).len();
     let no = Answer::Fail("the balancer says no".to_owned());
-    agent.supervisor.on("traffic drain web-1", no);
-    web.deploy("r2", 2);
+    let before = deploy_with(&agent, no);
     web.blocked(&["drain of web-1", "exit 7"]);
     assert_eq!(agent.stop(), Some(0));
     let asked = asked_of_the_first(&agent);
@@ -99,11 +103,7 @@ fn a_drain_that_does_not_end_in_time_is_followed_by_the_restart() {
         return;
     };
     let web = agent.web();
-    let before = asked_of_the_first(&agent).len();
-    agent
-        .supervisor
-        .on("traffic drain web-1", Answer::HoldBefore);
-    web.deploy("r2", 2);
+    let before = deploy_with(&agent, Answer::HoldBefore);
     web.serves("r2");
     let wanted = ["traffic drain", "restart", "traffic undrain"];
     assert_eq!(asked_of_the_first(&agent)[before..], wanted);
@@ -118,11 +118,7 @@ fn a_drain_that_a_kill_has_cut_short_is_done_again() {
         return;
     };
     let web = agent.web();
-    let before = asked_of_the_first(&agent).len();
-    agent
-        .supervisor
-        .on("traffic drain web-1", Answer::HoldBefore);
-    web.deploy("r2", 2);
+    let before = deploy_with(&agent, Answer::HoldBefore);
     agent.supervisor.wait_asked("traffic drain web-1", 1);
     agent.kill();
     agent.run();

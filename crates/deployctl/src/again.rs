@@ -29,12 +29,14 @@ impl Again {
     pub(crate) fn with(value: impl Fn(&str) -> Option<String>) -> Again {
         let given = ["--zk", "--context", "--auth-file"].into_iter();
         let options = given.filter_map(|name| Some((name, quoted(&value(name)?))));
+        let options: Vec<_> = options.collect();
+        if options.is_empty() {
+            return Again::default();
+        }
         let command = cli::command();
         let verbs = command.get_subcommands();
-        Again {
-            options: options.collect(),
-            verbs: verbs.map(|verb| verb.get_name().to_owned()).collect(),
-        }
+        let verbs = verbs.map(|verb| verb.get_name().to_owned()).collect();
+        Again { options, verbs }
     }
 
     /// Returns a text with the options at the end of each command of deployctl that is in it.

@@ -131,6 +131,19 @@ impl Numbered {
         let _ = context.zk.delete(&self.path, Expect::Any).await;
     }
 
+    /// The same, unless what was to be written under it is there, or may be.
+    pub(crate) async fn withdraw_unless_written(
+        &self,
+        context: &Context,
+        swapped: &Result<Swapped, Error>,
+    ) {
+        match swapped {
+            Ok(Swapped::Written) => {}
+            Ok(Swapped::Lost(_)) => self.withdraw(context).await,
+            Err(error) => self.withdraw_after(context, error).await,
+        }
+    }
+
     /// The same after an error: only what surely was not done may lose its number.
     pub(crate) async fn withdraw_after(&self, context: &Context, error: &Error) {
         if !matches!(error, Error::Unknown(_)) {
@@ -283,16 +296,11 @@ pub(crate) async fn write_numbered(
     place: Place,
     (target, numbered): (&Target, &Numbered),
 ) -> Result<(), Problem> {
-    match put(context, fleet, place, target).await {
-        Ok(Swapped::Written) => Ok(()),
-        Ok(Swapped::Lost(now)) => {
-            numbered.withdraw(context).await;
-            Err(somebody_was_faster(&fleet.service, now.as_ref()))
-        }
-        Err(error) => {
-            numbered.withdraw_after(context, &error).await;
-            Err(error.into())
-        }
+    let swapped = put(context, fleet, place, target).await;
+    numbered.withdraw_unless_written(context, &swapped).await;
+    match swapped? {
+        Swapped::Written => Ok(()),
+        Swapped::Lost(now) => Err(somebody_was_faster(&fleet.service, now.as_ref())),
     }
 }
 

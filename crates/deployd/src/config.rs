@@ -170,6 +170,13 @@ pub(crate) enum DrainMethod {
     None,
 }
 
+impl DrainMethod {
+    /// Whether the packet filter drains.
+    pub(crate) fn filters(&self) -> bool {
+        matches!(self, DrainMethod::Iptables(_))
+    }
+}
+
 /// What happens to new connections to a drained instance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum DrainAction {

@@ -23,7 +23,7 @@ use tokio::time::Instant;
 use crate::agent::{Agent, End, Run, Stop, stuck};
 use crate::chain::Chain;
 use crate::config::places::{Clash, Harm, clashes};
-use crate::config::{Config, DrainMethod, Instance, Service};
+use crate::config::{Config, Instance, Service};
 use crate::drains::Drains;
 use crate::host::files;
 use crate::host::firewall::Rule;
@@ -268,8 +268,9 @@ impl Crew {
         &mut self,
         services: impl Iterator<Item = &Service> + Clone,
     ) -> BTreeMap<ServiceName, Vec<Rule>> {
-        let drains = |service: &Service| matches!(service.drain.method, DrainMethod::Iptables(_));
-        self.filters |= services.clone().any(drains);
+        self.filters |= services
+            .clone()
+            .any(|service| service.drain.method.filters());
         if !self.filters {
             return BTreeMap::new();
         }

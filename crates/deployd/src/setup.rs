@@ -64,8 +64,8 @@ pub(crate) async fn found_rules() -> Vec<firewall::Found> {
 
 /// Takes away what a run has left in the packet filter that was configured in another way, where nobody is drained by it now.
 pub(crate) async fn open_ports(config: &Config) {
-    let drains = |service: &Service| matches!(service.drain.method, DrainMethod::Iptables(_));
-    if config.services.iter().any(drains) {
+    let mut services = config.services.iter();
+    if services.any(|service| service.drain.method.filters()) {
         return;
     }
     match firewall::list().await {

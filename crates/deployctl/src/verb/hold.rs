@@ -76,11 +76,7 @@ pub(crate) async fn run(args: &HoldArgs, context: &Context) -> Result<Exit, Prob
         &wire::encode_over(&hold, old),
     )
     .await;
-    match &swapped {
-        Ok(Swapped::Written) => {}
-        Ok(Swapped::Lost(_)) => numbered.withdraw(context).await,
-        Err(error) => numbered.withdraw_after(context, error).await,
-    }
+    numbered.withdraw_unless_written(context, &swapped).await;
     let service = &fleet.service;
     if let Swapped::Lost(now) = swapped? {
         let by = now

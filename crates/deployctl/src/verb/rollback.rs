@@ -274,9 +274,7 @@ async fn leave_canary(
         Some(before) => remove(context, &fleet.tree.canary(), before).await,
         None => Ok(Swapped::Lost(None)),
     };
-    if let Err(error) = &removed {
-        numbered.withdraw_after(context, error).await;
-    }
+    numbered.withdraw_unless_written(context, &removed).await;
     let removed = match removed {
         Ok(removed) => removed,
         Err(error) => return Err(not_removed(context, error).await),
@@ -285,16 +283,12 @@ async fn leave_canary(
     match removed {
         Swapped::Written => note_left(context, fleet, targets.canary.as_ref()).await,
         Swapped::Lost(None) => {
-            numbered.withdraw(context).await;
             number = None;
             context
                 .out
                 .say("somebody else took the canary away at the same moment");
         }
-        Swapped::Lost(now) => {
-            numbered.withdraw(context).await;
-            return Err(somebody_was_faster(&fleet.service, now.as_ref()));
-        }
+        Swapped::Lost(now) => return Err(somebody_was_faster(&fleet.service, now.as_ref())),
     }
     if let Some(from) = from.as_ref().filter(|from| Some(*from) != to.as_ref()) {
         mark_bad(context, fleet, (from, args.why.why.as_deref())).await;

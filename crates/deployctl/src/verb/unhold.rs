@@ -37,11 +37,7 @@ pub(crate) async fn run(args: &UnholdArgs, context: &Context) -> Result<Exit, Pr
     };
     let numbered = take_number(context, &tree, &intent).await?;
     let removed = remove(context, &tree.hold(), &before).await;
-    match &removed {
-        Ok(Swapped::Written) => {}
-        Ok(Swapped::Lost(_)) => numbered.withdraw(context).await,
-        Err(error) => numbered.withdraw_after(context, error).await,
-    }
+    numbered.withdraw_unless_written(context, &removed).await;
     match removed? {
         Swapped::Written => say(
             context,

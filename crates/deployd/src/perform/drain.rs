@@ -67,7 +67,7 @@ impl Performer {
                 self.drained
                     .retain(|rule| !instances.iter().any(|i| i.port == Some(rule.port)));
                 // By the clock as it is now: it may have been set.
-                let until = self.rule_ends();
+                let until = rule_ends(&self.service);
                 self.drained.iter_mut().for_each(|rule| rule.until = until);
                 let rules = self.drained.clone();
                 let set = self.drains.set(&self.service.name, rules).await;
@@ -133,7 +133,7 @@ impl Performer {
         action: DrainAction,
     ) -> Result<(), StepError> {
         let mut rules = self.drained.clone();
-        let until = self.rule_ends();
+        let until = rule_ends(&self.service);
         rules.iter_mut().for_each(|rule| rule.until = until);
         rules.retain(|rule| !instances.iter().any(|i| i.port == Some(rule.port)));
         rules.extend(rules_of(&self.service, instances, action));
@@ -142,10 +142,6 @@ impl Performer {
         self.drained = rules;
         tracing::info!(service = %self.service.name, units = ?units(instances), "drained: no new connections");
         Ok(())
-    }
-
-    fn rule_ends(&self) -> Timestamp {
-        rule_ends(&self.service)
     }
 
     async fn await_idle(&mut self, instances: &[Instance]) -> Result<(), StepError> {

@@ -37,19 +37,21 @@ pub(super) struct Program<'a> {
 
 /// Runs a program as a child: it ends with us.
 pub(super) async fn run_beside(program: &Program<'_>) -> Result<(), StepError> {
-    match run(&program.job).await {
-        Ok(ended) => judge(program, ended),
-        Err(error) => Err(not_started(program, &error)),
-    }
+    judge(program, run_child(program).await?)
 }
 
 /// Like [`run_beside`], for a program that may take longer than it is waited for; tells whether it came to its end.
 pub(super) async fn run_in_time(program: &Program<'_>) -> Result<bool, StepError> {
-    match run(&program.job).await {
-        Ok(ended) if matches!(ended.how, How::TimedOut(_)) => Ok(false),
-        Ok(ended) => judge(program, ended).map(|()| true),
-        Err(error) => Err(not_started(program, &error)),
+    let ended = run_child(program).await?;
+    match ended.how {
+        How::TimedOut(_) => Ok(false),
+        _ => judge(program, ended).map(|()| true),
     }
+}
+
+async fn run_child(program: &Program<'_>) -> Result<Ended, StepError> {
+    let ended = run(&program.job).await;
+    ended.map_err(|error| not_started(program, &error))
 }
 
 /// The programs of a service that run apart from us.
