@@ -11,14 +11,13 @@
 //! anything under the final name that is not complete and on disk. No system call here takes a
 //! path of more than one component.
 //!
-//! One thread inflates, the caller's parses and makes the files, and another one fills them. They share
-//! a few buffers, so memory does not grow with the archive.
+//! One thread inflates, the caller's parses and makes directories and links, and another one fills the files, and makes them where
+//! the caller's has no time to. They share a few buffers, so memory does not grow with the archive.
 
 use std::borrow::Cow;
 use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
@@ -26,6 +25,7 @@ use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
 use nix::unistd::{Gid, Uid};
 
+use self::access::Access;
 use self::compression::Compression;
 use self::error::UnpackError;
 use self::fill::Filler;
@@ -34,8 +34,10 @@ use self::partial::Partial;
 use self::stream::Stream;
 use self::tree::Tree;
 
+mod access;
 mod compression;
 pub(crate) mod error;
+mod file;
 mod fill;
 mod header;
 mod member;
@@ -164,13 +166,14 @@ fn write_tree(
     partial: &Partial,
     options: &Options<'_>,
 ) -> Result<Unpacked, UnpackError> {
-    let mut tree = Tree::new(partial.root(), options)?;
+    let access = Access::new(options.owner)?;
+    let mut tree = Tree::new(partial.root()?, access, options);
     let unpacked = std::thread::scope(|scope| {
         let buffers = compression.inflate(archive, scope)?;
-        let mut filler = Filler::start(scope)?;
+        let mut filler = Filler::start(scope, access)?;
         let members = Members::new(Stream::new(buffers, options), &options.limits);
         let made = write_members(&mut tree, members, &mut filler);
-        // What is yet to be filled comes earlier in the archive than what is made.
+        // What is yet to be made there comes earlier in the archive than what is made here.
         filler.finish().and(made)
     })?;
     tree.finish()?;
@@ -191,11 +194,14 @@ fn write_members(
         match kind {
             Kind::Directory { mode } => tree.directory(&path, mode)?,
             Kind::Symlink { target } => tree.symlink(&path, &target)?,
-            Kind::HardLink { target } => tree.hard_link(&path, &target)?,
+            Kind::HardLink { target } => {
+                filler.settle()?;
+                tree.hard_link(&path, &target)?;
+            }
             Kind::File { mode, size } => {
-                let file = Arc::new(tree.file(path, mode)?);
-                members.copy_body(size, &mut |piece| filler.write(&file, piece))?;
-                filler.close(file, modified)?;
+                filler.file(tree.place(path)?, mode);
+                members.copy_body(size, &mut |piece| filler.write(piece))?;
+                filler.close(modified)?;
             }
         }
     }

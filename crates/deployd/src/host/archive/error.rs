@@ -4,7 +4,10 @@ use std::fmt::Write as _;
 use std::io;
 use std::path::PathBuf;
 
+use nix::errno::Errno;
+
 use super::Rule;
+use super::name::EntryPath;
 use super::remove::RemoveError;
 use crate::host::ErrorKind;
 
@@ -106,6 +109,24 @@ impl UnpackError {
             action,
             source: source.into(),
         }
+    }
+
+    /// Two entries have this name.
+    pub(super) fn twice(name: &[u8]) -> Self {
+        Self::entry(name, "it is in the archive twice")
+    }
+
+    /// Tells what the file system cannot hold, the archive's fault, from what just failed.
+    pub(super) fn refused(source: impl Into<io::Error>, path: &EntryPath, action: &str) -> Self {
+        let source = source.into();
+        let rule = match source.raw_os_error().map(Errno::from_raw) {
+            Some(Errno::ENAMETOOLONG) => "the file system has no room for a name that long",
+            Some(Errno::EMLINK) => "the file system has no room for so many links",
+            Some(Errno::EINVAL | Errno::EILSEQ) => "the file system refuses the name",
+            Some(Errno::EFBIG) => "the file system refuses a file that large",
+            _ => return Self::io(format!("{action} {}", quoted(path.as_bytes())), source),
+        };
+        Self::entry(path.as_bytes(), rule)
     }
 }
 

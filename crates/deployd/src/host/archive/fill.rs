@@ -1,30 +1,40 @@
-//! The thread that fills the files of a release, while the caller's makes the next ones.
+//! The thread that makes and fills the files of a release, while the caller's makes the directories.
 //!
-//! To make files and to fill them costs the file system about as much, and neither has to wait for the other: a file is
-//! filled through its handle, whatever happens to its directory meanwhile. Small files are many, so orders go from one thread
-//! to the other in batches; the bytes stay where they were inflated to.
+//! Making a directory costs a file system several times what a file does, and an archive may have many of them or few. So whoever
+//! has time makes the files: where the thread is behind, the caller does not wait for it, but makes the next files itself, and
+//! leaves the rest of them to the thread. Small files are many, so orders go over in batches; the bytes stay where they were
+//! inflated to.
 
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread::{Scope, ScopedJoinHandle};
 
+use super::access::Access;
 use super::error::UnpackError;
+use super::file::NewFile;
 use super::stream::{Buffer, Piece};
-use super::tree::NewFile;
+use super::tree::Place;
 
-/// Files that a batch completes at most. Four batches of open files are under way, see [`BATCHES`].
+/// Files that a batch completes at most. Four batches are under way, see [`BATCHES`], each of whose files may be open, with the
+/// handle of its directory.
 const BATCH_FILES: usize = 32;
 
 /// Batches that wait; one more is being put together, and one worked off.
 const BATCHES: usize = 2;
 
-/// What is to be done with a file.
+/// What the thread is to do next.
 enum Order {
-    /// Write this part of the batch's buffer to its end.
-    Write(Arc<NewFile>, Range<usize>),
+    /// Make a file; what follows is about it.
+    Make(Place, u32),
+    /// The file that was made for it; what follows is about it.
+    Made(NewFile),
+    /// Write this part of the batch's buffer to the file's end.
+    Write(Range<usize>),
     /// It is complete: set its time of change, in seconds and nanoseconds, and close it.
-    Close(Arc<NewFile>, Option<(i64, u32)>),
+    Close(Option<(i64, u32)>),
+    /// Tell that all before is done.
+    Tell(SyncSender<()>),
 }
 
 /// Orders that concern one buffer: who held on to several might hold all, and the inflater waits for one.
@@ -35,34 +45,44 @@ struct Batch {
     files: usize,
 }
 
-/// The thread, as whoever makes the files sees it.
+/// The thread, as the caller sees it.
 pub(super) struct Filler<'scope> {
     work: SyncSender<Batch>,
     batch: Batch,
+    access: Access,
+    /// Whether it has nothing to do.
+    settled: bool,
     thread: ScopedJoinHandle<'scope, Result<(), UnpackError>>,
 }
 
 impl<'scope> Filler<'scope> {
     /// Starts the thread.
-    pub(super) fn start(scope: &'scope Scope<'scope, '_>) -> Result<Self, UnpackError> {
+    pub(super) fn start(
+        scope: &'scope Scope<'scope, '_>,
+        access: Access,
+    ) -> Result<Self, UnpackError> {
         let (work, batches) = sync_channel(BATCHES);
         let thread = std::thread::Builder::new()
             .name("fill".to_owned())
-            .spawn_scoped(scope, move || fill(&batches))
+            .spawn_scoped(scope, move || fill(&batches, access))
             .map_err(|source| UnpackError::io("start to write".to_owned(), source))?;
         Ok(Self {
             work,
             batch: Batch::default(),
+            access,
+            settled: true,
             thread,
         })
     }
 
-    /// Takes the next bytes of a file.
-    pub(super) fn write(
-        &mut self,
-        file: &Arc<NewFile>,
-        piece: &Piece<'_>,
-    ) -> Result<(), UnpackError> {
+    /// Takes a file to be made; what follows is about it.
+    pub(super) fn file(&mut self, place: Place, mode: u32) {
+        self.settled = false;
+        self.batch.orders.push(Order::Make(place, mode));
+    }
+
+    /// Takes the next bytes of the file.
+    pub(super) fn write(&mut self, piece: &Piece<'_>) -> Result<(), UnpackError> {
         let holds = |held: &Arc<Buffer>| Arc::ptr_eq(held, piece.buffer);
         if !self.batch.buffer.as_ref().is_none_or(holds) {
             self.send()?;
@@ -70,18 +90,13 @@ impl<'scope> Filler<'scope> {
         self.batch
             .buffer
             .get_or_insert_with(|| Arc::clone(piece.buffer));
-        let order = Order::Write(Arc::clone(file), piece.range.clone());
-        self.batch.orders.push(order);
+        self.batch.orders.push(Order::Write(piece.range.clone()));
         Ok(())
     }
 
-    /// Takes a file that is complete.
-    pub(super) fn close(
-        &mut self,
-        file: Arc<NewFile>,
-        modified: Option<(i64, u32)>,
-    ) -> Result<(), UnpackError> {
-        self.batch.orders.push(Order::Close(file, modified));
+    /// Takes note that the file is complete.
+    pub(super) fn close(&mut self, modified: Option<(i64, u32)>) -> Result<(), UnpackError> {
+        self.batch.orders.push(Order::Close(modified));
         self.batch.files += 1;
         if self.batch.files < BATCH_FILES {
             return Ok(());
@@ -89,13 +104,25 @@ impl<'scope> Filler<'scope> {
         self.send()
     }
 
+    /// Waits until all files that it has taken are there, and nothing is left to be done.
+    pub(super) fn settle(&mut self) -> Result<(), UnpackError> {
+        if self.settled {
+            return Ok(());
+        }
+        let (done, all_done) = sync_channel(1);
+        self.batch.orders.push(Order::Tell(done));
+        self.send()?;
+        self.settled = true;
+        all_done.recv().map_err(|_| UnpackError::Stopped)
+    }
+
     /// Waits until all is written, and says what went wrong first.
     pub(super) fn finish(mut self) -> Result<(), UnpackError> {
-        // An error is told by the thread.
-        let _ = self.send();
+        let sent = self.send();
         drop(self.work);
         match self.thread.join() {
-            Ok(filled) => filled,
+            // What the thread is at comes earlier in the archive than what is sent.
+            Ok(filled) => filled.and(sent),
             Err(panic) => std::panic::resume_unwind(panic),
         }
     }
@@ -103,19 +130,50 @@ impl<'scope> Filler<'scope> {
     fn send(&mut self) -> Result<(), UnpackError> {
         let batch = std::mem::take(&mut self.batch);
         // Nobody receives it any more: the thread has failed, and `finish` says why.
-        self.work.send(batch).map_err(|_| UnpackError::Stopped)
+        match self.work.try_send(batch) {
+            Ok(()) => Ok(()),
+            Err(TrySendError::Full(mut batch)) => {
+                batch.make(self.access)?;
+                self.work.send(batch).map_err(|_| UnpackError::Stopped)
+            }
+            Err(TrySendError::Disconnected(_)) => Err(UnpackError::Stopped),
+        }
     }
 }
 
-fn fill(batches: &Receiver<Batch>) -> Result<(), UnpackError> {
+impl Batch {
+    /// Makes its files.
+    fn make(&mut self, access: Access) -> Result<(), UnpackError> {
+        let orders = std::mem::take(&mut self.orders).into_iter();
+        let made = orders.map(|order| match order {
+            Order::Make(place, mode) => NewFile::create(place, mode, access).map(Order::Made),
+            order => Ok(order),
+        });
+        self.orders = made.collect::<Result<_, _>>()?;
+        Ok(())
+    }
+}
+
+fn fill(batches: &Receiver<Batch>, access: Access) -> Result<(), UnpackError> {
+    let mut filled = None;
     for Batch { buffer, orders, .. } in batches {
         for order in orders {
-            match order {
-                Order::Write(file, range) => {
+            match (order, &mut filled) {
+                (Order::Make(place, mode), filled) => {
+                    *filled = Some(NewFile::create(place, mode, access)?);
+                }
+                (Order::Made(file), filled) => *filled = Some(file),
+                (Order::Write(range), Some(file)) => {
                     let bytes = buffer.as_ref().map_or(&[][..], |buffer| buffer.bytes());
                     file.write(&bytes[range])?;
                 }
-                Order::Close(file, modified) => file.stamp(modified),
+                (Order::Close(modified), filled) => {
+                    if let Some(file) = filled.take() {
+                        file.stamp(modified);
+                    }
+                }
+                (Order::Tell(done), _) => drop(done.send(())),
+                (Order::Write(_), None) => unreachable!("bytes follow their file"),
             }
         }
     }

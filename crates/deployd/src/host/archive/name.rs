@@ -75,6 +75,11 @@ impl EntryPath {
         &self.0
     }
 
+    /// Returns its own name; empty for the release itself.
+    pub(super) fn name(&self) -> &[u8] {
+        self.split().map_or(&[], |(_, name)| name)
+    }
+
     /// Returns the components of the directory it is in and its own name; `None` for the release
     /// itself.
     pub(super) fn split(&self) -> Option<(impl Iterator<Item = &[u8]>, &[u8])> {

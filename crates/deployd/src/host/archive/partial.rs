@@ -9,7 +9,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{File, TryLockError};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -64,9 +64,10 @@ impl Partial {
         })
     }
 
-    /// Returns the handle of the directory.
-    pub(super) fn root(&self) -> BorrowedFd<'_> {
-        self.root.as_fd()
+    /// Returns a handle of the directory.
+    pub(super) fn root(&self) -> Result<OwnedFd, UnpackError> {
+        let failed = |source| UnpackError::io("share a directory handle".to_owned(), source);
+        self.root.as_fd().try_clone_to_owned().map_err(failed)
     }
 
     /// Makes everything in it durable, and only then gives it its final name. Returns how long the
