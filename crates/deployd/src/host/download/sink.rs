@@ -1,9 +1,10 @@
 //! Takes the bytes of a body from the network task to the disk.
 //!
-//! The task hashes what comes, while a blocking thread writes the buffer before it: each costs about
-//! as much as the other, and where the network is fast, one thread for both is what is waited for.
+//! The task fills a buffer with what comes, while one blocking thread hashes the buffer before it, and another one writes it: each
+//! costs about as much as the other, and where the network is fast, a thread for two of them is what is waited for.
 
 use std::io;
+use std::sync::Arc;
 
 use deploy_core::artifact::Digest;
 use sha2::{Digest as _, Sha256};
@@ -14,22 +15,25 @@ use super::error::{DownloadError, shown};
 use super::part::{Part, Verified};
 
 /// Bytes that are handed over at once.
-const BUFFER_BYTES: usize = 256 * 1024;
+const BUFFER_BYTES: usize = 512 * 1024;
 
 /// Where the bytes go.
 pub(super) struct Sink {
     state: State,
     buffer: Vec<u8>,
-    /// An empty one, to be filled while that one is written.
+    /// An empty one, to be filled while that one is hashed and written.
     spare: Vec<u8>,
-    /// Of everything it took since it was emptied.
-    hasher: Sha256,
 }
 
+type Buffer = Arc<Vec<u8>>;
+type Writing = JoinHandle<(Part, Buffer, io::Result<()>)>;
+type Hashing = JoinHandle<(Sha256, Buffer)>;
+
 enum State {
-    Idle(Part),
-    /// The thread gives back what it was given.
-    Writing(JoinHandle<(Part, Vec<u8>, io::Result<()>)>),
+    /// Nothing is done; the hash is of everything that the part has.
+    Idle(Part, Sha256),
+    /// The threads give back what they were given.
+    Busy(Writing, Hashing),
     /// The part is lost, with the thread that had it.
     Lost,
 }
@@ -37,29 +41,29 @@ enum State {
 impl Sink {
     pub(super) fn new(part: Part) -> Self {
         Self {
-            state: State::Idle(part),
+            state: State::Idle(part, Sha256::new()),
             buffer: Vec::with_capacity(BUFFER_BYTES),
             spare: Vec::with_capacity(BUFFER_BYTES),
-            hasher: Sha256::new(),
         }
     }
 
     /// Returns how many bytes it took since it was emptied.
     pub(super) async fn taken(&mut self) -> Result<u64, DownloadError> {
         self.flush().await?;
-        Ok(self.settle().await?.written())
+        let (part, _) = self.settle().await?;
+        Ok(part.written())
     }
 
     /// Empties it.
     pub(super) async fn restart(&mut self) -> Result<(), DownloadError> {
         self.buffer.clear();
-        self.hasher = Sha256::new();
-        self.settle().await?.restart()
+        let (part, hasher) = self.settle().await?;
+        *hasher = Sha256::new();
+        part.restart()
     }
 
     /// Takes more bytes.
     pub(super) async fn push(&mut self, bytes: &[u8]) -> Result<(), DownloadError> {
-        self.hasher.update(bytes);
         self.buffer.extend_from_slice(bytes);
         if self.buffer.len() >= BUFFER_BYTES {
             self.flush().await?;
@@ -77,7 +81,8 @@ impl Sink {
                 wanted: request.size_bytes,
             });
         }
-        let found = Digest::from_bytes(&self.hasher.clone().finalize().into());
+        let (_, hasher) = self.settle().await?;
+        let found = Digest::from_bytes(&hasher.clone().finalize().into());
         if found != request.sha256 {
             self.restart().await?;
             return Err(DownloadError::DigestDiffers {
@@ -87,8 +92,8 @@ impl Sink {
             });
         }
         match std::mem::replace(&mut self.state, State::Lost) {
-            State::Idle(part) => part.into_verified(),
-            State::Writing(_) | State::Lost => Err(lost()),
+            State::Idle(part, _) => part.into_verified(),
+            State::Busy(..) | State::Lost => Err(lost()),
         }
     }
 
@@ -98,40 +103,48 @@ impl Sink {
             return Ok(());
         }
         match std::mem::replace(&mut self.state, State::Lost) {
-            State::Idle(mut part) => {
+            State::Idle(mut part, mut hasher) => {
                 let spare = std::mem::take(&mut self.spare);
-                let bytes = std::mem::replace(&mut self.buffer, spare);
-                self.state = State::Writing(spawn_blocking(move || {
-                    let written = part.append(&bytes);
-                    (part, bytes, written)
-                }));
+                let written = Arc::new(std::mem::replace(&mut self.buffer, spare));
+                let hashed = Arc::clone(&written);
+                let writing = spawn_blocking(move || {
+                    let result = part.append(&written);
+                    (part, written, result)
+                });
+                let hashing = spawn_blocking(move || {
+                    hasher.update(&*hashed);
+                    (hasher, hashed)
+                });
+                self.state = State::Busy(writing, hashing);
                 Ok(())
             }
-            State::Writing(_) | State::Lost => Err(lost()),
+            State::Busy(..) | State::Lost => Err(lost()),
         }
     }
 
-    /// Waits until nothing is being written.
-    async fn settle(&mut self) -> Result<&mut Part, DownloadError> {
-        if let State::Writing(writing) = &mut self.state {
-            let done: Result<_, JoinError> = writing.await;
-            let (part, mut bytes, written) = done.map_err(|_| lost())?;
-            let result = written.map_err(|source| part.failed(source));
-            self.state = State::Idle(part);
-            bytes.clear();
-            self.spare = bytes;
+    /// Waits until nothing is being hashed or written. Who drops it while it waits drops the sink, too.
+    async fn settle(&mut self) -> Result<(&mut Part, &mut Sha256), DownloadError> {
+        if let State::Busy(writing, hashing) = &mut self.state {
+            let (written, hashed): (Result<_, JoinError>, _) = tokio::join!(writing, hashing);
+            let (part, buffer, result) = written.map_err(|_| lost())?;
+            let (hasher, other) = hashed.map_err(|_| lost())?;
+            let result = result.map_err(|source| part.failed(source));
+            self.state = State::Idle(part, hasher);
+            drop(other);
+            self.spare = Arc::try_unwrap(buffer).unwrap_or_default();
+            self.spare.clear();
             result?;
         }
         match &mut self.state {
-            State::Idle(part) => Ok(part),
-            State::Writing(_) | State::Lost => Err(lost()),
+            State::Idle(part, hasher) => Ok((part, hasher)),
+            State::Busy(..) | State::Lost => Err(lost()),
         }
     }
 }
 
 fn lost() -> DownloadError {
     DownloadError::disk(
-        "write: the writing thread died",
+        "hash or write: the thread died",
         io::Error::other("no result"),
     )
 }
