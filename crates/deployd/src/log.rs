@@ -61,6 +61,9 @@ pub(crate) fn start(log: &Log) -> Level {
 )]
 pub(crate) struct LevelError(String);
 
+/// For how long other levels may be asked for: who wants more than a day wants the configuration.
+pub(crate) const TIME_MAX: Duration = Duration::from_secs(86_400);
+
 /// Parses `error`, `warn`, `info`, `debug`, `trace`, or a list of modules and their levels.
 ///
 /// # Errors

@@ -57,7 +57,7 @@ pub(crate) fn render(scene: &Scene<'_>, place: (&HostName, &Service, &str)) -> R
         trust: Some(trust.to_owned()),
         releases: observed.releases.clone(),
         error,
-        disk_free: disk::free_bytes(&service.dir),
+        disk_free: disk::free_bytes(&service.dir).ok(),
         at: Some(time::render(Timestamp::now())),
     }
 }

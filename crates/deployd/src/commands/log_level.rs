@@ -18,9 +18,6 @@ pub(crate) struct Arguments {
     time: Duration,
 }
 
-/// A day: who wants more than that wants the configuration.
-const TIME_MAX: Duration = Duration::from_secs(86_400);
-
 /// Asks for it.
 ///
 /// # Errors
@@ -43,14 +40,28 @@ fn time(text: &str) -> Result<Duration, String> {
         'h' => 3600,
         _ => return Err(expected()),
     };
-    let number: u64 = text
-        .trim_end_matches(unit)
-        .parse()
-        .map_err(|_| expected())?;
+    let number = text.strip_suffix(unit).ok_or_else(expected)?;
+    let number: u64 = number.parse().map_err(|_| expected())?;
     let time = Duration::from_secs(number.saturating_mul(unit_s));
     match time {
         Duration::ZERO => Err(expected()),
-        time if time > TIME_MAX => Err(expected()),
+        time if time > log::TIME_MAX => Err(expected()),
         time => Ok(time),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::time;
+
+    #[test]
+    fn a_time_is_a_number_and_one_unit() {
+        assert_eq!(time("90s"), Ok(Duration::from_secs(90)));
+        assert_eq!(time("24h"), Ok(Duration::from_secs(86_400)));
+        for text in ["", "m", "10", "10mm", "0s", "25h", "-1s", "1d", "10µ"] {
+            assert!(time(text).is_err(), "{text}");
+        }
     }
 }

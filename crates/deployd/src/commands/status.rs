@@ -53,7 +53,8 @@ async fn look(config: &Config) -> anyhow::Result<Known> {
         Some(_) => ask::get(&config.state_dir, "/v1/status").await.ok(),
         None => None,
     };
-    let agent: Option<Value> = agent.and_then(|text| serde_json::from_str(&text).ok());
+    let agent = agent.and_then(|text| serde_json::from_str(&text).ok());
+    let agent: Option<Value> = agent.filter(Value::is_object);
     let said = |name: &str| {
         let reports = agent.as_ref()?.get("reports")?.as_array()?;
         let own = |report: &&Value| report.get("service").and_then(Value::as_str) == Some(name);

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::crew::Reports;
+use crate::log;
 use crate::metrics::{self, Metrics, Now, is_converged};
 
 /// By which way somebody asks.
@@ -115,15 +116,12 @@ pub(crate) async fn answer(asked: &Asked, (view, door): (&View, Door)) -> Answer
     }
 }
 
-/// A day: who wants more than that wants the configuration.
-const LOG_SECONDS_MAX: u64 = 86_400;
-
 fn log_wish(body: &[u8]) -> Option<Wish> {
     let value: Value = serde_json::from_slice(body).ok()?;
     let level = value.get("level")?.as_str()?;
-    let seconds = value.get("for_s")?.as_u64();
-    let seconds = seconds.filter(|seconds| (1..=LOG_SECONDS_MAX).contains(seconds))?;
-    Some(Wish::Log(level.to_owned(), Duration::from_secs(seconds)))
+    let time = Duration::from_secs(value.get("for_s")?.as_u64()?);
+    let allowed = !time.is_zero() && time <= log::TIME_MAX;
+    allowed.then(|| Wish::Log(level.to_owned(), time))
 }
 
 impl View {

@@ -13,17 +13,23 @@ pub(crate) struct Free {
     pub(crate) files: u64,
 }
 
-/// Returns what is free for us where `path` is; `None` where that can't be told.
-pub(crate) fn free(path: &Path) -> Option<Free> {
-    let found = statvfs(path).ok()?;
+/// Returns what is free for us where `path` is.
+///
+/// # Errors
+/// Where the file system does not say so.
+pub(crate) fn free(path: &Path) -> nix::Result<Free> {
+    let found = statvfs(path)?;
     let blocks = found.blocks_available();
-    Some(Free {
+    Ok(Free {
         bytes: blocks.saturating_mul(found.fragment_size()),
         files: found.files_available(),
     })
 }
 
-/// Returns the bytes that are free for us where `path` is; `None` where that can't be told.
-pub(crate) fn free_bytes(path: &Path) -> Option<u64> {
+/// Returns the bytes that are free for us where `path` is.
+///
+/// # Errors
+/// Where the file system does not say so.
+pub(crate) fn free_bytes(path: &Path) -> nix::Result<u64> {
     free(path).map(|free| free.bytes)
 }

@@ -190,7 +190,7 @@ impl Performer {
     fn room(&self, tree: &Tree, size: u64) -> Result<(), StepError> {
         let needed = size.saturating_add(self.builds.min_free_bytes);
         match disk::free_bytes(&tree.releases()) {
-            Some(free) if free < needed => {
+            Ok(free) if free < needed => {
                 let path = tree.releases();
                 let message = format!(
                     "no space in {}: {needed} bytes are needed (builds.min_free_bytes included), \
@@ -203,7 +203,7 @@ impl Performer {
                     log: Vec::new(),
                 })
             }
-            Some(_) | None => Ok(()),
+            Ok(_) | Err(_) => Ok(()),
         }
     }
 }

@@ -14,7 +14,7 @@ use crate::host::disk;
 pub(super) fn of_the_disk(path: &Path, error: &(dyn Error + 'static)) -> StepError {
     let mut failed = passing(error);
     if wants_room(error)
-        && let Some(free) = disk::free(path)
+        && let Ok(free) = disk::free(path)
     {
         let path = path.display();
         let free = format!(

@@ -11,10 +11,10 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, OFlag, RenameFlags, open, renameat2};
 use nix::sys::stat::Mode;
-use nix::sys::statvfs::statvfs;
 use nix::unistd::{LinkatFlags, linkat, unlink};
 
 use super::error::DownloadError;
+use crate::host::disk::free_bytes;
 use crate::host::files::TEMPORARY;
 
 /// Mode of the file: it may hold what only its owner is to see.
@@ -154,13 +154,6 @@ impl Verified {
             .and_then(|directory| directory.sync_all())
             .map_err(failed)
     }
-}
-
-fn free_bytes(directory: &Path) -> nix::Result<u64> {
-    let found = statvfs(directory)?;
-    Ok(found
-        .blocks_available()
-        .saturating_mul(found.fragment_size()))
 }
 
 fn nameless(directory: &Path) -> nix::Result<File> {
