@@ -12,7 +12,7 @@ use deploy_core::wire::record::{InService, Record, Started, UnitRecord};
 use crate::chain::Chain;
 use crate::config::{self, DrainMethod, RestartMethod, Service};
 use crate::host::firewall;
-use crate::host::proc::{self, Listening, Process, Running};
+use crate::host::proc::{Listening, Process, Running};
 use crate::host::process::missing;
 use crate::host::systemd::answers::Answers;
 use crate::host::systemd::{SystemdError, Unit};
@@ -370,7 +370,7 @@ fn look_at_port(
         None => (listeners.first(), None),
     };
     let identity = process.map(|process| process.identity.clone());
-    let listening = || instance.port.map(proc::is_listening);
+    let listening = || instance.port.map(|port| running.is_listening(port));
     let up = match process.map_or_else(listening, |_| Some(Listening::Somebody)) {
         Some(Listening::Somebody) => Up::Yes,
         Some(Listening::Nobody) => Up::No,

@@ -26,7 +26,7 @@ pub(crate) struct Process {
     pub(crate) identity: String,
 }
 
-/// The processes that run a release of one service, at one moment: all of the host's are looked
+/// The processes that run a release of one service, and who listens, at one moment: all of the host's are looked
 /// at, once for all of its instances, and only where somebody asks.
 #[derive(Debug)]
 pub(crate) struct Running {
@@ -34,6 +34,8 @@ pub(crate) struct Running {
     /// The same without symlinks, where it is there.
     real: OnceLock<Option<PathBuf>>,
     found: OnceLock<BTreeMap<i32, String>>,
+    /// The sockets that listen, by port, as `/proc/<pid>/fd` shows them.
+    sockets: OnceLock<BTreeMap<u16, BTreeSet<PathBuf>>>,
 }
 
 impl Running {
@@ -43,6 +45,7 @@ impl Running {
             releases: releases.to_owned(),
             real: OnceLock::new(),
             found: OnceLock::new(),
+            sockets: OnceLock::new(),
         }
     }
 
@@ -53,11 +56,10 @@ impl Running {
     /// Looked for there first, which costs a look at one process; then among those that run a
     /// release, which costs one at each process of this host; and then at each of their files.
     pub(crate) fn listeners(&self, port: u16, before: Option<&str>) -> Vec<Process> {
-        let sockets = listening_sockets(port);
-        if sockets.is_empty() {
+        let Some(sockets) = self.sockets_of(port) else {
             return Vec::new();
-        }
-        let holds = |pid: &i32| holds(*pid, &sockets);
+        };
+        let holds = |pid: &i32| holds(*pid, sockets);
         let known = before.and_then(same_process);
         let is_it = |known: &Process| self.release_of(known.pid).is_some() && holds(&known.pid);
         if let Some(known) = known.filter(is_it) {
@@ -69,6 +71,25 @@ impl Running {
             found.sort_unstable();
         }
         found.into_iter().filter_map(process).collect()
+    }
+
+    /// Tells whether anything listens on a TCP port, whoever it is.
+    pub(crate) fn is_listening(&self, port: u16) -> Listening {
+        match self.sockets_of(port) {
+            Some(_) => Listening::Somebody,
+            None => Listening::Nobody,
+        }
+    }
+
+    /// What the kernel can't tell counts as nobody.
+    fn sockets_of(&self, port: u16) -> Option<&BTreeSet<PathBuf>> {
+        let shown = |inode: &u32| PathBuf::from(format!("socket:[{inode}]"));
+        let sockets = self.sockets.get_or_init(|| {
+            let listening = sockets::listening().unwrap_or_default().into_iter();
+            let shown = |(port, inodes): (_, Vec<u32>)| (port, inodes.iter().map(shown).collect());
+            listening.map(shown).collect()
+        });
+        sockets.get(&port)
     }
 
     /// Returns the name of the release that a process runs: the one that it was started in, or that
@@ -101,15 +122,6 @@ impl Running {
             let path = fs::read_link(format!("/proc/{pid}/{what}")).ok()?;
             release_in(&path, releases)
         })
-    }
-}
-
-/// Tells whether anything listens on a TCP port, whoever it is.
-pub(crate) fn is_listening(port: u16) -> Listening {
-    if listening_sockets(port).is_empty() {
-        Listening::Nobody
-    } else {
-        Listening::Somebody
     }
 }
 
@@ -202,15 +214,6 @@ fn holds(pid: i32, sockets: &BTreeSet<PathBuf>) -> bool {
     entries
         .filter_map(|entry| fs::read_link(entry.path()).ok())
         .any(|link| sockets.contains(&link))
-}
-
-/// What the kernel can't tell counts as nobody.
-fn listening_sockets(port: u16) -> BTreeSet<PathBuf> {
-    let inodes = sockets::listening(port).unwrap_or_default();
-    inodes
-        .iter()
-        .map(|inode| PathBuf::from(format!("socket:[{inode}]")))
-        .collect()
 }
 
 #[cfg(test)]

@@ -1,8 +1,9 @@
-//! The connections of a port, and which of them are idle, from the kernel.
+//! Who listens, and the connections of a port, and which of them are idle, from the kernel.
 //!
 //! By NETLINK_SOCK_DIAG and not by /proc/net/tcp, which takes seconds to read on a busy host. It
 //! asks both families: IPv4 clients of a `[::]` listener are in the IPv6 list.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 
@@ -35,6 +36,8 @@ const CLOSE_WAIT: u8 = 8;
 /// Established, both kinds of half open, and half closed by the client.
 const CONNECTED: u32 = 1 << 1 | 1 << 3 | 1 << 8 | 1 << 12;
 const LISTENING: u32 = 1 << 10;
+/// Asked for, it stands for all of them.
+const ANY_PORT: u16 = 0;
 /// Bytes of `nlmsghdr` and of `inet_diag_msg`.
 const HEADER: usize = 16;
 const MESSAGE: usize = 72;
@@ -56,14 +59,16 @@ pub(crate) fn connections(port: u16, except: [u8; 4]) -> io::Result<Connections>
     Ok(total)
 }
 
-/// Returns the inodes of the sockets that listen on a port: what `/proc/<pid>/fd` shows.
+/// Returns the inodes of the sockets that listen, by port: what `/proc/<pid>/fd` shows. All at once, for the kernel walks through
+/// all of them to find those of one port.
 ///
 /// # Errors
 /// Where the kernel can't be asked.
-pub(crate) fn listening(port: u16) -> io::Result<Vec<u32>> {
-    let mut inodes = Vec::new();
-    ask(port, (LISTENING, 0), |message| {
-        inodes.push(u32_at(message, 68))
+pub(crate) fn listening() -> io::Result<BTreeMap<u16, Vec<u32>>> {
+    let mut inodes: BTreeMap<_, Vec<_>> = BTreeMap::new();
+    ask(ANY_PORT, (LISTENING, 0), |message| {
+        let port = u16::from_be(u16_at(message, 4));
+        inodes.entry(port).or_default().push(u32_at(message, 68));
     })?;
     Ok(inodes)
 }
