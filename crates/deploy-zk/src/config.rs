@@ -27,7 +27,8 @@ pub struct Config {
     pub op_timeout: Duration,
     /// Sent on each connection before anything else: all that we are.
     pub auth: Vec<DigestAuth>,
-    /// How often watched znodes are read again although no watch fired, all at once; jittered by half for each connection.
+    /// How often watched znodes are read again although no watch fired, all at once; the first time after half to one and a half
+    /// of it.
     ///
     /// A safety net: a change found this way counts as [`missed`](crate::stats::Stats::missed_events).
     pub reread: Duration,

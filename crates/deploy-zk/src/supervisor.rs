@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::alarm::Alarm;
 use crate::backend::{Client, Connection, Fault, Phase, Session};
-use crate::backoff::{Backoff, jittered};
+use crate::backoff::Backoff;
 use crate::bell::Ringer;
 use crate::config::Config;
 use crate::core::{Current, Up};
@@ -138,7 +138,7 @@ impl Supervisor {
                 connection,
                 epoch: self.epoch + 1,
                 generation: self.generation,
-                rereads: Rhythm::new(jittered(self.config.reread)),
+                rereads: Rhythm::new(self.config.reread),
             };
             if !up.holds() {
                 continue;

@@ -17,7 +17,7 @@ const LAST_LOOK_TIME: Duration = Duration::from_secs(1);
 
 /// When the agents of a host that have nothing to do look: all at the same moments, which no other host has.
 pub(crate) fn looks() -> Rhythm {
-    Rhythm::new(LOOK_TIME.mul_f64(0.75 + fastrand::f64() / 2.0))
+    Rhythm::new(LOOK_TIME)
 }
 
 impl Agent {
