@@ -107,16 +107,34 @@ fn each_phase_is_reported() {
                 .is_some_and(|it| it.name == step && it.since.is_some())
         });
         assert_eq!(report.phase, phase);
-        assert_eq!(report.step.map(|step| step.attempt), Some(1));
+        assert_eq!(report.step.as_ref().map(|step| step.attempt), Some(1));
+        let of_instances = (phase == Phase::Restarting).then_some((0, 2));
+        assert_eq!(progress(&report), of_instances);
         assert_eq!(report.current, named(current));
         assert_eq!(report.lease, phase != Phase::Preparing);
         // The old build, until it is restarted.
         assert_eq!(report.serving, named("r1"));
         let state = report.instances[0].state.as_str();
         assert_eq!(state == "restarting", phase == Phase::Restarting, "{state}");
+        if phase == Phase::Restarting {
+            agent
+                .supervisor
+                .on("restart web-2", tests::supervisor::Answer::HoldBefore);
+        }
         agent.supervisor.let_go_of(prefix);
     }
+    let report = web.until("the second restart under way", |report| {
+        report.instances[1].state == "restarting"
+    });
+    assert_eq!(progress(&report), Some((1, 2)));
+    agent.supervisor.let_go_of("restart web-2");
     web.serves("r2");
+}
+
+/// How far its step is.
+fn progress(report: &Report) -> Option<(u64, u64)> {
+    let step = report.step.as_ref()?;
+    Some((step.done?, step.total?))
 }
 
 #[test]

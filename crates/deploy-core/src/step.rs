@@ -76,6 +76,28 @@ impl Step {
         }
     }
 
+    /// Returns the instances that the step is about: none where it is about the service.
+    pub fn instances(&self) -> &[usize] {
+        match self {
+            Step::Drain(batch)
+            | Step::Restart(batch)
+            | Step::Probe(batch)
+            | Step::Undrain(batch) => batch,
+            Step::Fetch(_)
+            | Step::Extract(_)
+            | Step::Prepare(_)
+            | Step::Wait(_)
+            | Step::AcquireLease
+            | Step::Activate(_)
+            | Step::PostInstall(_)
+            | Step::BurnIn(_)
+            | Step::Verify(_)
+            | Step::ReleaseLease
+            | Step::Prune(_)
+            | Step::PostRestart(_) => &[],
+        }
+    }
+
     /// Tells whether the step may be dropped halfway when something else is wanted. The others
     /// leave a host out of service and are finished first.
     pub fn interruption(&self) -> Interruption {

@@ -1,5 +1,7 @@
 //! What is said of a service on this host: what was seen, never what is intended.
 
+use std::collections::BTreeSet;
+
 use deploy_core::name::{BuildName, HostName};
 use deploy_core::observed::{Lease, Runs};
 use deploy_core::plan::{Plan, Rest, Way};
@@ -110,12 +112,13 @@ pub(crate) fn blocked(step: &str, message: String) -> ErrorReport {
 fn step(scene: &Scene<'_>) -> Option<StepReport> {
     let attempt = u64::from(scene.failures) + 1;
     if let Some((step, progress, since)) = scene.step {
-        let known = progress.total > 0;
+        let known = (progress.total > 0).then_some((progress.done, progress.total));
+        let (done, total) = known.or_else(|| through(scene, step)).unzip();
         return Some(StepReport {
             name: step.name().to_owned(),
             attempt,
-            done: known.then_some(progress.done),
-            total: known.then_some(progress.total),
+            done,
+            total,
             since: Some(time::render(since)),
             detail: None,
         });
@@ -128,14 +131,26 @@ fn step(scene: &Scene<'_>) -> Option<StepReport> {
         _ => None,
     };
     let name = next.name().to_owned();
+    let (done, total) = through(scene, next).unzip();
     Some(StepReport {
         name,
         attempt,
-        done: None,
-        total: None,
+        done,
+        total,
         since: None,
         detail,
     })
+}
+
+/// How many of all instances the plan is through with, where a step is about instances.
+fn through(scene: &Scene<'_>, step: &Step) -> Option<(u64, u64)> {
+    if step.instances().is_empty() {
+        return None;
+    }
+    let steps = scene.plan.steps.iter().chain([step]);
+    let left: BTreeSet<usize> = steps.flat_map(Step::instances).copied().collect();
+    let total = scene.sight.instances.len();
+    Some((total.saturating_sub(left.len()) as u64, total as u64))
 }
 
 fn instances(scene: &Scene<'_>, service: &Service) -> Vec<InstanceReport> {

@@ -234,7 +234,7 @@ impl View {
     }
 }
 
-/// `web: r2417 -> r2431, restarting 2 of 4 (draining 41 connections)`.
+/// `web: r2417 -> r2431, restarting 1 of 4 (draining 41 connections)`.
 fn of_service(report: &Report) -> String {
     let current = report.current.as_ref();
     let current = current.map_or("no build", |build| build.as_str());
