@@ -6,7 +6,8 @@
 //! and memory does not grow with the number of entries.
 //!
 //! Files are made by another thread, a little later ([`super::fill`]): a directory or a link may be there before a file that
-//! comes earlier in the archive. Of two entries of one name the second to be made is refused, whichever that is.
+//! comes earlier in the archive. Of two entries of one name the second to be made is refused, whichever that is; so of an archive
+//! that breaks several rules, not always the same one is told.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
