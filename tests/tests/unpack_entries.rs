@@ -265,7 +265,7 @@ fn only_directories_repeat() {
     check_tar(Tar::new().file("f", b"").hard_link("f", "f"), &twice("f"));
     check_tar(
         Tar::new().file("d/f", b"a").file("d/f/x", b"b"),
-        &twice("d/f"),
+        &refused("d/f/x", "it is beneath \"f\", which is no directory"),
     );
 }
 
@@ -275,11 +275,12 @@ fn it_does_not_matter_who_is_faster() {
     let many = |tar, dir| (0..500).fold(tar, |tar: Tar, i| tar.file(&format!("{dir}/{i}"), b"x"));
     let twice = |name| refused(name, "it is in the archive twice");
     let file = || many(Tar::new(), "before").file("d/f", b"a");
-    check_tar(file().file("d/f/x", b""), &twice("d/f"));
-    check_tar(many(file(), "after").file("d/f/x", b""), &twice("d/f"));
+    let beneath = refused("d/f/x", "it is beneath \"f\", which is no directory");
+    check_tar(file().file("d/f/x", b""), &beneath);
+    check_tar(many(file(), "after").file("d/f/x", b""), &beneath);
     check_tar(many(file(), "after").directory("d/f"), &twice("d/f"));
     check_tar(many(file(), "after").symlink("d/f", "x"), &twice("d/f"));
-    check_tar(file().directory("d/f/x"), &twice("d/f"));
+    check_tar(file().directory("d/f/x"), &beneath);
     check_tar(file().symlink("d/f", "x"), &twice("d/f"));
     check_tar(
         file().hard_link("h", "later").file("later", b""),
@@ -290,6 +291,16 @@ fn it_does_not_matter_who_is_faster() {
     );
     let both = file().file("d/f", b"").file("before/1", b"");
     check_tar(both.directory("../d"), &twice("d/f"));
+    // The fault that comes first in the archive is told, not the one that was found first.
+    let nested = || file().file("g", b"").file("g", b"");
+    check_tar(nested().directory("d/f"), &twice("g"));
+    check_tar(nested().symlink("d/f", "x"), &twice("g"));
+    check_tar(nested().file("d/f/x", b""), &twice("g"));
+    check_tar(many(nested(), "after").file("d/f", b""), &twice("g"));
+    check_tar(
+        file().file("g", b"").directory("./g/").directory("d//f"),
+        &twice("g"),
+    );
 }
 
 #[test]

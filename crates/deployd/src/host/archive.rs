@@ -35,6 +35,7 @@ use self::stream::Stream;
 use self::tree::Tree;
 
 mod access;
+mod ahead;
 mod compression;
 pub(crate) mod error;
 mod file;
@@ -191,11 +192,12 @@ fn write_members(
             kind,
             modified,
         } = member;
+        filler.let_pass(&path)?;
         match kind {
             Kind::Directory { mode } => tree.directory(&path, mode)?,
             Kind::Symlink { target } => tree.symlink(&path, &target)?,
             Kind::HardLink { target } => {
-                filler.settle()?;
+                filler.let_pass(&target)?;
                 tree.hard_link(&path, &target)?;
             }
             Kind::File { mode, size } => {

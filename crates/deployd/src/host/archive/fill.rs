@@ -4,24 +4,33 @@
 //! has time makes the files: where the thread is behind, the caller does not wait for it, but makes the next files itself, and
 //! leaves the rest of them to the thread. Small files are many, so orders go over in batches; the bytes stay where they were
 //! inflated to.
+//!
+//! What comes of an archive must not depend on who was faster. So nothing overtakes a file of its own name, or one that it would be
+//! beneath, and no hard link its target: before such an entry the caller waits until all files before it are there.
 
+use std::mem;
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread::{Scope, ScopedJoinHandle};
 
 use super::access::Access;
+use super::ahead::Names;
 use super::error::UnpackError;
 use super::file::NewFile;
+use super::name::EntryPath;
 use super::stream::{Buffer, Piece};
 use super::tree::Place;
 
-/// Files that a batch completes at most. Four batches are under way, see [`BATCHES`], each of whose files may be open, with the
-/// handle of its directory.
+/// Files that a batch completes at most. Four batches are under way, see [`BATCHES`], with an open handle for each of their files:
+/// of its directory, and of itself once it is made.
 const BATCH_FILES: usize = 32;
 
 /// Batches that wait; one more is being put together, and one worked off.
 const BATCHES: usize = 2;
+
+/// Files that may be yet to be made at most.
+const FILES_AHEAD: usize = BATCH_FILES * (BATCHES + 2);
 
 /// What the thread is to do next.
 enum Order {
@@ -50,8 +59,8 @@ pub(super) struct Filler<'scope> {
     work: SyncSender<Batch>,
     batch: Batch,
     access: Access,
-    /// Whether it has nothing to do.
-    settled: bool,
+    /// What may not be there yet.
+    names: Names,
     thread: ScopedJoinHandle<'scope, Result<(), UnpackError>>,
 }
 
@@ -70,14 +79,22 @@ impl<'scope> Filler<'scope> {
             work,
             batch: Batch::default(),
             access,
-            settled: true,
+            names: Names::new(FILES_AHEAD),
             thread,
         })
     }
 
+    /// Waits where this, or something above it, is a file that may not be there yet.
+    pub(super) fn let_pass(&mut self, path: &EntryPath) -> Result<(), UnpackError> {
+        if self.names.concern(path) {
+            self.settle()?;
+        }
+        Ok(())
+    }
+
     /// Takes a file to be made; what follows is about it.
     pub(super) fn file(&mut self, place: Place, mode: u32) {
-        self.settled = false;
+        self.names.add(&place.path);
         self.batch.orders.push(Order::Make(place, mode));
     }
 
@@ -105,14 +122,11 @@ impl<'scope> Filler<'scope> {
     }
 
     /// Waits until all files that it has taken are there, and nothing is left to be done.
-    pub(super) fn settle(&mut self) -> Result<(), UnpackError> {
-        if self.settled {
-            return Ok(());
-        }
+    fn settle(&mut self) -> Result<(), UnpackError> {
         let (done, all_done) = sync_channel(1);
         self.batch.orders.push(Order::Tell(done));
         self.send()?;
-        self.settled = true;
+        self.names.clear();
         all_done.recv().map_err(|_| UnpackError::Stopped)
     }
 
@@ -128,13 +142,14 @@ impl<'scope> Filler<'scope> {
     }
 
     fn send(&mut self) -> Result<(), UnpackError> {
-        let batch = std::mem::take(&mut self.batch);
+        let batch = mem::take(&mut self.batch);
         // Nobody receives it any more: the thread has failed, and `finish` says why.
         match self.work.try_send(batch) {
             Ok(()) => Ok(()),
             Err(TrySendError::Full(mut batch)) => {
-                batch.make(self.access)?;
-                self.work.send(batch).map_err(|_| UnpackError::Stopped)
+                let made = batch.make(self.access);
+                let sent = self.work.send(batch).map_err(|_| UnpackError::Stopped);
+                sent.and(made)
             }
             Err(TrySendError::Disconnected(_)) => Err(UnpackError::Stopped),
         }
@@ -142,14 +157,14 @@ impl<'scope> Filler<'scope> {
 }
 
 impl Batch {
-    /// Makes its files.
+    /// Makes its files. Of what follows the first that can't be made nothing is left in it: what comes before may fail, too.
     fn make(&mut self, access: Access) -> Result<(), UnpackError> {
-        let orders = std::mem::take(&mut self.orders).into_iter();
-        let made = orders.map(|order| match order {
-            Order::Make(place, mode) => NewFile::create(place, mode, access).map(Order::Made),
-            order => Ok(order),
-        });
-        self.orders = made.collect::<Result<_, _>>()?;
+        for order in mem::take(&mut self.orders) {
+            self.orders.push(match order {
+                Order::Make(place, mode) => Order::Made(NewFile::create(place, mode, access)?),
+                order => order,
+            });
+        }
         Ok(())
     }
 }

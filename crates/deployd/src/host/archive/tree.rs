@@ -5,9 +5,8 @@
 //! so what is found in it was made by this archive: the file system itself is the table of names,
 //! and memory does not grow with the number of entries.
 //!
-//! Files are made by another thread, a little later ([`super::fill`]): a directory or a link may be there before a file that
-//! comes earlier in the archive. Of two entries of one name the second to be made is refused, whichever that is; so of an archive
-//! that breaks several rules, not always the same one is told.
+//! Files are made by another thread, a little later ([`super::fill`]), but never after a directory or a link of their name that
+//! comes later in the archive.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
@@ -99,7 +98,7 @@ impl Tree {
         Ok(())
     }
 
-    /// Makes the directories above an entry that another thread is to make.
+    /// Makes the directories above a file that is to be made.
     pub(super) fn place(&mut self, path: EntryPath) -> Result<Place, UnpackError> {
         let (depth, _) = self.enter_parent(&path)?;
         let parent = Arc::clone(self.handle(depth));
@@ -195,10 +194,7 @@ impl Tree {
         }
         let made = mkdirat(parent, name, mode_of(DIRECTORY_MODE))
             .and_then(|()| openat(parent, name, DIRECTORY, Mode::empty()))
-            .map_err(|errno| match errno {
-                Errno::EEXIST => self.also_a_file(name),
-                errno => UnpackError::refused(errno, path, "make a directory above"),
-            })?;
+            .map_err(|errno| UnpackError::refused(errno, path, "make a directory above"))?;
         self.access.finish(made.as_fd(), DIRECTORY_MODE, path)?;
         self.unnamed_directories_left = self
             .unnamed_directories_left
@@ -213,23 +209,13 @@ impl Tree {
         let link = fstatat(parent, name, AtFlags::AT_SYMLINK_NOFOLLOW).is_ok_and(|found| {
             SFlag::from_bits_truncate(found.st_mode) & SFlag::S_IFMT == SFlag::S_IFLNK
         });
-        if link {
-            let rule = format!("it is beneath {}, which is a symbolic link", quoted(name));
-            return UnpackError::entry(path.as_bytes(), rule);
-        }
-        self.also_a_file(name)
-    }
-
-    /// A file was made where a directory should be. Had the directory been faster, the file would have been refused, so it is
-    /// what is refused here.
-    fn also_a_file(&self, name: &[u8]) -> UnpackError {
-        let mut path = Vec::new();
-        for (component, _) in &self.open {
-            path.extend_from_slice(component);
-            path.push(b'/');
-        }
-        path.extend_from_slice(name);
-        UnpackError::twice(&path)
+        let what = if link {
+            "a symbolic link"
+        } else {
+            "no directory"
+        };
+        let rule = format!("it is beneath {}, which is {what}", quoted(name));
+        UnpackError::entry(path.as_bytes(), rule)
     }
 
     /// Returns the handle of the directory that is `depth` components below the root.
