@@ -370,7 +370,7 @@ fn look_at_port(
         None => (listeners.first(), None),
     };
     let identity = process.map(|process| process.identity.clone());
-    let listening = || instance.port.map(|port| running.is_listening(port));
+    let listening = || running.is_listening(instance.port?);
     let up = match process.map_or_else(listening, |_| Some(Listening::Somebody)) {
         Some(Listening::Somebody) => Up::Yes,
         Some(Listening::Nobody) => Up::No,

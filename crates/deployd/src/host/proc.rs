@@ -34,8 +34,8 @@ pub(crate) struct Running {
     /// The same without symlinks, where it is there.
     real: OnceLock<Option<PathBuf>>,
     found: OnceLock<BTreeMap<i32, String>>,
-    /// The sockets that listen, by port, as `/proc/<pid>/fd` shows them.
-    sockets: OnceLock<BTreeMap<u16, BTreeSet<PathBuf>>>,
+    /// The sockets that listen, by port, as `/proc/<pid>/fd` shows them; none where the kernel can't tell.
+    sockets: OnceLock<Option<BTreeMap<u16, BTreeSet<PathBuf>>>>,
 }
 
 impl Running {
@@ -56,7 +56,8 @@ impl Running {
     /// Looked for there first, which costs a look at one process; then among those that run a
     /// release, which costs one at each process of this host; and then at each of their files.
     pub(crate) fn listeners(&self, port: u16, before: Option<&str>) -> Vec<Process> {
-        let Some(sockets) = self.sockets_of(port) else {
+        let listening = self.sockets().and_then(|sockets| sockets.get(&port));
+        let Some(sockets) = listening else {
             return Vec::new();
         };
         let holds = |pid: &i32| holds(*pid, sockets);
@@ -73,23 +74,29 @@ impl Running {
         found.into_iter().filter_map(process).collect()
     }
 
-    /// Tells whether anything listens on a TCP port, whoever it is.
-    pub(crate) fn is_listening(&self, port: u16) -> Listening {
-        match self.sockets_of(port) {
-            Some(_) => Listening::Somebody,
-            None => Listening::Nobody,
-        }
+    /// Tells whether anything listens on a TCP port, whoever it is; `None` where the kernel can't tell.
+    pub(crate) fn is_listening(&self, port: u16) -> Option<Listening> {
+        let listens = self.sockets()?.contains_key(&port);
+        Some(match listens {
+            true => Listening::Somebody,
+            false => Listening::Nobody,
+        })
     }
 
-    /// What the kernel can't tell counts as nobody.
-    fn sockets_of(&self, port: u16) -> Option<&BTreeSet<PathBuf>> {
+    fn sockets(&self) -> Option<&BTreeMap<u16, BTreeSet<PathBuf>>> {
         let shown = |inode: &u32| PathBuf::from(format!("socket:[{inode}]"));
-        let sockets = self.sockets.get_or_init(|| {
-            let listening = sockets::listening().unwrap_or_default().into_iter();
-            let shown = |(port, inodes): (_, Vec<u32>)| (port, inodes.iter().map(shown).collect());
-            listening.map(shown).collect()
+        let sockets = self.sockets.get_or_init(|| match sockets::listening() {
+            Ok(listening) => {
+                let shown =
+                    |(port, inodes): (_, Vec<u32>)| (port, inodes.iter().map(shown).collect());
+                Some(listening.into_iter().map(shown).collect())
+            }
+            Err(error) => {
+                tracing::warn!(%error, "the kernel can't be asked who listens");
+                None
+            }
         });
-        sockets.get(&port)
+        sockets.as_ref()
     }
 
     /// Returns the name of the release that a process runs: the one that it was started in, or that

@@ -130,6 +130,7 @@ impl Sink {
             let (hasher, other) = hashed.map_err(|_| lost())?;
             let result = result.map_err(|source| part.failed(source));
             self.state = State::Idle(part, hasher);
+            // Where the other one still had it, the buffer could not be used again.
             drop(other);
             self.spare = Arc::try_unwrap(buffer).unwrap_or_default();
             self.spare.clear();
