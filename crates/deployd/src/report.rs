@@ -111,43 +111,34 @@ pub(crate) fn blocked(step: &str, message: String) -> ErrorReport {
 
 fn step(scene: &Scene<'_>) -> Option<StepReport> {
     let attempt = u64::from(scene.failures) + 1;
-    if let Some((step, progress, since)) = scene.step {
-        let known = (progress.total > 0).then_some((progress.done, progress.total));
-        let (done, total) = known.or_else(|| through(scene, step)).unzip();
-        return Some(StepReport {
-            name: step.name().to_owned(),
-            attempt,
-            done,
-            total,
-            since: Some(time::render(since)),
-            detail: None,
-        });
-    }
-    let next = scene.plan.steps.first()?;
-    let detail = match next {
+    let (step, progress, since) = match scene.step {
+        Some((step, progress, since)) => (step, progress, Some(time::render(since))),
+        None => (scene.plan.steps.first()?, Progress::default(), None),
+    };
+    let known = (progress.total > 0).then_some((progress.done, progress.total));
+    let (done, total) = known.or_else(|| through(scene, step)).unzip();
+    let detail = match step {
         Step::Wait(WaitFor::Unhold) => Some("the service is held".to_owned()),
         Step::Wait(WaitFor::Lease) => Some("waits for a lease".to_owned()),
         Step::Wait(WaitFor::ZooKeeper) => Some("waits for ZooKeeper".to_owned()),
         _ => None,
     };
-    let name = next.name().to_owned();
-    let (done, total) = through(scene, next).unzip();
     Some(StepReport {
-        name,
+        name: step.name().to_owned(),
         attempt,
         done,
         total,
-        since: None,
+        since,
         detail,
     })
 }
 
-/// How many of all instances the plan is through with, where a step is about instances.
-fn through(scene: &Scene<'_>, step: &Step) -> Option<(u64, u64)> {
-    if step.instances().is_empty() {
+/// How many of all instances the plan is through with, where its first step is about instances.
+fn through(scene: &Scene<'_>, first: &Step) -> Option<(u64, u64)> {
+    if first.instances().is_empty() {
         return None;
     }
-    let steps = scene.plan.steps.iter().chain([step]);
+    let steps = scene.plan.steps.iter();
     let left: BTreeSet<usize> = steps.flat_map(Step::instances).copied().collect();
     let total = scene.sight.instances.len();
     Some((total.saturating_sub(left.len()) as u64, total as u64))

@@ -267,14 +267,8 @@ impl Planner<'_> {
             })),
             Step::Undrain(those(&|instance| drains(instance) || instance.drained)),
         ];
-        let empty = |step: &Step| match step {
-            Step::Drain(batch)
-            | Step::Restart(batch)
-            | Step::Probe(batch)
-            | Step::Undrain(batch) => batch.is_empty(),
-            _ => false,
-        };
-        steps.into_iter().filter(|step| !empty(step)).collect()
+        let concerns_some = |step: &Step| !step.instances().is_empty();
+        steps.into_iter().filter(concerns_some).collect()
     }
 
     fn concerns(&self, instance: &Instance, to: &BuildName) -> bool {

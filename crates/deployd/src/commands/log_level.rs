@@ -33,15 +33,14 @@ pub(crate) async fn run(config: &Config, arguments: &Arguments) -> anyhow::Resul
 
 fn time(text: &str) -> Result<Duration, String> {
     let expected = || format!("`{text}` is no time; expected 90s, 10m or 2h, and at most 24h");
-    let unit = text.chars().last().ok_or_else(expected)?;
+    let (at, unit) = text.char_indices().last().ok_or_else(expected)?;
     let unit_s = match unit {
         's' => 1,
         'm' => 60,
         'h' => 3600,
         _ => return Err(expected()),
     };
-    let number = text.strip_suffix(unit).ok_or_else(expected)?;
-    let number: u64 = number.parse().map_err(|_| expected())?;
+    let number: u64 = text[..at].parse().map_err(|_| expected())?;
     let time = Duration::from_secs(number.saturating_mul(unit_s));
     match time {
         Duration::ZERO => Err(expected()),

@@ -11,8 +11,8 @@
 //! anything under the final name that is not complete and on disk. No system call here takes a
 //! path of more than one component.
 //!
-//! One thread inflates, the caller's parses and makes directories and links, and another one fills the files, and makes them where
-//! the caller's has no time to. They share a few buffers, so memory does not grow with the archive.
+//! One thread inflates, the caller's parses and makes directories and links, and another one makes the files and fills them; where
+//! that one is behind, the caller's makes them. They share a few buffers, so memory does not grow with the archive.
 
 use std::borrow::Cow;
 use std::fs::File;

@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
-use std::io::Read as _;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
@@ -34,7 +34,7 @@ pub(crate) struct Running {
     /// The same without symlinks, where it is there.
     real: OnceLock<Option<PathBuf>>,
     found: OnceLock<BTreeMap<i32, String>>,
-    /// The sockets that listen, by port, as `/proc/<pid>/fd` shows them; none where the kernel can't tell.
+    /// Those of [`listening_sockets`]; none where the kernel can't tell.
     sockets: OnceLock<Option<BTreeMap<u16, BTreeSet<PathBuf>>>>,
 }
 
@@ -84,17 +84,11 @@ impl Running {
     }
 
     fn sockets(&self) -> Option<&BTreeMap<u16, BTreeSet<PathBuf>>> {
-        let shown = |inode: &u32| PathBuf::from(format!("socket:[{inode}]"));
-        let sockets = self.sockets.get_or_init(|| match sockets::listening() {
-            Ok(listening) => {
-                let shown =
-                    |(port, inodes): (_, Vec<u32>)| (port, inodes.iter().map(shown).collect());
-                Some(listening.into_iter().map(shown).collect())
-            }
-            Err(error) => {
+        let sockets = self.sockets.get_or_init(|| {
+            let told = |error: &io::Error| {
                 tracing::warn!(%error, "the kernel can't be asked who listens");
-                None
-            }
+            };
+            listening_sockets().inspect_err(told).ok()
         });
         sockets.as_ref()
     }
@@ -221,6 +215,15 @@ fn holds(pid: i32, sockets: &BTreeSet<PathBuf>) -> bool {
     entries
         .filter_map(|entry| fs::read_link(entry.path()).ok())
         .any(|link| sockets.contains(&link))
+}
+
+/// The sockets that listen, by port, as `/proc/<pid>/fd` shows them.
+fn listening_sockets() -> io::Result<BTreeMap<u16, BTreeSet<PathBuf>>> {
+    let shown = |inode| PathBuf::from(format!("socket:[{inode}]"));
+    let by_port = sockets::listening()?.into_iter();
+    Ok(by_port
+        .map(|(port, inodes)| (port, inodes.into_iter().map(shown).collect()))
+        .collect())
 }
 
 #[cfg(test)]

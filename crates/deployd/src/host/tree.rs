@@ -16,8 +16,8 @@ use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, RenameFlags, open, renameat2};
 use nix::sys::stat::{Mode, fchmod};
 
-use self::releases::{DIRECTORY, Listed, Releases};
-use super::files;
+use self::releases::{Listed, Releases};
+use super::{DIRECTORY, files};
 
 pub(crate) mod releases;
 

@@ -173,22 +173,22 @@ fn fill(batches: &Receiver<Batch>, access: Access) -> Result<(), UnpackError> {
     let mut filled = None;
     for Batch { buffer, orders, .. } in batches {
         for order in orders {
-            match (order, &mut filled) {
-                (Order::Make(place, mode), filled) => {
-                    *filled = Some(NewFile::create(place, mode, access)?);
+            match order {
+                Order::Make(place, mode) => {
+                    filled = Some(NewFile::create(place, mode, access)?);
                 }
-                (Order::Made(file), filled) => *filled = Some(file),
-                (Order::Write(range), Some(file)) => {
+                Order::Made(file) => filled = Some(file),
+                Order::Write(range) => {
+                    let file = filled.as_mut().expect("bytes follow their file");
                     let bytes = buffer.as_ref().map_or(&[][..], |buffer| buffer.bytes());
                     file.write(&bytes[range])?;
                 }
-                (Order::Close(modified), filled) => {
+                Order::Close(modified) => {
                     if let Some(file) = filled.take() {
                         file.stamp(modified);
                     }
                 }
-                (Order::Tell(done), _) => drop(done.send(())),
-                (Order::Write(_), None) => unreachable!("bytes follow their file"),
+                Order::Tell(done) => drop(done.send(())),
             }
         }
     }

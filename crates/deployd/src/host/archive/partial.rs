@@ -15,12 +15,13 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, OFlag, RenameFlags, openat, renameat2};
+use nix::fcntl::{AtFlags, RenameFlags, openat, renameat2};
 use nix::sys::stat::{FileStat, Mode, fchmod, fstat, fstatat, mkdirat};
 use nix::unistd::{fsync, syncfs};
 
 use super::error::UnpackError;
 use super::remove::{RemoveError, remove_tree};
+use crate::host::DIRECTORY;
 
 /// Bytes of a component.
 const COMPONENT_BYTES_MAX: usize = 255;
@@ -150,8 +151,7 @@ fn lock(parent: &File, name: &OsStr, path: &Path) -> Result<File, UnpackError> {
     let busy = || UnpackError::Busy {
         path: path.to_owned(),
     };
-    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-    let root = File::from(openat(parent, name, flags, Mode::empty()).map_err(failed)?);
+    let root = File::from(openat(parent, name, DIRECTORY, Mode::empty()).map_err(failed)?);
     match root.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => return Err(busy()),

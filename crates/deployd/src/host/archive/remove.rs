@@ -11,11 +11,12 @@ use std::os::unix::ffi::OsStrExt;
 
 use nix::dir::{Dir, Type};
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, OpenHow, RenameFlags, ResolveFlag, openat2, renameat2};
+use nix::fcntl::{OpenHow, RenameFlags, ResolveFlag, openat2, renameat2};
 use nix::sys::stat::{FchmodatFlags, Mode, fchmod, fchmodat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
 use super::error::quoted;
+use crate::host::DIRECTORY;
 
 /// Directories that are open at once. What is deeper is first moved up to the top of the tree.
 const OPEN_MAX: usize = 64;
@@ -255,13 +256,11 @@ fn remove_or_open(parent: BorrowedFd<'_>, name: &Name) -> nix::Result<Option<Lev
 /// Opens a directory that is on the same mount: a bind mount of the same file system is refused
 /// too, which comparing device numbers would not see.
 fn open_here(parent: BorrowedFd<'_>, name: &CStr) -> nix::Result<Dir> {
-    let how = OpenHow::new()
-        .flags(OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC)
-        .resolve(
-            ResolveFlag::RESOLVE_NO_XDEV
-                | ResolveFlag::RESOLVE_BENEATH
-                | ResolveFlag::RESOLVE_NO_SYMLINKS,
-        );
+    let how = OpenHow::new().flags(DIRECTORY).resolve(
+        ResolveFlag::RESOLVE_NO_XDEV
+            | ResolveFlag::RESOLVE_BENEATH
+            | ResolveFlag::RESOLVE_NO_SYMLINKS,
+    );
     Dir::from_fd(openat2(parent, name, how)?)
 }
 

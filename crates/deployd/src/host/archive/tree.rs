@@ -12,7 +12,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, OFlag, openat};
+use nix::fcntl::{AtFlags, openat};
 use nix::sys::stat::{Mode, SFlag, fstatat, mkdirat};
 use nix::unistd::{linkat, symlinkat};
 
@@ -20,6 +20,7 @@ use super::Options;
 use super::access::{Access, mode_of, set_mode};
 use super::error::{UnpackError, quoted};
 use super::name::EntryPath;
+use crate::host::DIRECTORY;
 
 /// Directories that no entry of the archive names, beyond as many as it may have entries: enough
 /// for the one that is as deep as allowed, too few for a bomb made of depth.
@@ -27,12 +28,6 @@ const UNNAMED_DIRECTORIES_MIN: u64 = 1024;
 
 /// Mode of the release, and of directories that no entry of the archive names.
 const DIRECTORY_MODE: u32 = 0o755;
-
-/// Flags of a directory handle.
-const DIRECTORY: OFlag = OFlag::O_RDONLY
-    .union(OFlag::O_DIRECTORY)
-    .union(OFlag::O_NOFOLLOW)
-    .union(OFlag::O_CLOEXEC);
 
 const NO_FILE: &str = "the target of the hard link is no file that comes before it";
 
@@ -90,10 +85,10 @@ impl Tree {
                 (_, errno) => UnpackError::refused(errno, path, "open the directory"),
             }
         })?;
-        if made.is_err() {
-            set_mode(directory.as_fd(), mode, path)?;
+        match made {
+            Ok(()) => self.access.finish(directory.as_fd(), mode, path)?,
+            Err(_) => set_mode(directory.as_fd(), mode, path)?,
         }
-        self.access.finish(directory.as_fd(), mode, path)?;
         self.open.push((name.to_vec(), Arc::new(directory)));
         Ok(())
     }

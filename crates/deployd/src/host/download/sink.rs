@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use deploy_core::artifact::Digest;
 use sha2::{Digest as _, Sha256};
-use tokio::task::{JoinError, JoinHandle, spawn_blocking};
+use tokio::task::{JoinHandle, spawn_blocking};
 
 use super::Request;
 use super::error::{DownloadError, shown};
@@ -122,19 +122,22 @@ impl Sink {
         }
     }
 
-    /// Waits until nothing is being hashed or written. Who drops it while it waits drops the sink, too.
+    /// Waits until nothing is being hashed or written. Dropped while it waits, it loses the part.
     async fn settle(&mut self) -> Result<(&mut Part, &mut Sha256), DownloadError> {
-        if let State::Busy(writing, hashing) = &mut self.state {
-            let (written, hashed): (Result<_, JoinError>, _) = tokio::join!(writing, hashing);
-            let (part, buffer, result) = written.map_err(|_| lost())?;
-            let (hasher, other) = hashed.map_err(|_| lost())?;
-            let result = result.map_err(|source| part.failed(source));
-            self.state = State::Idle(part, hasher);
-            // Where the other one still had it, the buffer could not be used again.
-            drop(other);
-            self.spare = Arc::try_unwrap(buffer).unwrap_or_default();
-            self.spare.clear();
-            result?;
+        match std::mem::replace(&mut self.state, State::Lost) {
+            State::Busy(writing, hashing) => {
+                let (written, hashed) = tokio::join!(writing, hashing);
+                let (part, buffer, result) = written.map_err(|_| lost())?;
+                let (hasher, other) = hashed.map_err(|_| lost())?;
+                let result = result.map_err(|source| part.failed(source));
+                self.state = State::Idle(part, hasher);
+                // Where the other one still had it, the buffer could not be used again.
+                drop(other);
+                self.spare = Arc::try_unwrap(buffer).unwrap_or_default();
+                self.spare.clear();
+                result?;
+            }
+            other => self.state = other,
         }
         match &mut self.state {
             State::Idle(part, hasher) => Ok((part, hasher)),

@@ -12,17 +12,12 @@ use std::time::{Duration, SystemTime};
 
 use nix::dir::Dir;
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, OFlag, openat, renameat};
+use nix::fcntl::{AtFlags, openat, renameat};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstatat};
 
 use super::{TreeError, what_is};
+use crate::host::DIRECTORY;
 use crate::host::archive::remove::{RemoveError, remove_tree};
-
-/// Flags of a directory handle.
-pub(super) const DIRECTORY: OFlag = OFlag::O_RDONLY
-    .union(OFlag::O_DIRECTORY)
-    .union(OFlag::O_NOFOLLOW)
-    .union(OFlag::O_CLOEXEC);
 
 /// The directory of the releases, open.
 pub(crate) struct Releases {
