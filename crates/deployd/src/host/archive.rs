@@ -11,14 +11,15 @@
 //! anything under the final name that is not complete and on disk. No system call here takes a
 //! path of more than one component.
 //!
-//! One thread inflates, the caller's parses and makes directories and links, and another one makes the files and fills them; where
-//! that one is behind, the caller's makes them. They share a few buffers, so memory does not grow with the archive.
+//! The caller's thread parses the archive, and makes directories and links; who has time inflates, or makes and fills files. They share a
+//! few buffers, so memory does not grow with the archive.
 
 use std::borrow::Cow;
 use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
+use std::thread;
 use std::time::Duration;
 
 use nix::fcntl::{OFlag, open};
@@ -28,14 +29,17 @@ use nix::unistd::{Gid, Uid};
 use self::access::Access;
 use self::compression::Compression;
 use self::error::UnpackError;
+use self::file::Wanted;
 use self::fill::Filler;
 use self::member::{Kind, Member, Members};
 use self::partial::Partial;
 use self::stream::Stream;
 use self::tree::Tree;
+use self::work::{HELPERS_MAX, Over, Work};
 
 mod access;
 mod ahead;
+mod batch;
 mod compression;
 pub(crate) mod error;
 mod file;
@@ -48,6 +52,7 @@ mod pax;
 pub(crate) mod remove;
 mod stream;
 mod tree;
+mod work;
 
 /// What an archive may cost.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -169,10 +174,14 @@ fn write_tree(
 ) -> Result<Unpacked, UnpackError> {
     let access = Access::new(options.owner)?;
     let mut tree = Tree::new(partial.root()?, access, options);
-    let unpacked = std::thread::scope(|scope| {
-        let buffers = compression.inflate(archive, scope)?;
-        let mut filler = Filler::start(scope, access)?;
-        let members = Members::new(Stream::new(buffers, options), &options.limits);
+    let failed = |source| UnpackError::io("start to decompress".to_owned(), source);
+    let work = Work::new(compression.inflate(archive).map_err(failed)?, access);
+    let others = thread::available_parallelism().map_or(1, |threads| threads.get() - 1);
+    let unpacked = thread::scope(|scope| {
+        let _over = Over(&work);
+        work.employ(others.min(HELPERS_MAX), scope)?;
+        let mut filler = Filler::new(&work, access);
+        let members = Members::new(Stream::new(&work, options), &options.limits);
         let made = write_members(&mut tree, members, &mut filler);
         // What is yet to be made there comes earlier in the archive than what is made here.
         filler.finish().and(made)
@@ -201,9 +210,15 @@ fn write_members(
                 tree.hard_link(&path, &target)?;
             }
             Kind::File { mode, size } => {
-                filler.file(tree.place(path)?, mode);
+                let place = tree.place(path)?;
+                let file = Wanted {
+                    place,
+                    mode,
+                    modified,
+                };
+                filler.file(file, size)?;
                 members.copy_body(size, &mut |piece| filler.write(piece))?;
-                filler.close(modified)?;
+                filler.close();
             }
         }
     }

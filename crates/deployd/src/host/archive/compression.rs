@@ -1,4 +1,4 @@
-//! Which compression an archive has, and the thread that undoes it.
+//! Which compression an archive has, and what undoes it.
 //!
 //! Everything is read to the last byte of the file, so that every checksum in it counts: a gzip
 //! stream's CRC and length come after its data.
@@ -6,23 +6,20 @@
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::os::unix::fs::FileExt;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::thread::Scope;
 
 use flate2::bufread::GzDecoder;
 
 use super::error::UnpackError;
 
-/// Bytes of one buffer on its way from the inflating to the writing threads. Half of that is a tenth slower: waking a thread
-/// takes a tenth of a millisecond on a virtual machine.
-const BUFFER_BYTES: usize = 256 * 1024;
-
-/// Buffers on their way at most.
-const BUFFERS: usize = 8;
+/// Bytes of the archive that are read at once.
+const INPUT_BYTES: usize = 256 * 1024;
 
 /// Logarithm of the largest zstd window that is accepted: 128 MiB, as much as `zstd` itself takes
 /// without being asked. It bounds the memory that an archive can make us use.
 const ZSTD_WINDOW_LOG_MAX: u32 = 27;
+
+/// The bytes of an archive, as they were before it was compressed.
+pub(super) type Decoder = Box<dyn Read + Send>;
 
 /// A compression that is accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,14 +28,6 @@ pub(super) enum Compression {
     Gzip,
     /// One or several zstd frames.
     Zstd,
-}
-
-/// The other threads' end: full buffers come, empty ones go back.
-pub(super) struct Buffers {
-    /// Full ones; closed after the last one, and after an error.
-    pub(super) full: Receiver<io::Result<Vec<u8>>>,
-    /// Empty ones.
-    pub(super) empty: SyncSender<Vec<u8>>,
 }
 
 impl Compression {
@@ -70,56 +59,21 @@ impl Compression {
         )))
     }
 
-    /// Starts the thread that inflates `archive`. It ends by itself when the buffers are dropped.
-    pub(super) fn inflate<'scope, 'env>(
-        self,
-        archive: &'env File,
-        scope: &'scope Scope<'scope, 'env>,
-    ) -> Result<Buffers, UnpackError> {
-        let failed = |source| UnpackError::io("start to decompress".to_owned(), source);
-        let input =
-            BufReader::with_capacity(BUFFER_BYTES, ReadFrom::start(archive).map_err(failed)?);
-        let (full_sender, full) = sync_channel(BUFFERS);
-        let (empty, empty_receiver) = sync_channel(BUFFERS);
-        for _ in 0..BUFFERS {
-            let _ = empty.send(Vec::with_capacity(BUFFER_BYTES));
-        }
-        let work = move || match self {
-            Self::Gzip => pump(GzipMembers::new(input), &full_sender, &empty_receiver),
-            Self::Zstd => match zstd_frames(input) {
-                Ok(decoder) => pump(decoder, &full_sender, &empty_receiver),
-                Err(error) => drop(full_sender.send(Err(error))),
-            },
-        };
-        std::thread::Builder::new()
-            .name("inflate".to_owned())
-            .spawn_scoped(scope, work)
-            .map_err(failed)?;
-        Ok(Buffers { full, empty })
+    /// Begins to inflate `archive`.
+    pub(super) fn inflate(self, archive: &File) -> io::Result<Decoder> {
+        let input = BufReader::with_capacity(INPUT_BYTES, ReadFrom::start(archive)?);
+        Ok(match self {
+            Self::Gzip => Box::new(GzipMembers::new(input)),
+            Self::Zstd => Box::new(zstd_frames(input)?),
+        })
     }
 }
 
-/// Fills buffers until the end, an error, or nobody wants them.
-fn pump(mut decoder: impl Read, full: &SyncSender<io::Result<Vec<u8>>>, empty: &Receiver<Vec<u8>>) {
-    while let Ok(mut buffer) = empty.recv() {
-        buffer.resize(BUFFER_BYTES, 0);
-        match fill(&mut decoder, &mut buffer) {
-            Ok(0) => return,
-            Ok(count) => {
-                buffer.truncate(count);
-                if full.send(Ok(buffer)).is_err() {
-                    return;
-                }
-            }
-            Err(error) => return drop(full.send(Err(error))),
-        }
-    }
-}
-
-fn fill(decoder: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
+/// Reads until the buffer is full, or nothing is left.
+pub(super) fn read_full(from: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
     let mut filled = 0;
     while filled < buffer.len() {
-        match decoder.read(&mut buffer[filled..]) {
+        match from.read(&mut buffer[filled..]) {
             Ok(0) => break,
             Ok(count) => filled += count,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -194,20 +148,20 @@ fn trailing_bytes() -> io::Error {
 
 /// Reads a file by position, so that whoever else holds the file is not disturbed, and never past
 /// the length that it had at the start.
-struct ReadFrom<'a> {
-    file: &'a File,
+struct ReadFrom {
+    file: File,
     position: u64,
     end: u64,
 }
 
-impl<'a> ReadFrom<'a> {
-    fn start(file: &'a File) -> io::Result<Self> {
+impl ReadFrom {
+    fn start(file: &File) -> io::Result<Self> {
         let metadata = file.metadata()?;
         if !metadata.is_file() {
             return Err(io::Error::other("it is not a regular file"));
         }
         Ok(Self {
-            file,
+            file: file.try_clone()?,
             position: 0,
             end: metadata.len(),
         })
@@ -219,11 +173,11 @@ impl<'a> ReadFrom<'a> {
     }
 
     fn read_into(mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        fill(&mut self, buffer)
+        read_full(&mut self, buffer)
     }
 }
 
-impl Read for ReadFrom<'_> {
+impl Read for ReadFrom {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let left = usize::try_from(self.end - self.position).unwrap_or(usize::MAX);
         let wanted = buffer.len().min(left);

@@ -1,196 +1,120 @@
-//! The thread that makes and fills the files of a release, while the caller's makes the directories.
+//! The files of a release, as the archive has them one after the other.
 //!
-//! Making a directory costs a file system several times what a file does, and an archive may have many of them or few. So whoever
-//! has time makes the files: where the thread is behind, the caller does not wait for it, but makes the next files itself, and
-//! leaves the rest of them to the thread. Small files are many, so orders go over in batches; the bytes stay where they were
-//! inflated to.
+//! Most are made and filled in batches, a little later, by who has time ([`super::work`]). One whose bytes lie in several buffers is
+//! made at once, and its parts are filled in like the others.
 //!
 //! What comes of an archive must not depend on who was faster. So nothing overtakes a file of its own name, or one that it would be
 //! beneath, and no hard link its target: before such an entry the caller waits until all files before it are there.
 
 use std::mem;
-use std::ops::Range;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
-use std::thread::{Scope, ScopedJoinHandle};
 
 use super::access::Access;
 use super::ahead::Names;
+use super::batch::{Batch, FILES_MAX};
 use super::error::UnpackError;
-use super::file::NewFile;
+use super::file::{NewFile, Wanted};
 use super::name::EntryPath;
-use super::stream::{Buffer, Piece};
-use super::tree::Place;
+use super::stream::Piece;
+use super::work::{BATCHES_UNDONE, Work};
 
-/// Files that a batch completes at most. Four batches are under way, see [`BATCHES`], with an open handle for each of their files:
-/// of its directory, and of itself once it is made.
-const BATCH_FILES: usize = 32;
+/// Files that may be yet to be made at most; one more batch is being put together.
+const FILES_AHEAD: usize = FILES_MAX * (BATCHES_UNDONE + 1);
 
-/// Batches that wait; one more is being put together, and one worked off.
-const BATCHES: usize = 2;
-
-/// Files that may be yet to be made at most.
-const FILES_AHEAD: usize = BATCH_FILES * (BATCHES + 2);
-
-/// What the thread is to do next.
-enum Order {
-    /// Make a file; what follows is about it.
-    Make(Place, u32),
-    /// The file that was made for it; what follows is about it.
-    Made(NewFile),
-    /// Write this part of the batch's buffer to the file's end.
-    Write(Range<usize>),
-    /// It is complete: set its time of change, in seconds and nanoseconds, and close it.
-    Close(Option<(i64, u32)>),
-    /// Tell that all before is done.
-    Tell(SyncSender<()>),
-}
-
-/// Orders that concern one buffer: who held on to several might hold all, and the inflater waits for one.
-#[derive(Default)]
-struct Batch {
-    buffer: Option<Arc<Buffer>>,
-    orders: Vec<Order>,
-    files: usize,
-}
-
-/// The thread, as the caller sees it.
-pub(super) struct Filler<'scope> {
-    work: SyncSender<Batch>,
-    batch: Batch,
+/// Takes files to be made.
+pub(super) struct Filler<'a> {
+    work: &'a Work,
     access: Access,
+    batch: Batch,
+    coming: Coming,
     /// What may not be there yet.
     names: Names,
-    thread: ScopedJoinHandle<'scope, Result<(), UnpackError>>,
 }
 
-impl<'scope> Filler<'scope> {
-    /// Starts the thread.
-    pub(super) fn start(
-        scope: &'scope Scope<'scope, '_>,
-        access: Access,
-    ) -> Result<Self, UnpackError> {
-        let (work, batches) = sync_channel(BATCHES);
-        let thread = std::thread::Builder::new()
-            .name("fill".to_owned())
-            .spawn_scoped(scope, move || fill(&batches, access))
-            .map_err(|source| UnpackError::io("start to write".to_owned(), source))?;
-        Ok(Self {
+/// The file whose bytes come now.
+enum Coming {
+    None,
+    /// None of them has come.
+    New(Wanted, u64),
+    /// As many have come.
+    Begun(Arc<NewFile>, u64),
+}
+
+impl<'a> Filler<'a> {
+    /// Takes those of one archive.
+    pub(super) fn new(work: &'a Work, access: Access) -> Self {
+        Self {
             work,
-            batch: Batch::default(),
             access,
+            batch: Batch::default(),
+            coming: Coming::None,
             names: Names::new(FILES_AHEAD),
-            thread,
-        })
+        }
     }
 
     /// Waits where this, or something above it, is a file that may not be there yet.
     pub(super) fn let_pass(&mut self, path: &EntryPath) -> Result<(), UnpackError> {
         if self.names.concern(path) {
-            self.settle()?;
+            self.send()?;
+            self.work.settle()?;
+            self.names.clear();
         }
         Ok(())
     }
 
-    /// Takes a file to be made; what follows is about it.
-    pub(super) fn file(&mut self, place: Place, mode: u32) {
-        self.names.add(&place.path);
-        self.batch.orders.push(Order::Make(place, mode));
+    /// Takes a file of that many bytes; what follows is about it.
+    pub(super) fn file(&mut self, file: Wanted, size: u64) -> Result<(), UnpackError> {
+        self.names.add(&file.place.path);
+        if size > 0 {
+            self.coming = Coming::New(file, size);
+            return Ok(());
+        }
+        self.batch.add_empty(file);
+        self.send_full()
     }
 
     /// Takes the next bytes of the file.
     pub(super) fn write(&mut self, piece: &Piece<'_>) -> Result<(), UnpackError> {
-        let holds = |held: &Arc<Buffer>| Arc::ptr_eq(held, piece.buffer);
-        if !self.batch.buffer.as_ref().is_none_or(holds) {
+        if !self.batch.takes(piece) {
             self.send()?;
         }
-        self.batch
-            .buffer
-            .get_or_insert_with(|| Arc::clone(piece.buffer));
-        self.batch.orders.push(Order::Write(piece.range.clone()));
-        Ok(())
+        let bytes = piece.range.len() as u64;
+        let (file, offset) = match mem::replace(&mut self.coming, Coming::None) {
+            Coming::New(file, size) if bytes == size => {
+                self.batch.add_whole(file, piece);
+                return self.send_full();
+            }
+            Coming::New(file, _) => (Arc::new(NewFile::create(file, self.access)?), 0),
+            Coming::Begun(file, offset) => (file, offset),
+            Coming::None => return Ok(()),
+        };
+        self.batch.add_part(Arc::clone(&file), offset, piece);
+        self.coming = Coming::Begun(file, offset + bytes);
+        self.send_full()
     }
 
-    /// Takes note that the file is complete.
-    pub(super) fn close(&mut self, modified: Option<(i64, u32)>) -> Result<(), UnpackError> {
-        self.batch.orders.push(Order::Close(modified));
-        self.batch.files += 1;
-        if self.batch.files < BATCH_FILES {
-            return Ok(());
-        }
-        self.send()
+    /// Takes note that the file has all its bytes.
+    pub(super) fn close(&mut self) {
+        self.coming = Coming::None;
     }
 
-    /// Waits until all files that it has taken are there, and nothing is left to be done.
-    fn settle(&mut self) -> Result<(), UnpackError> {
-        let (done, all_done) = sync_channel(1);
-        self.batch.orders.push(Order::Tell(done));
-        self.send()?;
-        self.names.clear();
-        all_done.recv().map_err(|_| UnpackError::Stopped)
-    }
-
-    /// Waits until all is written, and says what went wrong first.
+    /// Waits until all files are there, and says what went wrong first.
     pub(super) fn finish(mut self) -> Result<(), UnpackError> {
         let sent = self.send();
-        drop(self.work);
-        match self.thread.join() {
-            // What the thread is at comes earlier in the archive than what is sent.
-            Ok(filled) => filled.and(sent),
-            Err(panic) => std::panic::resume_unwind(panic),
+        self.work.finish().and(sent)
+    }
+
+    fn send_full(&mut self) -> Result<(), UnpackError> {
+        if self.batch.is_full() {
+            return self.send();
         }
+        Ok(())
     }
 
     fn send(&mut self) -> Result<(), UnpackError> {
-        let batch = mem::take(&mut self.batch);
-        // Nobody receives it any more: the thread has failed, and `finish` says why.
-        match self.work.try_send(batch) {
-            Ok(()) => Ok(()),
-            Err(TrySendError::Full(mut batch)) => {
-                let made = batch.make(self.access);
-                let sent = self.work.send(batch).map_err(|_| UnpackError::Stopped);
-                sent.and(made)
-            }
-            Err(TrySendError::Disconnected(_)) => Err(UnpackError::Stopped),
+        if self.batch.is_empty() {
+            return Ok(());
         }
+        self.work.add(mem::take(&mut self.batch))
     }
-}
-
-impl Batch {
-    /// Makes its files. Of what follows the first that can't be made nothing is left in it: what comes before may fail, too.
-    fn make(&mut self, access: Access) -> Result<(), UnpackError> {
-        for order in mem::take(&mut self.orders) {
-            self.orders.push(match order {
-                Order::Make(place, mode) => Order::Made(NewFile::create(place, mode, access)?),
-                order => order,
-            });
-        }
-        Ok(())
-    }
-}
-
-fn fill(batches: &Receiver<Batch>, access: Access) -> Result<(), UnpackError> {
-    let mut filled = None;
-    for Batch { buffer, orders, .. } in batches {
-        for order in orders {
-            match order {
-                Order::Make(place, mode) => {
-                    filled = Some(NewFile::create(place, mode, access)?);
-                }
-                Order::Made(file) => filled = Some(file),
-                Order::Write(range) => {
-                    let file = filled.as_mut().expect("bytes follow their file");
-                    let bytes = buffer.as_ref().map_or(&[][..], |buffer| buffer.bytes());
-                    file.write(&bytes[range])?;
-                }
-                Order::Close(modified) => {
-                    if let Some(file) = filled.take() {
-                        file.stamp(modified);
-                    }
-                }
-                Order::Tell(done) => drop(done.send(())),
-            }
-        }
-    }
-    Ok(())
 }

@@ -1,14 +1,14 @@
 //! The decompressed archive as the parser takes it: blocks, bodies, and a budget for every byte.
 
+use std::mem;
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::SyncSender;
 use std::time::{Duration, Instant};
 
 use super::Options;
-use super::compression::Buffers;
 use super::error::UnpackError;
+use super::work::Work;
 
 /// Bytes of a tar block.
 pub(super) const BLOCK_BYTES: usize = 512;
@@ -31,24 +31,18 @@ pub(super) enum Block {
     End,
 }
 
-/// Bytes as the inflater delivered them. They go back to it when nobody needs them any more.
-pub(super) struct Buffer {
-    bytes: Vec<u8>,
-    empty: SyncSender<Vec<u8>>,
-}
-
 /// A part of a buffer.
 pub(super) struct Piece<'a> {
     /// The buffer, for who wants to keep it.
-    pub(super) buffer: &'a Arc<Buffer>,
+    pub(super) buffer: &'a Arc<Vec<u8>>,
     /// Where in it.
     pub(super) range: Range<usize>,
 }
 
 /// The decompressed archive.
 pub(super) struct Stream<'a> {
-    buffers: Buffers,
-    current: Arc<Buffer>,
+    work: &'a Work,
+    current: Arc<Vec<u8>>,
     position: usize,
     budget: u64,
     started: Instant,
@@ -57,14 +51,10 @@ pub(super) struct Stream<'a> {
 }
 
 impl<'a> Stream<'a> {
-    pub(super) fn new(buffers: Buffers, options: &Options<'a>) -> Self {
-        let current = Arc::new(Buffer {
-            bytes: Vec::new(),
-            empty: buffers.empty.clone(),
-        });
+    pub(super) fn new(work: &'a Work, options: &Options<'a>) -> Self {
         Self {
-            buffers,
-            current,
+            work,
+            current: Arc::new(Vec::new()),
             position: 0,
             budget: options
                 .limits
@@ -139,10 +129,10 @@ impl<'a> Stream<'a> {
 
     /// Takes between one and `max` bytes; none at the end of the stream.
     fn next(&mut self, max: u64) -> Result<Piece<'_>, UnpackError> {
-        if self.position == self.current.bytes.len() {
+        if self.position == self.current.len() {
             self.refill()?;
         }
-        let left = self.current.bytes.len() - self.position;
+        let left = self.current.len() - self.position;
         let count = usize::try_from(max).unwrap_or(usize::MAX).min(left);
         self.budget = self
             .budget
@@ -166,43 +156,24 @@ impl<'a> Stream<'a> {
                 limit_s: self.time_max.as_secs(),
             });
         }
-        match self.buffers.full.recv() {
-            Err(_) => Ok(()),
-            Ok(Ok(bytes)) => {
-                let empty = self.buffers.empty.clone();
-                self.current = Arc::new(Buffer { bytes, empty });
-                self.position = 0;
-                Ok(())
-            }
-            // An errno comes from the disk; everything else from the decoder.
-            Ok(Err(source)) if source.raw_os_error().is_some() => {
-                Err(UnpackError::io("read the archive".to_owned(), source))
-            }
-            Ok(Err(source)) => Err(UnpackError::Corrupt { source }),
-        }
-    }
-}
-
-impl Buffer {
-    /// Returns all of it.
-    pub(super) fn bytes(&self) -> &[u8] {
-        &self.bytes
-    }
-}
-
-impl Drop for Buffer {
-    fn drop(&mut self) {
-        let bytes = std::mem::take(&mut self.bytes);
-        if bytes.capacity() > 0 {
-            // An error means that the inflater is done, and wants no more buffers.
-            let _ = self.empty.send(bytes);
-        }
+        let inflated = match self.work.inflated()? {
+            None => return Ok(()),
+            Some(inflated) => inflated.map_err(|source| match source.raw_os_error() {
+                // An errno comes from the disk; everything else from the decoder.
+                Some(_) => UnpackError::io("read the archive".to_owned(), source),
+                None => UnpackError::Corrupt { source },
+            })?,
+        };
+        let used = mem::replace(&mut self.current, Arc::new(inflated));
+        self.work.give_back(used);
+        self.position = 0;
+        Ok(())
     }
 }
 
 impl Piece<'_> {
     /// Returns the bytes.
     pub(super) fn bytes(&self) -> &[u8] {
-        &self.buffer.bytes[self.range.clone()]
+        &self.buffer[self.range.clone()]
     }
 }
