@@ -7,6 +7,7 @@
 
 mod build;
 mod deployctl;
+mod disk;
 mod farm;
 mod files;
 mod flip;

@@ -9,7 +9,9 @@ mod hosts;
 mod ssh;
 
 use std::env;
+use std::path::Path;
 use std::rc::Rc;
+use std::thread;
 
 use anyhow::{Context, Result};
 
@@ -17,6 +19,7 @@ use self::agents::Agents;
 use self::archive::Archive;
 use self::cost::{Cost, shown};
 use self::ssh::{Push, Sshd};
+use super::disk::{Disk, Room};
 use super::files;
 use super::ground::Ground;
 use super::rounds::{Contender, in_turn};
@@ -35,27 +38,41 @@ struct Tool<'a> {
     costs: Vec<Cost>,
 }
 
+/// For two builds of each tool on each host, and as much again.
+const ROOM: Room = Room {
+    bytes: 20 << 30,
+    inodes: 262_144,
+};
+
 /// Measures it.
 pub(crate) fn run(ground: &Ground) -> Result<Vec<Table>> {
-    let processes = Processes::new(&env::current_exe()?);
-    let ended = measured(ground, &processes);
-    processes.end_all();
-    ended
+    debian::install(debian::FOR_DEMO)?;
+    // On a thread of its own, whose mounts are its own and end with it.
+    thread::scope(|scope| {
+        let measuring = scope.spawn(|| {
+            let processes = Processes::new(&env::current_exe()?);
+            let disk = Disk::new(ground.scratch(), ROOM)?;
+            let ended = measured(ground, &processes, &disk.place);
+            processes.end_all();
+            ended
+        });
+        measuring.join().expect("measuring does not panic")
+    })
 }
 
-fn measured(ground: &Ground, processes: &Processes) -> Result<Vec<Table>> {
+fn measured(ground: &Ground, processes: &Processes, disk: &Path) -> Result<Vec<Table>> {
     let dir = ground.scratch().join("push");
     let archive = Archive::make(&dir).context("failed to make the build")?;
     let path = archive.path.clone();
     let url = files::serve(move |_| path.clone()).context("failed to serve the build")?;
-    let agents = Agents::start(ground, processes, (&dir, &archive, &url))?;
+    let agents = Agents::start((ground, processes), (&dir, disk), (&archive, &url))?;
     let mut notes = Vec::new();
     let mut tools = vec![Tool {
         name: "deployctl deploy",
         deploy: Box::new(|hosts| agents.deploy(hosts)),
         costs: Vec::new(),
     }];
-    match debian::install(debian::FOR_PUSHING).and_then(|()| Sshd::start(processes, &dir)) {
+    match debian::install(debian::FOR_PUSHING).and_then(|()| Sshd::start(processes, (&dir, disk))) {
         Ok(sshd) => {
             let sshd = Rc::new(sshd);
             for push in Push::ALL {

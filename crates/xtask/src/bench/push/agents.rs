@@ -34,6 +34,7 @@ pub(crate) struct Agents<'a> {
     archive: &'a Archive,
     url: &'a str,
     dir: PathBuf,
+    services: PathBuf,
     address: SocketAddr,
     zookeeper: u32,
     agents: RefCell<Vec<Arc<Process>>>,
@@ -43,9 +44,9 @@ pub(crate) struct Agents<'a> {
 impl<'a> Agents<'a> {
     /// Starts ZooKeeper, and no agent yet.
     pub(crate) fn start(
-        ground: &'a Ground,
-        processes: &'a Processes,
-        (dir, archive, url): (&Path, &'a Archive, &'a str),
+        (ground, processes): (&'a Ground, &'a Processes),
+        (dir, disk): (&Path, &Path),
+        (archive, url): (&'a Archive, &'a str),
     ) -> Result<Agents<'a>> {
         let port = ports::free(1)?[0];
         let address = SocketAddr::from(([127, 0, 0, 1], port));
@@ -56,6 +57,7 @@ impl<'a> Agents<'a> {
             archive,
             url,
             dir: dir.join("agents"),
+            services: disk.join("agents"),
             address,
             zookeeper: server.process.id(),
             agents: RefCell::default(),
@@ -116,7 +118,7 @@ impl<'a> Agents<'a> {
         let zookeeper = self.zookeeper_time()?.saturating_sub(before.1);
         let services: Vec<PathBuf> = hosts::names(count)
             .iter()
-            .map(|name| self.dir.join(name).join("srv"))
+            .map(|name| self.services.join(name))
             .collect();
         hosts::serve(&services, (&build, FILES))?;
         // What is tidied up afterwards counts as well.
@@ -157,8 +159,10 @@ impl<'a> Agents<'a> {
 
     fn start_agent(&self, name: &str) -> Result<Arc<Process>> {
         let dir = self.dir.join(name);
-        for needed in ["srv", "state"] {
-            fs::create_dir_all(dir.join(needed))?;
+        let service = self.services.join(name);
+        let state = dir.join("state");
+        for needed in [&service, &state] {
+            fs::create_dir_all(needed)?;
         }
         let config = dir.join("deployd.toml");
         let text = format!(
@@ -168,10 +172,8 @@ impl<'a> Agents<'a> {
              [[service]]\nname = \"{SERVICE}\"\ndir = {service:?}\n\
              [service.restart]\nmethod = \"none\"\n\
              [service.drain]\nmethod = \"none\"\n",
-            state = dir.join("state"),
             address = self.address,
             url = self.url,
-            service = dir.join("srv"),
         );
         fs::write(&config, text)?;
         let log = File::create(dir.join("log"))?;

@@ -55,18 +55,19 @@ impl Push {
 pub(crate) struct Sshd {
     process: Arc<Process>,
     dir: PathBuf,
+    services: PathBuf,
     pushed: Cell<u32>,
 }
 
 impl Sshd {
     /// Makes keys and starts it.
-    pub(crate) fn start(processes: &Processes, parent: &Path) -> Result<Sshd> {
+    pub(crate) fn start(processes: &Processes, (parent, disk): (&Path, &Path)) -> Result<Sshd> {
         ensure!(
             Path::new(SSHD).exists(),
             "{SSHD} is missing, which openssh-server has"
         );
         let dir = parent.join("ssh");
-        fs::create_dir_all(dir.join("hosts"))?;
+        fs::create_dir_all(&dir)?;
         for key in ["host_key", "key"] {
             let mut make = Command::new("ssh-keygen");
             make.args(["-q", "-t", "ed25519", "-N", "", "-f"]);
@@ -91,6 +92,7 @@ impl Sshd {
         let sshd = Sshd {
             process,
             dir,
+            services: disk.join("hosts"),
             pushed: Cell::new(0),
         };
         sshd.wait("begin", || {
@@ -108,10 +110,7 @@ impl Sshd {
         self.pushed.set(self.pushed.get() + 1);
         let build = format!("p{}", self.pushed.get());
         let names = hosts::names(count);
-        let services: Vec<PathBuf> = names
-            .iter()
-            .map(|name| self.dir.join("hosts").join(name))
-            .collect();
+        let services: Vec<PathBuf> = names.iter().map(|name| self.services.join(name)).collect();
         for service in &services {
             fs::create_dir_all(service.join("releases"))?;
         }
@@ -133,7 +132,7 @@ impl Sshd {
 
     /// What every host is told to do; `%h` is its name.
     fn script(&self, push: Push, (build, archive, url): (&str, &Archive, &str)) -> String {
-        let service = self.dir.join("hosts/%h");
+        let service = self.services.join("%h");
         let release = format!("releases/{build}");
         let unpack = match push {
             Push::Xargs | Push::Pdsh => {

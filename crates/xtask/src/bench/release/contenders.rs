@@ -7,8 +7,8 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 
 use super::builds::{Archive, Compression};
-use super::disk::Disk;
 use super::spent::Spent;
+use crate::bench::disk::Disk;
 use crate::bench::files;
 use crate::bench::ground::Ground;
 use crate::bench::rounds::{Samples, timed};

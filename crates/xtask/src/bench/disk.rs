@@ -1,7 +1,7 @@
-//! The disk that all write to: an ext4 in memory, made anew for each.
+//! The disk that all write to: an ext4 in memory, with a journal, as servers have it.
 //!
-//! On a disk that is used again ext4 passes over the inodes that were freed in the last minutes, one by one, whenever it looks
-//! for a free one: who comes later pays for what was deleted before. And the disk of a shared machine has moods.
+//! One without a journal, such as many virtual machines are given, passes over the inodes that were freed in the last minutes, one by
+//! one, whenever it looks for a free one: who comes later pays for what was deleted before. And the disk of a shared machine has moods.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -12,22 +12,27 @@ use nix::sched::{CloneFlags, unshare};
 
 use crate::tool::output;
 
-/// Room for the largest tree a few times over; only what is written takes memory.
-const DISK_BYTES: u64 = 3 << 30;
+/// How much there is room for. Only what is written takes memory.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Room {
+    pub(crate) bytes: u64,
+    pub(crate) inodes: u32,
+}
 
 /// A place to write trees to.
 #[derive(Debug)]
-pub(super) struct Disk {
+pub(crate) struct Disk {
     /// Where trees go: empty, after [`Disk::renew`].
-    pub(super) place: PathBuf,
+    pub(crate) place: PathBuf,
     /// Where downloads go.
-    pub(super) memory: PathBuf,
+    pub(crate) memory: PathBuf,
     image: Option<PathBuf>,
+    room: Room,
 }
 
 impl Disk {
     /// Mounts it where only this thread and its programs see it, so that it ends with them. Who may not mount uses `scratch`.
-    pub(super) fn new(scratch: &Path) -> Result<Disk> {
+    pub(crate) fn new(scratch: &Path, room: Room) -> Result<Disk> {
         let place = scratch.join("place");
         let memory = scratch.join("memory");
         for dir in [&place, &memory] {
@@ -42,6 +47,7 @@ impl Disk {
             place,
             memory,
             image: Some(image),
+            room,
         };
         if let Err(error) = mounted.and_then(|()| disk.renew()) {
             eprintln!(
@@ -54,7 +60,7 @@ impl Disk {
     }
 
     /// Empties it. What was downloaded goes too.
-    pub(super) fn renew(&self) -> Result<()> {
+    pub(crate) fn renew(&self) -> Result<()> {
         let _ = fs::remove_file(self.download());
         let Some(image) = &self.image else {
             let _ = fs::remove_dir_all(&self.place);
@@ -64,19 +70,23 @@ impl Disk {
         let _ = Command::new("umount").arg(&self.place).output();
         let _ = fs::remove_file(image);
         File::create(image)
-            .and_then(|file| file.set_len(DISK_BYTES))
+            .and_then(|file| file.set_len(self.room.bytes))
             .context("failed to make the image of a disk")?;
         // Nothing is left for the kernel to do later, while somebody is measured.
         let now = "lazy_itable_init=0,lazy_journal_init=0";
+        let inodes = self.room.inodes.to_string();
         run(
             "mkfs.ext4",
-            &["-q", "-F", "-N", "65536", "-E", now, &shown(image)],
+            &["-q", "-F", "-N", &inodes, "-E", now, &shown(image)],
         )?;
-        run("mount", &["-o", "loop", &shown(image), &shown(&self.place)])
+        run(
+            "mount",
+            &["-o", "loop,discard", &shown(image), &shown(&self.place)],
+        )
     }
 
     /// Where a download goes.
-    pub(super) fn download(&self) -> PathBuf {
+    pub(crate) fn download(&self) -> PathBuf {
         self.memory.join("download")
     }
 }
