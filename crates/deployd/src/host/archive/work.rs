@@ -91,7 +91,9 @@ impl Work {
     /// Takes back what was inflated, if nobody else holds it.
     pub(super) fn give_back(&self, used: Arc<Vec<u8>>) {
         if let Some(buffer) = Arc::into_inner(used) {
-            self.lock().give_back(buffer);
+            let mut state = self.lock();
+            state.give_back(buffer);
+            self.tell(&state);
         }
     }
 
