@@ -323,8 +323,9 @@ impl std::fmt::Display for Ran {
 impl Running {
     /// Waits for a line of stdout that has `part`.
     pub async fn sees(&mut self, part: &str) -> String {
+        let limit = tokio::time::Instant::now() + 3 * HANG; // For all lines: other ones may go on coming.
         loop {
-            let next = tokio::time::timeout(HANG, self.stdout.next_line()).await;
+            let next = tokio::time::timeout_at(limit, self.stdout.next_line()).await;
             let line = match next {
                 Ok(Ok(Some(line))) => line,
                 other => {
@@ -338,8 +339,7 @@ impl Running {
                     );
                 }
             };
-            self.seen.push_str(&line);
-            self.seen.push('\n');
+            self.seen.extend([&line, "\n"]);
             if line.contains(part) {
                 return line;
             }
