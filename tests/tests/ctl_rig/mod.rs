@@ -29,6 +29,7 @@ use tests::pty::Pty;
 use tests::zookeeper::Server;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
+use tokio::time::{Instant, timeout, timeout_at};
 
 /// How long anything may take on a loaded machine before it counts as hung.
 pub const HANG: Duration = Duration::from_secs(60);
@@ -251,7 +252,7 @@ pub fn bare_command(line: &str) -> Command {
 
 /// Runs a command to its end.
 pub async fn run(mut command: Command, line: &str) -> Ran {
-    let output = tokio::time::timeout(HANG, command.output())
+    let output = timeout(HANG, command.output())
         .await
         .unwrap_or_else(|_| panic!("deployctl {line}: hangs"))
         .expect("deployctl can be started");
@@ -323,9 +324,9 @@ impl std::fmt::Display for Ran {
 impl Running {
     /// Waits for a line of stdout that has `part`.
     pub async fn sees(&mut self, part: &str) -> String {
-        let limit = tokio::time::Instant::now() + 3 * HANG; // For all lines: other ones may go on coming.
+        let limit = Instant::now() + 3 * HANG; // For all lines: other ones may go on coming.
         loop {
-            let next = tokio::time::timeout_at(limit, self.stdout.next_line()).await;
+            let next = timeout_at(limit.min(Instant::now() + HANG), self.stdout.next_line()).await;
             let line = match next {
                 Ok(Ok(Some(line))) => line,
                 other => {
@@ -365,15 +366,14 @@ impl Running {
         let mut pipe = self.child.stderr.take().expect("its stderr is a pipe");
         let reading = async {
             while let Ok(Some(line)) = self.stdout.next_line().await {
-                stdout.push_str(&line);
-                stdout.push('\n');
+                stdout.extend([&line, "\n"]);
             }
         };
         let both = async {
             let _ = tokio::join!(reading, pipe.read_to_string(&mut stderr));
             self.child.wait().await.expect("it is our child")
         };
-        let status = tokio::time::timeout(HANG, both)
+        let status = timeout(HANG, both)
             .await
             .unwrap_or_else(|_| panic!("deployctl {}: hangs", self.line));
         Ran {
