@@ -6,6 +6,7 @@
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::thread;
 
 use anyhow::{Context, Result};
 use nix::sched::{CloneFlags, unshare};
@@ -31,8 +32,20 @@ pub(crate) struct Disk {
 }
 
 impl Disk {
-    /// Mounts it where only this thread and its programs see it, so that it ends with them. Who may not mount uses `scratch`.
-    pub(crate) fn new(scratch: &Path, room: Room) -> Result<Disk> {
+    /// Has somebody work on it, on a thread of its own: the mounts are that thread's and its programs', and end with them. Who may
+    /// not mount uses `scratch`.
+    pub(crate) fn lend<T: Send>(
+        scratch: &Path,
+        room: Room,
+        to: impl FnOnce(&Disk) -> Result<T> + Send,
+    ) -> Result<T> {
+        thread::scope(|scope| {
+            let working = scope.spawn(|| to(&Disk::new(scratch, room)?));
+            working.join().expect("measuring does not panic")
+        })
+    }
+
+    fn new(scratch: &Path, room: Room) -> Result<Disk> {
         let place = scratch.join("place");
         let memory = scratch.join("memory");
         for dir in [&place, &memory] {

@@ -11,7 +11,6 @@ mod ssh;
 use std::env;
 use std::path::Path;
 use std::rc::Rc;
-use std::thread;
 
 use anyhow::{Context, Result};
 
@@ -47,16 +46,11 @@ const ROOM: Room = Room {
 /// Measures it.
 pub(crate) fn run(ground: &Ground) -> Result<Vec<Table>> {
     debian::install(debian::FOR_DEMO)?;
-    // On a thread of its own, whose mounts are its own and end with it.
-    thread::scope(|scope| {
-        let measuring = scope.spawn(|| {
-            let processes = Processes::new(&env::current_exe()?);
-            let disk = Disk::new(ground.scratch(), ROOM)?;
-            let ended = measured(ground, &processes, &disk.place);
-            processes.end_all();
-            ended
-        });
-        measuring.join().expect("measuring does not panic")
+    Disk::lend(ground.scratch(), ROOM, |disk| {
+        let processes = Processes::new(&env::current_exe()?);
+        let ended = measured(ground, &processes, &disk.place);
+        processes.end_all();
+        ended
     })
 }
 

@@ -10,7 +10,6 @@ mod generated;
 mod limit;
 mod spent;
 
-use std::thread;
 use std::time::Duration;
 
 use anyhow::Result;
@@ -40,15 +39,10 @@ pub(crate) fn run(ground: &Ground) -> Result<Vec<Table>> {
     if let Err(error) = debian::install(debian::FOR_BENCH_OF_RELEASES) {
         eprintln!("{error:#}");
     }
-    // On a thread of its own, whose mounts are its own and end with it.
-    thread::scope(|scope| {
-        let measuring = scope.spawn(|| measure(ground));
-        measuring.join().expect("measuring does not panic")
-    })
+    Disk::lend(ground.scratch(), ROOM, |disk| measure(ground, disk))
 }
 
-fn measure(ground: &Ground) -> Result<Vec<Table>> {
-    let disk = Disk::new(ground.scratch(), ROOM)?;
+fn measure(ground: &Ground, disk: &Disk) -> Result<Vec<Table>> {
     let mut tables = Vec::new();
     let mut costs = costs::table();
     for kind in Kind::ALL {
@@ -56,7 +50,7 @@ fn measure(ground: &Ground) -> Result<Vec<Table>> {
         let tree = Tree::read(&build.archives[0].path)?;
         for archive in &build.archives {
             eprintln!("measuring {}{}", kind.name(), archive.compression.suffix());
-            let scene = Scene::new(ground, &disk, archive)?;
+            let scene = Scene::new(ground, disk, archive)?;
             tables.push(compare(&scene, (&build, &tree))?);
             costs::add(&mut costs, &scene, (&build, &tree))?;
         }
