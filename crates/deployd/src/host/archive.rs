@@ -31,11 +31,11 @@ use self::compression::Compression;
 use self::error::UnpackError;
 use self::file::Wanted;
 use self::fill::Filler;
+use self::jobs::{HELPERS_MAX, Jobs, Over};
 use self::member::{Kind, Member, Members};
 use self::partial::Partial;
 use self::stream::Stream;
 use self::tree::Tree;
-use self::work::{HELPERS_MAX, Over, Work};
 
 mod access;
 mod ahead;
@@ -45,6 +45,7 @@ pub(crate) mod error;
 mod file;
 mod fill;
 mod header;
+mod jobs;
 mod member;
 mod name;
 mod partial;
@@ -52,7 +53,6 @@ mod pax;
 pub(crate) mod remove;
 mod stream;
 mod tree;
-mod work;
 
 /// What an archive may cost.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -175,13 +175,13 @@ fn write_tree(
     let access = Access::new(options.owner)?;
     let mut tree = Tree::new(partial.root()?, access, options);
     let failed = |source| UnpackError::io("start to decompress".to_owned(), source);
-    let work = Work::new(compression.inflate(archive).map_err(failed)?, access);
+    let jobs = Jobs::new(compression.inflate(archive).map_err(failed)?, access);
     let others = thread::available_parallelism().map_or(1, |threads| threads.get() - 1);
     let unpacked = thread::scope(|scope| {
-        let _over = Over(&work);
-        work.employ(others.min(HELPERS_MAX), scope)?;
-        let mut filler = Filler::new(&work, access);
-        let members = Members::new(Stream::new(&work, options), &options.limits);
+        let _over = Over(&jobs);
+        jobs.employ(others.min(HELPERS_MAX), scope)?;
+        let mut filler = Filler::new(&jobs, access);
+        let members = Members::new(Stream::new(&jobs, options), &options.limits);
         let made = write_members(&mut tree, members, &mut filler);
         // What is yet to be made there comes earlier in the archive than what is made here.
         filler.finish().and(made)
@@ -218,7 +218,6 @@ fn write_members(
                 };
                 filler.file(file, size)?;
                 members.copy_body(size, &mut |piece| filler.write(piece))?;
-                filler.close();
             }
         }
     }

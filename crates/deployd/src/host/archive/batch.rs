@@ -51,7 +51,7 @@ impl Batch {
     /// Whether bytes of this buffer can be added.
     pub(super) fn takes(&self, piece: &Piece<'_>) -> bool {
         let holds = |held: &Arc<Vec<u8>>| Arc::ptr_eq(held, piece.buffer);
-        !self.is_full() && self.buffer.as_ref().is_none_or(holds)
+        self.buffer.as_ref().is_none_or(holds)
     }
 
     /// Whether nothing can be added.

@@ -1,6 +1,6 @@
 //! The files of a release, as the archive has them one after the other.
 //!
-//! Most are made and filled in batches, a little later, by who has time ([`super::work`]). One whose bytes lie in several buffers is
+//! Most are made and filled in batches, a little later, by who has time ([`super::jobs`]). One whose bytes lie in several buffers is
 //! made at once, and its parts are filled in like the others.
 //!
 //! What comes of an archive must not depend on who was faster. So nothing overtakes a file of its own name, or one that it would be
@@ -14,16 +14,16 @@ use super::ahead::Names;
 use super::batch::{Batch, FILES_MAX};
 use super::error::UnpackError;
 use super::file::{NewFile, Wanted};
+use super::jobs::{BATCHES_UNDONE, Jobs};
 use super::name::EntryPath;
 use super::stream::Piece;
-use super::work::{BATCHES_UNDONE, Work};
 
 /// Files that may be yet to be made at most; one more batch is being put together.
 const FILES_AHEAD: usize = FILES_MAX * (BATCHES_UNDONE + 1);
 
 /// Takes files to be made.
 pub(super) struct Filler<'a> {
-    work: &'a Work,
+    jobs: &'a Jobs,
     access: Access,
     batch: Batch,
     coming: Coming,
@@ -36,15 +36,15 @@ enum Coming {
     None,
     /// None of them has come.
     New(Wanted, u64),
-    /// As many have come.
-    Begun(Arc<NewFile>, u64),
+    /// As many have come, and some are left.
+    Begun(Arc<NewFile>, u64, u64),
 }
 
 impl<'a> Filler<'a> {
     /// Takes those of one archive.
-    pub(super) fn new(work: &'a Work, access: Access) -> Self {
+    pub(super) fn new(jobs: &'a Jobs, access: Access) -> Self {
         Self {
-            work,
+            jobs,
             access,
             batch: Batch::default(),
             coming: Coming::None,
@@ -56,7 +56,7 @@ impl<'a> Filler<'a> {
     pub(super) fn let_pass(&mut self, path: &EntryPath) -> Result<(), UnpackError> {
         if self.names.concern(path) {
             self.send()?;
-            self.work.settle()?;
+            self.jobs.settle()?;
             self.names.clear();
         }
         Ok(())
@@ -79,29 +79,26 @@ impl<'a> Filler<'a> {
             self.send()?;
         }
         let bytes = piece.range.len() as u64;
-        let (file, offset) = match mem::replace(&mut self.coming, Coming::None) {
+        let (file, offset, left) = match mem::replace(&mut self.coming, Coming::None) {
             Coming::New(file, size) if bytes == size => {
                 self.batch.add_whole(file, piece);
                 return self.send_full();
             }
-            Coming::New(file, _) => (Arc::new(NewFile::create(file, self.access)?), 0),
-            Coming::Begun(file, offset) => (file, offset),
+            Coming::New(file, size) => (Arc::new(NewFile::create(file, self.access)?), 0, size),
+            Coming::Begun(file, offset, left) => (file, offset, left),
             Coming::None => return Ok(()),
         };
-        self.batch.add_part(Arc::clone(&file), offset, piece);
-        self.coming = Coming::Begun(file, offset + bytes);
+        if bytes < left {
+            self.coming = Coming::Begun(Arc::clone(&file), offset + bytes, left - bytes);
+        }
+        self.batch.add_part(file, offset, piece);
         self.send_full()
-    }
-
-    /// Takes note that the file has all its bytes.
-    pub(super) fn close(&mut self) {
-        self.coming = Coming::None;
     }
 
     /// Waits until all files are there, and says what went wrong first.
     pub(super) fn finish(mut self) -> Result<(), UnpackError> {
         let sent = self.send();
-        self.work.finish().and(sent)
+        self.jobs.finish().and(sent)
     }
 
     fn send_full(&mut self) -> Result<(), UnpackError> {
@@ -115,6 +112,6 @@ impl<'a> Filler<'a> {
         if self.batch.is_empty() {
             return Ok(());
         }
-        self.work.add(mem::take(&mut self.batch))
+        self.jobs.add(mem::take(&mut self.batch))
     }
 }

@@ -31,18 +31,18 @@ pub(super) const BATCHES_UNDONE: usize = 32;
 /// Threads beside the caller's at most. They are one for inflating and one for filling, if all are busy.
 pub(super) const HELPERS_MAX: usize = 2;
 
-/// The work, and what has come of it.
-pub(super) struct Work {
+/// The jobs, and what has come of them.
+pub(super) struct Jobs {
     state: Mutex<State>,
     changed: Condvar,
     access: Access,
 }
 
 /// Says that nothing more will come, however that has come about.
-pub(super) struct Over<'a>(pub(super) &'a Work);
+pub(super) struct Over<'a>(pub(super) &'a Jobs);
 
-impl Work {
-    /// The work that this archive makes.
+impl Jobs {
+    /// Those that this archive makes.
     pub(super) fn new(archive: Decoder, access: Access) -> Self {
         Self {
             state: Mutex::new(State::new(archive)),
@@ -74,9 +74,17 @@ impl Work {
         }
     }
 
-    /// Takes the next inflated bytes; `None` at the end.
-    pub(super) fn inflated(&self) -> Result<Option<io::Result<Vec<u8>>>, UnpackError> {
+    /// Takes the next inflated bytes for those that the caller has used up; `None` at the end.
+    pub(super) fn inflated(
+        &self,
+        used: Arc<Vec<u8>>,
+    ) -> Result<Option<io::Result<Vec<u8>>>, UnpackError> {
         let mut state = self.lock();
+        // Where a batch holds it, who fills that gives it back.
+        if let Some(buffer) = Arc::into_inner(used) {
+            state.give_back(buffer);
+            self.tell(&state);
+        }
         loop {
             state.check()?;
             match state.take_inflated() {
@@ -85,15 +93,6 @@ impl Work {
             }
             let job = state.begin();
             state = self.perform_or_wait(job, state);
-        }
-    }
-
-    /// Takes back what was inflated, if nobody else holds it.
-    pub(super) fn give_back(&self, used: Arc<Vec<u8>>) {
-        if let Some(buffer) = Arc::into_inner(used) {
-            let mut state = self.lock();
-            state.give_back(buffer);
-            self.tell(&state);
         }
     }
 

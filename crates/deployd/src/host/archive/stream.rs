@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::Options;
 use super::error::UnpackError;
-use super::work::Work;
+use super::jobs::Jobs;
 
 /// Bytes of a tar block.
 pub(super) const BLOCK_BYTES: usize = 512;
@@ -41,7 +41,7 @@ pub(super) struct Piece<'a> {
 
 /// The decompressed archive.
 pub(super) struct Stream<'a> {
-    work: &'a Work,
+    jobs: &'a Jobs,
     current: Arc<Vec<u8>>,
     position: usize,
     budget: u64,
@@ -51,9 +51,9 @@ pub(super) struct Stream<'a> {
 }
 
 impl<'a> Stream<'a> {
-    pub(super) fn new(work: &'a Work, options: &Options<'a>) -> Self {
+    pub(super) fn new(jobs: &'a Jobs, options: &Options<'a>) -> Self {
         Self {
-            work,
+            jobs,
             current: Arc::new(Vec::new()),
             position: 0,
             budget: options
@@ -146,7 +146,7 @@ impl<'a> Stream<'a> {
         })
     }
 
-    /// Takes the next buffer, if there is one: at the end the last one stays, used up.
+    /// Takes the next buffer for the one that is used up. At the end that is one without bytes.
     fn refill(&mut self) -> Result<(), UnpackError> {
         if self.stop.load(Ordering::Relaxed) {
             return Err(UnpackError::Stopped);
@@ -156,7 +156,9 @@ impl<'a> Stream<'a> {
                 limit_s: self.time_max.as_secs(),
             });
         }
-        let inflated = match self.work.inflated()? {
+        let used = mem::take(&mut self.current);
+        self.position = 0;
+        let inflated = match self.jobs.inflated(used)? {
             None => return Ok(()),
             Some(inflated) => inflated.map_err(|source| match source.raw_os_error() {
                 // An errno comes from the disk; everything else from the decoder.
@@ -164,9 +166,7 @@ impl<'a> Stream<'a> {
                 None => UnpackError::Corrupt { source },
             })?,
         };
-        let used = mem::replace(&mut self.current, Arc::new(inflated));
-        self.work.give_back(used);
-        self.position = 0;
+        self.current = Arc::new(inflated);
         Ok(())
     }
 }

@@ -71,7 +71,8 @@ impl State {
         Self {
             archive: Archive::Here(archive),
             inflated: VecDeque::new(),
-            empty: vec![Vec::new(); BUFFERS],
+            // The caller begins with the last one, used up.
+            empty: vec![Vec::new(); BUFFERS - 1],
             batches: VecDeque::new(),
             begun: 0,
             in_hands: Vec::new(),

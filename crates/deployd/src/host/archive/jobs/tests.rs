@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, Read};
+use std::mem;
 use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
 use std::thread;
 
-use super::{Over, Work};
+use super::{Jobs, Over};
 use crate::host::archive::access::Access;
 use crate::host::archive::error::UnpackError;
 use crate::host::archive::file::Wanted;
@@ -57,18 +58,18 @@ fn unpack(
 ) -> Result<(), UnpackError> {
     let parent: Arc<OwnedFd> = Arc::new(fs::File::open(parent).expect("the directory").into());
     let access = Access::new(None).expect("a umask");
-    let work = Work::new(Box::new(archive), access);
+    let jobs = Jobs::new(Box::new(archive), access);
     thread::scope(|scope| {
-        let _over = Over(&work);
-        work.employ(helpers, scope)?;
-        let mut filler = Filler::new(&work, access);
-        let made = cut(&work, &mut filler, &parent, names);
+        let _over = Over(&jobs);
+        jobs.employ(helpers, scope)?;
+        let mut filler = Filler::new(&jobs, access);
+        let made = cut(&jobs, &mut filler, &parent, names);
         filler.finish().and(made)
     })
 }
 
 fn cut(
-    work: &Work,
+    jobs: &Jobs,
     filler: &mut Filler<'_>,
     parent: &Arc<OwnedFd>,
     names: &dyn Fn(usize) -> (String, usize),
@@ -93,11 +94,10 @@ fn cut(
         let mut left = size;
         while left > 0 {
             if position == buffer.len() {
-                let Some(next) = work.inflated()? else {
+                let Some(next) = jobs.inflated(mem::take(&mut buffer))? else {
                     return Ok(());
                 };
-                let next = next.map_err(|source| UnpackError::Corrupt { source })?;
-                work.give_back(std::mem::replace(&mut buffer, Arc::new(next)));
+                buffer = Arc::new(next.map_err(|source| UnpackError::Corrupt { source })?);
                 position = 0;
             }
             let count = left.min(buffer.len() - position);
@@ -108,7 +108,6 @@ fn cut(
             position += count;
             left -= count;
         }
-        filler.close();
     }
     Ok(())
 }
@@ -122,6 +121,15 @@ fn sizes(number: usize) -> (String, usize) {
         other => other * 17 + number % 7,
     };
     (format!("{number}"), size)
+}
+
+/// Some megabytes, in whole buffers, and then this: of a buffer that fails nothing is taken.
+fn that_ends_so(end: fn() -> io::Result<usize>) -> Archive {
+    Archive {
+        bytes: bytes(3 << 20),
+        position: 0,
+        end,
+    }
 }
 
 fn whole(bytes: Vec<u8>) -> Archive {
@@ -192,11 +200,7 @@ fn the_earliest_failure_is_told() {
 fn an_archive_that_cannot_be_inflated_is_told_and_what_comes_before_is_there() {
     for helpers in HELPERS {
         let parent = tempfile::tempdir().expect("a directory");
-        let archive = Archive {
-            bytes: bytes(BUFFERED),
-            position: 0,
-            end: || Err(io::Error::other("not what it was")),
-        };
+        let archive = that_ends_so(|| Err(io::Error::other("not what it was")));
         let names = |number: usize| (number.to_string(), 1000);
         let failed = unpack(archive, helpers, parent.path(), &names);
         let told = failed.expect_err("it ends with an error");
@@ -208,18 +212,11 @@ fn an_archive_that_cannot_be_inflated_is_told_and_what_comes_before_is_there() {
     }
 }
 
-/// Whole buffers: of one that fails nothing is taken.
-const BUFFERED: usize = 3 << 20;
-
 #[test]
 fn nobody_waits_for_who_has_panicked() {
     for helpers in HELPERS {
         let parent = tempfile::tempdir().expect("a directory");
-        let archive = Archive {
-            bytes: bytes(BUFFERED),
-            position: 0,
-            end: || panic!("the decoder has a bug"),
-        };
+        let archive = that_ends_so(|| panic!("the decoder has a bug"));
         let panicked = catch_unwind(AssertUnwindSafe(|| {
             unpack(archive, helpers, parent.path(), &|number| {
                 (number.to_string(), 1000)
