@@ -23,43 +23,56 @@ use super::rounds::Samples;
 use super::table::{Table, milliseconds};
 use crate::demo::processes::Process;
 
-/// How many sessions watch the target besides the agents.
-const CROWDS: [usize; 3] = [0, 1_000, 10_000];
+/// How many agents, and how many sessions that watch the target besides them.
+const FLEETS: [(usize, &[usize]); 2] = [(1, &[0]), (10, &[0, 1_000, 10_000])];
 /// For each round that was asked for. ZooKeeper compiles what it does often while it does it: half as many show that.
 const WRITES: u32 = 8;
 const TARGET: &str = "/deploy/web/enabled";
-const SIZE: Size = Size {
-    agents: 10,
-    services: &["web"],
-    instances: 1,
-    heap: "1g",
-};
 /// How long an agent may take until it counts as deaf.
 const LIMIT: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_millis(20);
 
 /// Measures it.
 pub(crate) fn run(ground: &Ground) -> Result<Vec<Table>> {
-    let farm = Farm::start(ground, SIZE)?;
-    let first = Build::pack("first", 1000)?;
-    farm.register("web", &first)?;
-    let policy = format!("restart_concurrency={}", SIZE.agents);
-    farm.tell(&["policy", "web", &policy])?;
-    farm.tell(&["deploy", "web", &first.name, "-m", "bench"])?;
-    let mut session = Session::connect(farm.zookeeper)?;
     let mut table = Table::new(
         "From the write of the target to the first step",
         [
             "sessions that watch it",
+            "of them agents",
             "p50",
             "p99",
             "slowest",
             "the last of the crowd, p50",
         ],
     );
+    for (agents, crowds) in FLEETS {
+        measure(ground, agents, crowds, &mut table)?;
+    }
+    table.note(format!(
+        "{} writes each. From before the write is sent until the agent's request for the build arrives; the crowd does what an agent does at a change, and its last is counted from the first event.",
+        ground.rounds * WRITES
+    ));
+    Ok(vec![table])
+}
+
+/// Measures so many agents, alone and beside each of `crowds`.
+fn measure(ground: &Ground, agents: usize, crowds: &[usize], table: &mut Table) -> Result<()> {
+    let size = Size {
+        agents,
+        services: &["web"],
+        instances: 1,
+        heap: "1g",
+    };
+    let farm = Farm::start(ground, size)?;
+    let first = Build::pack("first", 1000)?;
+    farm.register("web", &first)?;
+    let policy = format!("restart_concurrency={agents}");
+    farm.tell(&["policy", "web", &policy])?;
+    farm.tell(&["deploy", "web", &first.name, "-m", "bench"])?;
+    let mut session = Session::connect(farm.zookeeper)?;
     let mut write = 0;
-    for size in CROWDS {
-        let mut crowd = Crowd::gather(&farm, size)?;
+    for size in crowds {
+        let mut crowd = Crowd::gather(&farm, *size)?;
         let (mut times, mut lasts) = (Vec::new(), Vec::new());
         // The first does not count.
         for round in 0..=ground.rounds * WRITES {
@@ -71,22 +84,16 @@ pub(crate) fn run(ground: &Ground) -> Result<Vec<Table>> {
                 lasts.extend(last);
             }
         }
-        let times = Samples::of("agents", times);
-        let lasts = Samples::of("crowd", lasts);
-        let quantiles = [0.5, 0.99, 1.0].map(|share| milliseconds(times.quantile(share)));
         let last = match size {
             0 => "–".to_owned(),
-            _ => milliseconds(lasts.median()),
+            _ => milliseconds(Samples::of("crowd", lasts).median()),
         };
-        let name = (size + SIZE.agents).to_string();
-        table.row([name].into_iter().chain(quantiles).chain([last]));
+        let times = Samples::of("agents", times);
+        let quantiles = [0.5, 0.99, 1.0].map(|share| milliseconds(times.quantile(share)));
+        let sessions = [size + agents, agents].map(|count| count.to_string());
+        table.row(sessions.into_iter().chain(quantiles).chain([last]));
     }
-    table.note(format!(
-        "{} agents among them, {} writes each. From before the write is sent until the agent's request for the build arrives; the crowd does what an agent does at a change, and its last is counted from the first event.",
-        SIZE.agents,
-        ground.rounds * WRITES
-    ));
-    Ok(vec![table])
+    Ok(())
 }
 
 /// Writes a target, and returns how long each agent took to its first step; all have finished with it then.
