@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use ctl_rig::{Rig, Running};
 use deploy_core::wire::role::Role;
+use deploy_zk::acl::{Grant, Rights};
 use nix::sys::signal::Signal;
 use tests::proxy::{Cut, Proxy};
 
@@ -193,6 +194,40 @@ async fn what_is_rolled_back_is_not_promoted_at_the_same_moment() {
             "{promote}{back}"
         );
     }
+}
+
+#[tokio::test]
+async fn who_can_not_take_back_a_promote_says_what_the_fleet_is_told() {
+    let hosts = [("web-01", Role::Canary)];
+    let Some((rig, agents)) = Rig::with_agents("promote-stays", &hosts).await else {
+        return;
+    };
+    agents.into_iter().for_each(ctl_rig::Agent::serves_always);
+    rig.ctl("deploy web r1").await.is(0);
+    rig.ctl("canary web r2").await.is(0);
+    let proxy = Proxy::start(rig.server.port());
+    proxy.set_delay(SLOW);
+    let zk = format!("--zk {}{}", proxy.address(), rig.root.path());
+    let running = rig.spawn(&format!("promote web {zk}"));
+    let enabled = rig.tree("web").enabled();
+    tests::eventually::eventually_async("it is written", ctl_rig::HANG, || async {
+        let target = rig.json(&enabled).await;
+        match target["build"] == "r2" {
+            true => Ok(()),
+            false => Err(target),
+        }
+    })
+    .await;
+    ctl_rig::delete(&rig.zk, &rig.tree("web").canary()).await;
+    let all_but_write = Rights::READ.and(Rights::CREATE).and(Rights::DELETE);
+    let grants = [Grant::anyone(all_but_write)];
+    let granted = rig.zk.set_acl(&enabled, &grants);
+    granted.await.expect("the rights are set");
+    proxy.set_delay(Duration::ZERO);
+    running.end().await.is(7).says(&[
+        "the canary of web was taken away at the same moment, and #3, which gives r2 to the fleet, was not taken back",
+        "tip: deployctl rollback web",
+    ]);
 }
 
 #[tokio::test]

@@ -10,6 +10,7 @@ use deploy_core::percent::Percent;
 use deploy_core::rollout::Standing;
 use deploy_core::rollout::choose::previous_of;
 use deploy_core::wire::target::Target;
+use deploy_zk::error::Error;
 use deploy_zk::znode::Change;
 use jiff::Timestamp;
 
@@ -210,7 +211,7 @@ async fn remove_canary(
             context.out.tip(&format!("deployctl status {service}"));
             Ok(())
         }
-        Ok(Swapped::Lost(None)) => Err(take_back(context, fleet, numbered).await?),
+        Ok(Swapped::Lost(None)) => Err(take_back(context, fleet, (numbered, build)).await?),
     }
 }
 
@@ -218,7 +219,7 @@ async fn remove_canary(
 async fn take_back(
     context: &Context,
     fleet: &Fleet,
-    numbered: &Numbered,
+    (numbered, build): (&Numbered, &BuildName),
 ) -> Result<Problem, Problem> {
     let ours = |data: &[u8]| {
         Target::read(data)
@@ -231,13 +232,14 @@ async fn take_back(
         .znode
         .as_ref()
         .map_or(&[][..], |znode| &znode.data);
-    context
-        .zk
-        .update(&fleet.tree.enabled(), |now| match now {
-            Some(now) if ours(&now.data) => Change::Write(before.to_vec()),
-            _ => Change::Leave,
-        })
-        .await?;
+    let enabled = fleet.tree.enabled();
+    let written = context.zk.update(&enabled, |now| match now {
+        Some(now) if ours(&now.data) => Change::Write(before.to_vec()),
+        _ => Change::Leave,
+    });
+    written
+        .await
+        .map_err(|error| not_taken_back(fleet, (numbered, build), error))?;
     numbered.withdraw(context).await;
     let service = &fleet.service;
     Ok(Problem::refused(format!(
@@ -245,4 +247,22 @@ async fn take_back(
     ))
     .fact("the target of the fleet is what it was")
     .tip(format!("deployctl history {service}")))
+}
+
+/// What was rolled back goes to the fleet, and only who reads this knows it.
+fn not_taken_back(
+    fleet: &Fleet,
+    (numbered, build): (&Numbered, &BuildName),
+    error: Error,
+) -> Problem {
+    let (service, number) = (&fleet.service, numbered.number);
+    let was_not = match error {
+        Error::Unknown(_) => "may not have been",
+        _ => "was not",
+    };
+    Problem::from(error)
+        .fact(format!(
+            "the canary of {service} was taken away at the same moment, and #{number}, which gives {build} to the fleet, {was_not} taken back"
+        ))
+        .tip(format!("deployctl rollback {service}"))
 }
