@@ -9,7 +9,7 @@
 //! player  what it does
 //! ```
 //!
-//! What of an agent is not real is told in `deployd::simulate`. All of it is on 127.0.0.1 and in memory.
+//! What of an agent is not real is told in `deployd::simulate`. All of it is on 127.0.0.1; its files are where temporary ones are, which should be memory.
 
 use std::path::Path;
 use std::time::Duration;
@@ -36,8 +36,6 @@ pub mod talk;
 const SERVICE: &str = "web";
 /// How long anything may take.
 const LIMIT: Duration = Duration::from_secs(600);
-/// Where the hosts' files are: in memory, since the disk is not what is looked at.
-const PLACE: &str = "/dev/shm";
 /// Hosts that are started at a time.
 const STARTED_AT_A_TIME: usize = 100;
 /// How much memory ZooKeeper may take, and how much more for each host, in MiB and KiB.
@@ -84,8 +82,8 @@ impl Farm {
         let heap = HEAP_MIB + hosts * HEAP_KIB_PER_HOST / 1024;
         let server = Server::start_large(heap)?;
         let mut dir = tempfile::Builder::new();
-        let dir = dir.prefix("deploy-simulation-").tempdir_in(PLACE);
-        let dir = dir.expect("there is room in memory");
+        let dir = dir.prefix("deploy-simulation-").tempdir();
+        let dir = dir.expect("there is room for files");
         let service = ServiceName::parse(SERVICE).expect("it is a name");
         let root = Root::parse("/deploy").expect("it is a root");
         Some(Farm {

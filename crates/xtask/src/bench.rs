@@ -23,6 +23,7 @@ pub(crate) mod table;
 
 use std::env;
 use std::os::unix::process::CommandExt as _;
+use std::path::Path;
 use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result};
@@ -74,21 +75,26 @@ pub(crate) struct Options {
 }
 
 /// Measures, prints the tables, and writes them down where that is wished.
-pub(crate) fn run(options: &Options) -> Result<ExitCode> {
+pub(crate) fn run(options: &Options, own_program: &Path) -> Result<ExitCode> {
     if cfg!(debug_assertions) {
         return Err(run_optimised());
     }
-    let ground = Ground::new(options.rounds)?;
+    let ground = Ground::new(options.rounds, own_program)?;
     let parts = match options.parts.as_slice() {
         [] => Part::by_default(),
         named => named.to_vec(),
     };
+    if options.write {
+        parts
+            .iter()
+            .try_for_each(|part| page::check(&name(*part)))?;
+    }
     println!("{}\n", ground.machine());
     for part in parts {
         let tables = measure(part, &ground)?;
         tables.iter().for_each(|table| println!("{table}"));
         if options.write {
-            page::write(&name(part), &ground.machine(), &tables)?;
+            page::write(&name(part), &head(part, &ground), &tables)?;
         }
     }
     Ok(ExitCode::SUCCESS)
@@ -106,6 +112,16 @@ fn measure(part: Part, ground: &Ground) -> Result<Vec<Table>> {
         Part::Release => release::run(ground),
     }
     .with_context(|| format!("failed to measure {}", name(part)))
+}
+
+/// What the tables of a part were measured on, and how often.
+fn head(part: Part, ground: &Ground) -> String {
+    let machine = ground.machine();
+    match part {
+        // Both say how long, or that it was once.
+        Part::Idle | Part::Build => machine,
+        _ => format!("{machine}, medians of {}", ground.rounds),
+    }
 }
 
 fn name(part: Part) -> String {

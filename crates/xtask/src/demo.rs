@@ -32,7 +32,6 @@ mod sandbox;
 mod screen;
 mod story;
 pub(crate) mod supervisor;
-pub(crate) mod sweep;
 mod traffic;
 pub(crate) mod trial;
 mod typed;

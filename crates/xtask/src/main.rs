@@ -11,6 +11,7 @@ mod dist;
 mod fleet;
 mod netns;
 mod simulate;
+mod sweep;
 mod tidy;
 mod tool;
 
@@ -24,9 +25,9 @@ use clap::Parser;
 use crate::bench::reaction::crowd::Crowd;
 use crate::demo::launch::Launch;
 use crate::demo::restart::Ask;
-use crate::demo::sweep::Sweep;
 use crate::demo::trial::Trial;
 use crate::demo::web::Web;
+use crate::sweep::Sweep;
 
 #[derive(Debug, Parser)]
 #[command(bin_name = "cargo xtask", version, about = "The developer's commands")]
@@ -35,7 +36,7 @@ enum Task {
     Demo(demo::Options),
     /// Boot real hosts on this machine, with deployd as a systemd service, and break them
     Fleet(fleet::Fleet),
-    /// Build the programs and run every test; what is missing is installed first
+    /// Build the programs and run the tests; what is missing is installed first
     Test {
         /// Those on real hosts too, see docs/fleet.md: they need root, and take minutes
         #[arg(long)]
@@ -48,7 +49,7 @@ enum Task {
     Ci,
     /// Measure what deployd costs beside named peers and limits, see docs/performance.md: some minutes
     Bench(bench::Options),
-    /// Play a fleet of many hosts in one process, and count what it costs, see docs/scale.md: some minutes
+    /// Play a fleet of many hosts in few processes, and count what it costs, see docs/scale.md: some minutes
     Simulate(simulate::Options),
     /// Make the Debian packages, below target/dist
     Dist(dist::Options),
@@ -61,11 +62,11 @@ enum Task {
     #[command(hide = true)]
     DemoRestart(Ask),
     #[command(hide = true)]
-    DemoSweep(Sweep),
-    #[command(hide = true)]
     DemoTrial(Trial),
     #[command(hide = true)]
     DemoWeb(Web),
+    #[command(hide = true)]
+    Sweep(Sweep),
 }
 
 fn main() -> ExitCode {
@@ -87,17 +88,17 @@ fn run(task: Task) -> Result<ExitCode> {
         Task::Fleet(fleet) => fleet::run(&fleet, &own_program()?),
         Task::Test { fleet: false, args } => ci::test(&args),
         Task::Test { fleet: true, args } => ci::test_with_fleet(&own_program()?, &args),
-        Task::Bench(options) => bench::run(&options),
-        Task::Simulate(options) => simulate::run(&options),
+        Task::Bench(options) => bench::run(&options, &own_program()?),
+        Task::Simulate(options) => simulate::run(&options, &own_program()?),
         Task::Dist(options) => dist::run(&options),
         Task::Ci => ci::run(&own_program()?),
         Task::Tidy => tidy::run(),
         Task::BenchCrowd(crowd) => crowd.run(),
         Task::DemoLaunch(launch) => launch.exec(),
         Task::DemoRestart(ask) => ask.run(),
-        Task::DemoSweep(sweep) => sweep.run(),
         Task::DemoTrial(trial) => trial.run(),
         Task::DemoWeb(web) => web.run(),
+        Task::Sweep(sweep) => sweep.run(),
     }
 }
 

@@ -3,15 +3,25 @@
 //! The program `simulate` of the tests plays it, once for each number of hosts, and tells what happened in lines of JSON; here
 //! they become tables.
 
+use std::fs;
 use std::io::{BufRead as _, BufReader};
-use std::process::{Command, ExitCode, Stdio};
+use std::path::Path;
+use std::process::{ExitCode, Stdio};
 
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
 use crate::bench::table::Table;
 use crate::debian;
+use crate::demo::launch::Launch;
+use crate::sweep::Sweeper;
 use crate::tool::{Profile, build_programs, root};
+
+/// Where all files are: in memory, since the disk is not what is looked at.
+const PLACE: &str = "/dev/shm";
+
+/// What a host takes of memory, with its part of ZooKeeper and its files: what 1,000 and more took each.
+const KIB_PER_HOST: u64 = 350;
 
 /// The arguments of `cargo xtask simulate`.
 #[derive(Debug, clap::Args)]
@@ -25,13 +35,14 @@ pub(crate) struct Options {
 }
 
 /// Simulates, and prints the tables.
-pub(crate) fn run(options: &Options) -> Result<ExitCode> {
+pub(crate) fn run(options: &Options, own_program: &Path) -> Result<ExitCode> {
+    options.hosts.iter().try_for_each(|hosts| fits(*hosts))?;
     debian::install(debian::FOR_DEMO)?;
     debian::install(debian::FOR_DRAINING)?;
     build_programs(Profile::Release)?;
     let mut acts = Vec::new();
     for hosts in &options.hosts {
-        acts.extend(play(*hosts)?);
+        acts.extend(play(*hosts, own_program)?);
     }
     for table in tables(&acts) {
         if options.markdown {
@@ -43,13 +54,37 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// Fails where so many hosts would not fit into the memory that is there.
+fn fits(hosts: u32) -> Result<()> {
+    let memory = fs::read_to_string("/proc/meminfo").context("failed to read /proc/meminfo")?;
+    let line = memory
+        .lines()
+        .find_map(|line| line.strip_prefix("MemAvailable:"));
+    let kib = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<u64>().ok());
+    let needed = u64::from(hosts) * KIB_PER_HOST;
+    if let Some(kib) = kib.filter(|kib| *kib < needed) {
+        let [needed, kib] = [needed, kib].map(|kib| kib.div_ceil(1 << 20));
+        bail!("{hosts} hosts take some {needed} GiB of memory, and {kib} GiB are available");
+    }
+    Ok(())
+}
+
 /// Plays a fleet of so many hosts, in a process of its own: what one takes of memory, the next has again.
-fn play(hosts: u32) -> Result<Vec<Value>> {
+fn play(hosts: u32, own_program: &Path) -> Result<Vec<Value>> {
+    let mut dir = tempfile::Builder::new();
+    let dir = dir.prefix("deploy-simulation-");
+    let dir = dir
+        .tempdir_in(PLACE)
+        .with_context(|| format!("failed to make a directory in {PLACE}"))?;
+    let mut sweeper = Sweeper::start(own_program, dir.path(), &[])?;
+    // From here on the sweeper removes it.
+    let dir = dir.keep();
     let program = root().join("target/release/simulate");
-    let mut child = Command::new(&program)
+    let mut child = Launch::command(own_program, &program)
         .arg(hosts.to_string())
         // What is missing must not be skipped.
         .env("DEPLOY_TEST_REQUIRE", "zookeeper")
+        .env("TMPDIR", &dir)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .spawn()
@@ -62,6 +97,7 @@ fn play(hosts: u32) -> Result<Vec<Value>> {
         acts.push(serde_json::from_str(&line).context("the simulation said something odd")?);
     }
     let status = child.wait().context("failed to wait for the simulation")?;
+    sweeper.sweep();
     if !status.success() {
         bail!("the simulation of {hosts} hosts failed: {status}");
     }
@@ -92,6 +128,7 @@ const REST: &[Column] = &[
     ("heartbeats", "heartbeats", tenths),
     ("sent", "bytes_to", kilobytes),
     ("got", "bytes_from", kilobytes),
+    ("watches", "watches", tenths),
 ];
 const MOVING: &[Column] = &[
     ("times a second", "places_per_s", tenths),
@@ -104,9 +141,9 @@ const COMEBACK: &[Column] = &[
     ("all linked", "linked_s", seconds),
     ("settled", "settled_s", seconds),
     ("connections", "connects", tenths),
-    ("most in 100 ms", "connects_peak", whole),
+    ("most of all in 100 ms", "connects_peak", whole),
     ("requests", "requests", tenths),
-    ("most in 100 ms", "requests_peak", whole),
+    ("most of all in 100 ms", "requests_peak", whole),
 ];
 
 /// A table for each act: its title, its name, its columns.
@@ -159,7 +196,11 @@ fn tables(acts: &[Value]) -> Vec<Table> {
     let tables = ACTS
         .iter()
         .map(|(title, act, columns)| table(acts, (title, act), columns));
-    tables.filter(|table| !table.rows.is_empty()).collect()
+    let mut tables: Vec<_> = tables.filter(|table| !table.rows.is_empty()).collect();
+    if let Some(last) = tables.last_mut() {
+        last.note("In all of it: requests of hosts to ZooKeeper, heartbeats left out; sent by and got by hosts, on their connections to it.");
+    }
+    tables
 }
 
 fn table(acts: &[Value], (title, wanted): (&str, &str), columns: &[Column]) -> Table {
@@ -207,6 +248,6 @@ mod tests {
             panic!("{tables:?}")
         };
         assert_eq!(rest.rows.len(), 2);
-        assert_eq!(rest.rows[1], ["20", "1.2", "-", "1.5 kB", "-"]);
+        assert_eq!(rest.rows[1], ["20", "1.2", "-", "1.5 kB", "-", "-"]);
     }
 }

@@ -65,7 +65,8 @@ pub struct Queue {
 }
 
 impl Farm {
-    /// Lets all hosts wait for the one lease, for this time; then lets it go from one to the next for as long; and then
+    /// Lets all hosts wait for the one lease, for this time; then lets it go from one to the next for as long, or until
+    /// nobody waits; and then
     /// lets everybody have one.
     ///
     /// # Panics
@@ -86,7 +87,11 @@ impl Farm {
         let before = self.count();
         let then = self.tally();
         self.znodes.delete(&holder);
-        std::thread::sleep(time);
+        // With few hosts all have had their turn before.
+        let deadline = Instant::now() + time;
+        while Instant::now() < deadline && !self.znodes.children(&self.tree.leases()).is_empty() {
+            std::thread::sleep(SAMPLE);
+        }
         let moving = self.cost_since(before);
         let given_back = self.tally().given_back_since(then) as usize;
         self.concurrency(json!(self.hosts));

@@ -8,6 +8,7 @@ use std::thread::available_parallelism;
 use anyhow::{Context, Result};
 use tempfile::TempDir;
 
+use crate::sweep::Sweeper;
 use crate::tool::{output, root};
 
 /// What all parts of the bench share.
@@ -21,29 +22,34 @@ pub(crate) struct Ground {
     pub(crate) deployctl: PathBuf,
     /// What is kept from one run to the next, such as builds that take minutes to make.
     pub(crate) kept: PathBuf,
-    scratch: TempDir,
+    scratch: PathBuf,
+    sweeper: Sweeper,
 }
 
 impl Ground {
     /// Makes the places for files.
-    pub(crate) fn new(rounds: u32) -> Result<Ground> {
+    pub(crate) fn new(rounds: u32, own_program: &Path) -> Result<Ground> {
         let target = root().join("target");
         let kept = target.join("bench");
         fs::create_dir_all(&kept).with_context(|| format!("failed to make {}", kept.display()))?;
         let programs = target.join("release");
+        // Beneath target: on a disk, as releases are.
+        let scratch = TempDir::new_in(&kept).context("failed to make a scratch directory")?;
+        let sweeper = Sweeper::start(own_program, scratch.path(), &[])?;
         Ok(Ground {
             rounds,
             deployd: programs.join("deployd"),
             deployctl: programs.join("deployctl"),
-            // Beneath target: on a disk, as releases are.
-            scratch: TempDir::new_in(&kept).context("failed to make a scratch directory")?,
             kept,
+            // From here on the sweeper removes it.
+            scratch: scratch.keep(),
+            sweeper,
         })
     }
 
     /// A directory on disk, for this run alone.
     pub(crate) fn scratch(&self) -> &Path {
-        self.scratch.path()
+        &self.scratch
     }
 
     /// Says what is measured on: date, commit, processors, memory, kernel.
@@ -60,13 +66,18 @@ impl Ground {
         let gib = kib.unwrap_or_default().div_ceil(1 << 20);
         let cores = available_parallelism().map_or(0, usize::from);
         format!(
-            "{date}, at {commit}, {cores} cores ({model}), {gib} GiB, Linux {kernel}, medians of {rounds}",
+            "{date}, at {commit}, {cores} cores ({model}), {gib} GiB, Linux {kernel}",
             date = first("date", &["-u", "+%Y-%m-%d"]),
             commit = first("git", &["describe", "--always", "--dirty"]),
             model = model(),
             kernel = first("uname", &["-r"]),
-            rounds = self.rounds,
         )
+    }
+}
+
+impl Drop for Ground {
+    fn drop(&mut self) {
+        self.sweeper.sweep();
     }
 }
 

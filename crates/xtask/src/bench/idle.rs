@@ -18,8 +18,9 @@ use super::ground::Ground;
 use super::table::Table;
 use crate::demo::http;
 
-/// What is watched for each round that was asked for. It is long, since some of what an agent does at rest comes once in 90 s.
-const WINDOW: Duration = Duration::from_secs(40);
+/// What is watched for each round that was asked for: as long as an agent takes to read all its znodes again, which is
+/// most of what it asks ZooKeeper at rest.
+const WINDOW: Duration = Duration::from_secs(60);
 const SERVICES: &[&str] = &["web", "api", "jobs"];
 const SIZE: Size = Size {
     agents: 1,
@@ -53,7 +54,7 @@ const ELSEWHERE: [(&str, &str, &str, &str); 5] = [
 struct Row {
     name: &'static str,
     cost: Cost,
-    /// System calls in half of the time.
+    /// System calls in a minute.
     calls: Option<u64>,
     /// Requests to ZooKeeper.
     requests: Option<u64>,
@@ -83,7 +84,7 @@ pub(crate) fn run(ground: &Ground) -> Result<Vec<Table>> {
     let mut rows = watch(&watched, window)?;
     rows[0].requests = Some(requests(agent.metrics())? - asked);
     for (row, (_, id)) in rows.iter_mut().zip(&watched) {
-        row.calls = calls(*id, window / 2);
+        row.calls = calls(*id, WINDOW);
     }
     let before = Footprint::of(agent.id())?;
     farm.deploy("web", &large)?;
@@ -146,8 +147,7 @@ fn idle_table(rows: &[Row], window: Duration) -> Table {
             footprint.threads.to_string(),
             format!("{cpu:.1} s"),
             per_minute(spent.wake_ups),
-            row.calls
-                .map_or_else(unknown, |calls| per_minute(calls * 2)),
+            row.calls.map_or_else(unknown, |calls| calls.to_string()),
             row.requests.map_or_else(unknown, per_minute),
             footprint.files.to_string(),
         ]);
@@ -214,7 +214,7 @@ fn requests(metrics: std::net::SocketAddr) -> Result<u64> {
         .context("no count of requests in the metrics")
 }
 
-/// The system calls of a process in a while; `None` where nobody can count them.
+/// The system calls of a process in this time; `None` where nobody can count them.
 fn calls(id: u32, window: Duration) -> Option<u64> {
     let summary = tempfile::NamedTempFile::new().ok()?;
     let mut command = Command::new("timeout");

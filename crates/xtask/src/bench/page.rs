@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
 use super::table::Table;
 use crate::tool::root;
@@ -11,15 +11,24 @@ const PAGE: &str = "docs/performance.md";
 
 /// Puts the tables of a part in the place of those of an earlier run.
 pub(crate) fn write(part: &str, machine: &str, tables: &[Table]) -> Result<()> {
-    let path = root().join(PAGE);
-    let text = fs::read_to_string(&path).with_context(|| format!("failed to read {PAGE}"))?;
     let tables: Vec<String> = tables.iter().map(Table::markdown).collect();
     let body = format!("*{machine}*\n\n{}", tables.join("\n"));
-    fs::write(&path, put(&text, part, &body)?).with_context(|| format!("failed to write {PAGE}"))
+    let text = put(&read()?, part, &body)?;
+    fs::write(root().join(PAGE), text).with_context(|| format!("failed to write {PAGE}"))
+}
+
+/// Fails where the tables of a part could not be written, which is better known before minutes of measuring.
+pub(crate) fn check(part: &str) -> Result<()> {
+    put(&read()?, part, "").map(drop)
+}
+
+fn read() -> Result<String> {
+    fs::read_to_string(root().join(PAGE)).with_context(|| format!("failed to read {PAGE}"))
 }
 
 fn put(text: &str, part: &str, body: &str) -> Result<String> {
-    let (begin, end) = (format!("<!-- bench {part} -->\n"), "<!-- end -->");
+    const BEGIN: &str = "<!-- bench ";
+    let (begin, end) = (format!("{BEGIN}{part} -->\n"), "<!-- end -->");
     let missing = || {
         format!(
             "{PAGE} has no `{}` with a `{end}` after it",
@@ -27,7 +36,9 @@ fn put(text: &str, part: &str, body: &str) -> Result<String> {
         )
     };
     let (before, rest) = text.split_once(&begin).with_context(missing)?;
-    let (_, after) = rest.split_once(end).with_context(missing)?;
+    let (old, after) = rest.split_once(end).with_context(missing)?;
+    // Then the end is that of another part, and all between them would be lost.
+    ensure!(!old.contains(BEGIN), missing());
     Ok(format!("{before}{begin}{body}{end}{after}"))
 }
 
@@ -48,7 +59,12 @@ mod tests {
 
     #[test]
     fn a_page_without_the_marks_is_left_alone() {
-        let error = put("<!-- bench x -->\n", "x", "new").expect_err("the end is missing");
-        assert!(error.to_string().contains("bench x"), "{error}");
+        for text in [
+            "<!-- bench x -->\n",
+            "<!-- bench x -->\nold\n<!-- bench y -->\nold\n<!-- end -->\n",
+        ] {
+            let error = put(text, "x", "new").expect_err("the end is missing");
+            assert!(error.to_string().contains("bench x"), "{error}");
+        }
     }
 }

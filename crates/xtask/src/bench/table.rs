@@ -28,7 +28,7 @@ impl Table {
         }
     }
 
-    /// Adds a row.
+    /// Adds a row. What is between pairs of asterisks is emphasised in Markdown.
     pub(crate) fn row(&mut self, cells: impl IntoIterator<Item = String>) {
         self.rows.push(cells.into_iter().collect());
     }
@@ -41,7 +41,12 @@ impl Table {
     /// Returns it in Markdown.
     pub(crate) fn markdown(&self) -> String {
         let mut text = format!("### {}\n\n", self.title);
-        let line = |cells: &[String]| format!("| {} |\n", cells.join(" | "));
+        // A bar would end the cell.
+        let cell = |cell: &String| cell.replace('|', "\\|");
+        let line = |cells: &[String]| {
+            let cells: Vec<_> = cells.iter().map(cell).collect();
+            format!("| {} |\n", cells.join(" | "))
+        };
         text.push_str(&line(&self.columns));
         let rule = (0..self.columns.len()).map(|at| if at == 0 { "---" } else { "---:" });
         let rule: Vec<_> = rule.collect();
@@ -57,13 +62,14 @@ impl Table {
 impl fmt::Display for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let lines = std::iter::once(&self.columns).chain(&self.rows);
+        let lines: Vec<Vec<String>> = lines.map(|line| plain(line)).collect();
         let width = |at: usize| {
-            let cells = lines.clone().filter_map(|line| line.get(at));
+            let cells = lines.iter().filter_map(|line| line.get(at));
             cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
         };
         let widths: Vec<usize> = (0..self.columns.len()).map(width).collect();
         writeln!(f, "{}", self.title)?;
-        for line in lines {
+        for line in &lines {
             let cells = line.iter().zip(&widths).enumerate();
             let cells = cells.map(|(at, (cell, width))| match at {
                 0 => format!("{cell:<width$}"),
@@ -75,6 +81,10 @@ impl fmt::Display for Table {
             .iter()
             .try_for_each(|note| writeln!(f, "  {note}"))
     }
+}
+
+fn plain(line: &[String]) -> Vec<String> {
+    line.iter().map(|cell| cell.replace("**", "")).collect()
 }
 
 /// Renders a time in milliseconds, with one decimal.
@@ -102,5 +112,15 @@ mod tests {
             page.contains("| agent | RSS |\n| --- | ---: |\n| deployd | 9 MB |"),
             "{page}"
         );
+    }
+
+    #[test]
+    fn what_has_a_meaning_in_markdown_alone_stays_there() {
+        let mut table = Table::new("Pushing", ["tool", "time"]);
+        table.row(["**ssh 'curl | tar'**".to_owned(), "1 s".to_owned()]);
+        let page = table.markdown();
+        assert!(page.contains(r"| **ssh 'curl \| tar'** | 1 s |"), "{page}");
+        let text = table.to_string();
+        assert!(text.contains("  ssh 'curl | tar'   1 s\n"), "{text}");
     }
 }

@@ -15,7 +15,7 @@ use nix::sys::signal::{SigSet, Signal, kill};
 use nix::unistd::Pid;
 
 use super::processes::Processes;
-use super::sweep::Sweeper;
+use crate::sweep::Sweeper;
 
 /// Children of children of ….
 const GENERATIONS_MAX: u32 = 10;
@@ -59,7 +59,7 @@ impl Sandbox {
                     env::temp_dir().display()
                 )
             })?;
-        let sweeper = Sweeper::start(own_program, dir.path())?;
+        let sweeper = Sweeper::start(own_program, dir.path(), &[])?;
         // From here on the sweeper removes it.
         let dir = dir.keep();
         let processes = Arc::new(Processes::new(own_program));

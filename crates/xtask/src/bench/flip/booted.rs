@@ -1,7 +1,8 @@
 //! A host with a systemd, to be measured: a fleet of one, see docs/fleet.md.
 
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -11,9 +12,11 @@ use nix::unistd::Uid;
 use serde_json::Value;
 
 use super::journey::{Journey, LOG_LEVEL};
+use crate::sweep::Sweeper;
 use crate::tool;
 
 const NAME: &str = "bench-flip";
+const DOWN: [&str; 4] = ["fleet", "--name", NAME, "down"];
 const HOST: &str = "h1";
 const BUILDS: [&str; 2] = ["v1", "v2"];
 /// The port of the first instance.
@@ -21,25 +24,29 @@ const FIRST_PORT: usize = 8001;
 const JOURNAL_TIME: Duration = Duration::from_secs(10);
 const LOOK_TIME: Duration = Duration::from_millis(50);
 
-/// A fleet of one host. It is ended, and removed, when dropped.
+/// A fleet of one host. It is ended, and removed, when dropped, and when the bench is killed.
 pub(super) struct Booted {
     program: PathBuf,
+    sweeper: Sweeper,
     count: usize,
     /// Which build is deployed next.
     next: usize,
 }
 
 impl Booted {
-    /// Boots the host, and deploys the first build.
-    pub(super) fn start(count: usize) -> Result<Booted> {
+    /// Boots the host, and deploys the first build. `dir` is a directory of its own.
+    pub(super) fn start(count: usize, dir: &Path) -> Result<Booted> {
         ensure!(Uid::effective().is_root(), "only root can boot hosts");
         let program = std::env::current_exe().context("this program has no path")?;
+        fs::create_dir(dir).with_context(|| format!("failed to make {}", dir.display()))?;
+        let sweeper = Sweeper::start(&program, dir, &DOWN)?;
         let mut booted = Booted {
             program,
+            sweeper,
             count,
             next: 0,
         };
-        // One of a bench that was killed.
+        // One whose sweeper was killed as well.
         let _ = booted.fleet(&["down"]);
         let (count, owner) = (count.to_string(), std::process::id().to_string());
         booted.fleet(&["up", "1", "--instances", &count, "--owner", &owner])?;
@@ -137,8 +144,6 @@ impl Booted {
 
 impl Drop for Booted {
     fn drop(&mut self) {
-        if let Err(error) = self.fleet(&["down"]) {
-            eprintln!("warning: {error:#}");
-        }
+        self.sweeper.sweep();
     }
 }

@@ -1,5 +1,6 @@
-//! `xtask demo-sweep`: removes the demo's directory when the demo is gone, even by SIGKILL.
+//! `xtask sweep`: removes what a command leaves behind when it is gone, even by SIGKILL.
 
+use std::env;
 use std::fs;
 use std::io::{self, Read};
 use std::os::unix::process::CommandExt;
@@ -11,8 +12,8 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use clap::Args;
 
-/// The file that says that a directory is a demo's.
-const MARK: &str = ".deployd-demo";
+/// The file that says that a directory is to be swept.
+const MARK: &str = ".deployd-sweep";
 const TRIES: u32 = 50;
 const BETWEEN_TRIES: Duration = Duration::from_millis(100);
 
@@ -20,22 +21,27 @@ const BETWEEN_TRIES: Duration = Duration::from_millis(100);
 #[derive(Debug, Args)]
 pub(crate) struct Sweep {
     dir: PathBuf,
+    /// What this program is to do before, such as `fleet down`.
+    #[arg(last = true)]
+    before: Vec<String>,
 }
 
-/// The running sweeper; the demo's death, of whatever kind, closes its standard input.
+/// The running sweeper; the end of whoever started it, of whatever kind, closes its standard input.
 #[derive(Debug)]
 pub(crate) struct Sweeper {
     child: Child,
 }
 
 impl Sweeper {
-    /// Marks the directory as ours and starts its sweeper.
-    pub(crate) fn start(own_program: &Path, dir: &Path) -> Result<Sweeper> {
+    /// Marks the directory as ours and starts its sweeper, which does what `before` tells this program before it.
+    pub(crate) fn start(own_program: &Path, dir: &Path, before: &[&str]) -> Result<Sweeper> {
         fs::write(dir.join(MARK), "")
             .with_context(|| format!("failed to write to {}", dir.display()))?;
         let child = Command::new(own_program)
-            .arg("demo-sweep")
+            .arg("sweep")
             .arg(dir)
+            .arg("--")
+            .args(before)
             .stdin(Stdio::piped())
             .process_group(0)
             .spawn()
@@ -48,7 +54,7 @@ impl Sweeper {
         self.child.id()
     }
 
-    /// Has the directory removed, and waits for it.
+    /// Has all done, and waits for it.
     pub(crate) fn sweep(&mut self) {
         drop(self.child.stdin.take());
         // What the sweeper can't remove, it says itself.
@@ -59,10 +65,16 @@ impl Sweeper {
 impl Sweep {
     pub(crate) fn run(&self) -> Result<ExitCode> {
         if !self.dir.join(MARK).exists() {
-            bail!("{} is not a directory of the demo", self.dir.display());
+            bail!("{} is not to be swept", self.dir.display());
         }
-        // Whether the pipe ends or breaks, the demo is gone.
+        // Whether the pipe ends or breaks, nobody is there any more.
         let _ = io::stdin().read_to_end(&mut Vec::new());
+        if !self.before.is_empty() {
+            let program = env::current_exe().context("this program has no path")?;
+            let status = Command::new(program).args(&self.before).status();
+            // What it can't do, it says itself.
+            status.with_context(|| format!("failed to start {:?}", self.before))?;
+        }
         remove(&self.dir)?;
         Ok(ExitCode::SUCCESS)
     }
