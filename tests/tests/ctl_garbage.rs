@@ -190,6 +190,12 @@ async fn what_a_newer_version_wrote_is_not_written_over() {
         assert_eq!(rig.json(&path).await, serde_json::json!({ "v": 2 }));
     }
     // Whoever only asks, or lets go, may.
-    rig.ctl("policy web").await.is(0).says(&["has version 2"]);
+    rig.ctl("policy web")
+        .await
+        .is(0)
+        .says(&["has version 2", "no host is granted one", "newer deployctl"])
+        .prints(&["restart_concurrency=?", "lease_reclaim_s=?"]);
+    let policy = rig.ctl("policy web -o json").await.is(0).json();
+    assert!(policy["restart_concurrency"].is_null(), "{policy}");
     rig.ctl("unhold web").await.is(0);
 }

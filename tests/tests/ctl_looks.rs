@@ -103,10 +103,12 @@ agent 0.1.0
 reported -
 probe: 127.0.0.1:8001/healthz -> 500
 | 19:41:44 ERROR KeyError: 'PAYMENTS_URL'
-| exit\\u{1b}[31m 3
-tip: deployctl host retry web-01 web
-tip: deployctl rollback web",
+| exit\\u{1b}[31m 3",
     );
+    ran.says(&[
+        "tip: deployctl host retry web-01 web",
+        "tip: deployctl rollback web",
+    ]);
     let json = rig.ctl("status web --hosts -o json").await.is(0).json();
     let web = &json["services"][0];
     assert_eq!(web["phase"], "failed");
@@ -290,11 +292,14 @@ reported 0s ago",
         log: Vec::new(),
     });
     agents[1].writes(&report).await;
-    rig.ctl("host show web-03").await.is(0).prints(&[
-        "state      blocked\n",
-        "fetch: 1.6 GB are needed, 0.9 GB are free on /srv\n",
-        "tip: it is tried again by itself; look at the host: journalctl -u deployd\n",
-    ]);
+    rig.ctl("host show web-03")
+        .await
+        .is(0)
+        .prints(&[
+            "state      blocked\n",
+            "fetch: 1.6 GB are needed, 0.9 GB are free on /srv\n",
+        ])
+        .says(&["tip: it is tried again by itself; look at the host: journalctl -u deployd\n"]);
     rig.ctl("history api").await.is(6);
 }
 

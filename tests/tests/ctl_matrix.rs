@@ -357,11 +357,14 @@ async fn hosts_that_fail_or_are_gone_19_20_21() {
         log: Vec::new(),
     });
     agents[0].writes(&report).await;
-    rig.ctl("host show web-01 web").await.is(0).prints(&[
-        "state      blocked\n",
-        "fetch: 1.6 GB are needed, 0.9 GB are free on /srv\n",
-        "tip: it is tried again by itself; look at the host: journalctl -u deployd\n",
-    ]);
+    rig.ctl("host show web-01 web")
+        .await
+        .is(0)
+        .prints(&[
+            "state      blocked\n",
+            "fetch: 1.6 GB are needed, 0.9 GB are free on /srv\n",
+        ])
+        .says(&["tip: it is tried again by itself; look at the host: journalctl -u deployd\n"]);
     agents[0].go().await;
     mistake(
         &rig,

@@ -106,14 +106,11 @@ async fn the_first_failure_ends_the_wait_with_its_log() {
         .is(0)
         .prints(&["web", "failed", "1/2", "1 failed"])
         .says(&["host show web-02 web"]);
-    rig.ctl("host show web-02").await.is(0).prints(&[
-        "state",
-        "failed",
-        "serves",
-        "r1",
-        "| 19:41:44",
-        "host retry web-02 web",
-    ]);
+    rig.ctl("host show web-02")
+        .await
+        .is(0)
+        .prints(&["state", "failed", "serves", "r1", "| 19:41:44"])
+        .says(&["host retry web-02 web"]);
 
     // The build that failed is left, and marked.
     agents.into_iter().for_each(ctl_rig::Agent::serves_always);

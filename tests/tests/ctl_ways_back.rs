@@ -60,6 +60,66 @@ async fn a_trial_on_a_share_of_the_hosts_is_not_gone_back_to() {
         .says(&["r4 -> r1", "r1 is served by 2 of 2 hosts"]);
 }
 
+/// One of the fleet, and one that tests canaries.
+const WITH_CANARIES: [(&str, Role); 2] = [("web-01", Role::Fleet), ("web-02", Role::Canary)];
+
+#[tokio::test]
+async fn a_fleet_that_failed_goes_back_though_there_is_an_older_canary() {
+    let Some((rig, agents)) = Rig::with_agents("fails-under-canary", &WITH_CANARIES).await else {
+        return;
+    };
+    for build in ["r3", "r4"] {
+        rig.add_build("web", build).await;
+    }
+    let [fleet, canary] = agents.as_slice() else {
+        panic!("there are two")
+    };
+    rig.ctl("deploy web r1 --detach").await.is(0);
+    fleet.serves(1).await;
+    canary.serves(1).await;
+    rig.ctl("canary web r2 --detach").await.is(0);
+    canary.serves(2).await;
+    rig.ctl("deploy web r3 --detach").await.is(0);
+    fleet.fails(3).await;
+    let healthy = "the canary r2 is taken away as well; nothing is said against the build";
+    rig.ctl("rollback web --detach")
+        .await
+        .is(0)
+        .says(&[healthy, "r3 is marked bad", "r3 -> r1"]);
+    fleet.serves(4).await;
+    canary.serves(4).await;
+    // A newer canary is what is left first, whatever the fleet is at.
+    rig.ctl("deploy web r4 --detach").await.is(0);
+    fleet.fails(5).await;
+    rig.ctl("canary web r2 --detach").await.is(0);
+    rig.ctl("rollback web --detach")
+        .await
+        .is(0)
+        .says(&["r2 -> r4"]);
+    // And what the canary hosts were sent to is not what the fleet goes back to.
+    rig.ctl("rollback web --detach")
+        .await
+        .is(0)
+        .says(&["r4 -> r1"]);
+}
+
+#[tokio::test]
+async fn a_canary_that_nobody_is_left_to_test_is_no_success() {
+    let Some((rig, agents)) = Rig::with_agents("no-tester", &WITH_CANARIES).await else {
+        return;
+    };
+    let [fleet, canary] = agents.as_slice() else {
+        panic!("there are two")
+    };
+    rig.ctl("deploy web r1 --detach").await.is(0);
+    fleet.serves(1).await;
+    canary.serves(1).await;
+    let mut running = rig.spawn("canary web r2 --timeout 4s -o jsonl");
+    running.sees("rollout.start").await;
+    rig.ctl("host role web-02 web fleet").await.is(0);
+    running.end().await.is(4);
+}
+
 #[tokio::test]
 async fn a_target_that_is_garbage_or_gone_can_be_left() {
     let Some((rig, agents)) = Rig::with_agents("from-garbage", &HOSTS).await else {

@@ -47,8 +47,8 @@ pub fn previous_of(state: &State, build: &BuildName) -> Option<Previous> {
 /// That is `previous` of the target, unless it is marked bad. Else it is the newest build in
 /// `history` (newest first) that was wanted of the whole fleet, did not fail and was not rolled back,
 /// is still registered, is not marked bad, and is not the one to leave. One that something else took
-/// the place of before it was everywhere counts only where there is no other. `None` where there is
-/// no such build.
+/// the place of before it was everywhere counts only where there is no other; so does one that nobody
+/// has watched, and that failed another time. `None` where there is no such build.
 pub fn last_good(
     enabled: Option<&Target>,
     history: &[Entry],
@@ -61,10 +61,11 @@ pub fn last_good(
     if let Some(previous) = previous.filter(|build| !is_left(build) && !is_bad(build)) {
         return Some(previous.clone());
     }
+    let of_the_fleet = of_the_fleet(history);
     let newest = |wanted: Arrival| {
-        history
+        of_the_fleet
             .iter()
-            .filter(|entry| was_of_the_fleet(entry) && arrival(entry) == wanted)
+            .filter(|entry| arrival(entry, &of_the_fleet) == wanted)
             .filter_map(|entry| entry.to.as_ref())
             .find(|build| !is_left(build) && builds.contains_key(*build) && !is_bad(build))
     };
@@ -77,28 +78,53 @@ pub fn last_good(
 enum Arrival {
     /// To every host, as far as anybody knows.
     Everywhere,
-    /// Something else took its place before.
+    /// Something else took its place before, or nobody knows, and it failed another time.
     Overtaken,
     /// It failed, or was rolled back.
     Nowhere,
 }
 
-/// Who has not watched has not written how it ended; that is no reason against a build.
-fn arrival(entry: &Entry) -> Arrival {
-    match entry
-        .outcome
-        .as_ref()
-        .map(|outcome| outcome.result.as_str())
-    {
+/// Who has not watched has not written how it ended; that alone is no reason against a build.
+fn arrival(entry: &Entry, all: &[&Entry]) -> Arrival {
+    match result(entry) {
         Some("failed" | "rolled back") => Arrival::Nowhere,
         Some("superseded") => Arrival::Overtaken,
+        None if has_failed(entry.to.as_ref(), all) => Arrival::Overtaken,
         _ => Arrival::Everywhere,
     }
 }
 
-fn was_of_the_fleet(entry: &Entry) -> bool {
-    let is_of_all = entry.percent.is_none_or(|percent| percent == Percent::ALL);
-    matches!(entry.kind.as_str(), "promote" | "deploy" | "rollback") && is_of_all
+fn result(entry: &Entry) -> Option<&str> {
+    let outcome = entry.outcome.as_ref();
+    outcome.map(|outcome| outcome.result.as_str())
+}
+
+fn has_failed(build: Option<&BuildName>, all: &[&Entry]) -> bool {
+    all.iter()
+        .any(|entry| entry.to.as_ref() == build && result(entry) == Some("failed"))
+}
+
+/// The entries that gave the whole fleet another build, newest first. A rollback that takes a canary away is none, though
+/// it says what the canary hosts go back to.
+fn of_the_fleet(history: &[Entry]) -> Vec<&Entry> {
+    let mut enabled = None;
+    let mut found = Vec::new();
+    for entry in history.iter().rev() {
+        let to = entry.to.as_ref();
+        let gives = match entry.kind.as_str() {
+            "promote" | "deploy" | "stage" => true,
+            "rollback" => to != enabled,
+            _ => false,
+        };
+        if gives {
+            enabled = to;
+            found.push(entry);
+        }
+    }
+    let is_of_all = |entry: &Entry| entry.percent.is_none_or(|percent| percent == Percent::ALL);
+    found.retain(|entry| entry.kind != "stage" && is_of_all(entry));
+    found.reverse();
+    found
 }
 
 #[cfg(test)]

@@ -8,6 +8,8 @@ use crate::percent::Percent;
 pub enum ServicePhase {
     /// Nothing is wanted.
     Idle,
+    /// Something is wanted, and none of the hosts is live to do it.
+    Offline,
     /// Nothing new starts.
     Held,
     /// A live host failed.
@@ -31,6 +33,7 @@ impl ServicePhase {
     pub fn as_str(self) -> &'static str {
         match self {
             ServicePhase::Idle => "idle",
+            ServicePhase::Offline => "offline",
             ServicePhase::Held => "held",
             ServicePhase::Failed => "failed",
             ServicePhase::Rolling => "rolling",
@@ -57,15 +60,21 @@ pub fn service_phase(state: &State, held: Held) -> ServicePhase {
     if held == Held::Yes {
         return ServicePhase::Held;
     }
-    let standings = state.standings();
-    let away: Vec<Standing> = standings
-        .into_values()
-        .filter(|standing| !standing.is_there())
-        .filter(|standing| !matches!(standing, Standing::Offline | Standing::Idle))
+    let standings = state.standings().into_values();
+    let live: Vec<Standing> = standings
+        .filter(|standing| *standing != Standing::Offline)
+        .collect();
+    let away: Vec<Standing> = live
+        .iter()
+        .copied()
+        .filter(|standing| !standing.is_there() && *standing != Standing::Idle)
         .collect();
     let (enabled, canary) = (&state.targets.enabled, &state.targets.canary);
     if enabled.is_none() && canary.is_none() && away.is_empty() {
         return ServicePhase::Idle;
+    }
+    if live.is_empty() && !state.hosts.is_empty() {
+        return ServicePhase::Offline;
     }
     if away.contains(&Standing::Failed) {
         return ServicePhase::Failed;

@@ -20,24 +20,29 @@ pub const AWAY_MAX: SignedDuration = SignedDuration::from_secs(60);
 #[derive(Debug, Clone, Default)]
 pub struct Vanished {
     seen: BTreeMap<HostName, Standing>,
+    /// Somebody has been live since it was done the last time.
+    somebody: bool,
     since: BTreeMap<HostName, Timestamp>,
 }
 
 impl Vanished {
     /// Takes note of the hosts of a judgement; where it says that all is over, and somebody is awaited, it goes on.
     ///
-    /// As long as nobody is live, whoever was at work is awaited: nobody else can tell how it went.
+    /// As long as nobody is live, and somebody was, that one is awaited: nobody else can tell how it went. So it is where
+    /// the only host that it was about got another role.
     pub fn revise(&mut self, judgement: &mut Judgement, now: Timestamp) {
         self.note(&judgement.hosts, now);
         let is_live = |standing: &Standing| *standing != Standing::Offline;
         let nobody = !judgement.hosts.values().any(is_live);
+        self.somebody |= !nobody;
         let awaited = match nobody {
-            true => !self.since.is_empty(),
+            true => self.somebody,
             false => self.back_by(now).is_some(),
         };
         if awaited && matches!(judgement.verdict, Verdict::Done | Verdict::NobodyLive) {
             judgement.verdict = Verdict::Going;
         }
+        self.somebody &= judgement.verdict != Verdict::Done;
     }
 
     /// When the next one that is awaited has been away for too long; `None` where nobody is.
@@ -146,6 +151,18 @@ mod tests {
         ];
         assert_eq!(revised(&looks), [Going, Done]);
         assert_eq!(revised(&[(0, NobodyLive, &[])]), [NobodyLive]);
+    }
+
+    #[test]
+    fn who_got_another_role_leaves_nobody_who_could_tell_how_it_went() {
+        use Verdict::{Done, Going, NobodyLive};
+        let looks = [
+            (0, Going, &[("a", Standing::Working)][..]),
+            (1, NobodyLive, &[]),
+            (900, NobodyLive, &[]),
+            (901, Done, &[("b", Standing::Done)]),
+        ];
+        assert_eq!(revised(&looks), [Going, Going, Going, Done]);
     }
 
     #[test]

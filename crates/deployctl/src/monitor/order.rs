@@ -91,11 +91,12 @@ pub(crate) fn phase_urgency(phase: ServicePhase) -> u8 {
         ServicePhase::Blocked => 2,
         ServicePhase::Rolling => 3,
         ServicePhase::Held => 4,
-        ServicePhase::Canary => 5,
-        ServicePhase::Partial => 6,
-        ServicePhase::Staged => 7,
-        ServicePhase::Done => 8,
-        ServicePhase::Idle => 9,
+        ServicePhase::Offline => 5,
+        ServicePhase::Canary => 6,
+        ServicePhase::Partial => 7,
+        ServicePhase::Staged => 8,
+        ServicePhase::Done => 9,
+        ServicePhase::Idle => 10,
     }
 }
 

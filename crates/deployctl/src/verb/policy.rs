@@ -83,22 +83,45 @@ pub(crate) async fn run(args: &PolicyArgs, context: &Context) -> Result<Exit, Pr
             Change::Write(wire::encode_over(&policy, old))
         })
         .await?;
-    if let Some(error) = unreadable {
-        if let Some(problem) = newer(&error).filter(|_| !args.set.is_empty()) {
-            return Err(problem.tip("use a newer deployctl"));
-        }
+    if let Some(error) = &unreadable {
+        let problem = newer(error).map(|problem| problem.tip("use a newer deployctl"));
         let service = &args.service;
-        context.out.warn(&format!(
-            "{error}; every value of {service} that was not set is the default"
-        ));
+        match problem {
+            Some(problem) if !args.set.is_empty() => return Err(problem),
+            _ if !args.set.is_empty() => context.out.warn(&format!(
+                "{error}; every value of {service} that was not set is the default"
+            )),
+            problem => {
+                context.out.warn(&format!(
+                    "{error}; nobody knows how many leases {service} has, and no host is granted one"
+                ));
+                let anew = || {
+                    vec![format!(
+                        "deployctl policy {service} restart_concurrency=10%"
+                    )]
+                };
+                let tips = problem.map_or_else(anew, |problem| problem.tips);
+                tips.iter().for_each(|tip| context.out.tip(tip));
+            }
+        }
     }
+    // What is not written anew stays unknown.
+    let known = unreadable.is_none() || !args.set.is_empty();
+    show(args, context, known.then_some(&policy));
+    Ok(Exit::Done)
+}
+
+/// Prints a policy; `None` is one that can't be read.
+fn show(args: &PolicyArgs, context: &Context, known: Option<&Policy>) {
+    let policy = known.cloned().unwrap_or_default();
     if context.out.format == Format::Text {
-        let reclaim = policy
-            .lease_reclaim_s
-            .map_or_else(|| "never".to_owned(), |s| s.to_string());
+        let reclaim = policy.lease_reclaim_s;
+        let reclaim = reclaim.map_or_else(|| "never".to_owned(), |s| s.to_string());
+        let concurrency = policy.restart_concurrency.to_string();
+        let [concurrency, reclaim] =
+            [concurrency, reclaim].map(|value| known.map_or_else(|| "?".to_owned(), |_| value));
         context.out.data(&format!(
-            "restart_concurrency={}\nlease_reclaim_s={reclaim}",
-            policy.restart_concurrency
+            "restart_concurrency={concurrency}\nlease_reclaim_s={reclaim}"
         ));
         if let Some(ago) = text::ago(policy.at.as_deref(), Timestamp::now()) {
             let (by, why) = (
@@ -110,12 +133,11 @@ pub(crate) async fn run(args: &PolicyArgs, context: &Context) -> Result<Exit, Pr
     } else {
         context.out.json(&json!({
             "schema": "deployctl/policy/1", "service": args.service,
-            "restart_concurrency": policy.restart_concurrency,
+            "restart_concurrency": known.map(|policy| policy.restart_concurrency),
             "lease_reclaim_s": policy.lease_reclaim_s, "changed": !args.set.is_empty(),
             "by": policy.by, "at": policy.at, "why": policy.why,
         }));
     }
-    Ok(Exit::Done)
 }
 
 fn set(policy: &mut Policy, assignments: &[String]) -> Result<(), Problem> {

@@ -1,7 +1,7 @@
 //! `rollback`: back to the last good build, without a thought and without a question.
 //!
-//! With a canary under way the canary is taken away and the fleet left alone. Else the fleet gets
-//! the last good build. The build that is left is marked bad.
+//! With a canary under way the canary is taken away and the fleet left alone. Else, or where the fleet has failed since, the
+//! fleet gets the last good build. The build that is left is marked bad.
 
 use std::collections::BTreeMap;
 
@@ -172,16 +172,26 @@ pub(crate) async fn way_back(context: &Context, fleet: &Fleet) -> Result<Way, Pr
     )))
 }
 
-/// A canary of the fleet's own build, and older than that, is what a promote leaves that was cut off halfway.
+/// Whether the canary is what is under way. One of the fleet's own build, and older than that, is what a promote leaves that
+/// was cut off halfway. And where the fleet got another build since, and that has failed, it is the fleet that has to go
+/// back: without the canary its hosts would get what has failed.
 fn is_canary(fleet: &Fleet) -> bool {
     let targets = &fleet.state.targets;
-    let is_left_over = match (&targets.canary, &targets.enabled) {
-        (Some(canary), Some(enabled)) => {
-            canary.build == enabled.build && canary.rollout <= enabled.rollout
+    let is_past = match (&targets.canary, &targets.enabled) {
+        (Some(canary), Some(enabled)) if canary.rollout <= enabled.rollout => {
+            canary.build == enabled.build || has_failed(fleet, enabled)
         }
         _ => false,
     };
-    fleet.canary.is_written() && !is_left_over
+    fleet.canary.is_written() && !is_past
+}
+
+fn has_failed(fleet: &Fleet, target: &Target) -> bool {
+    let goal = Goal::Target {
+        rollout: target.rollout,
+        build: target.build.clone(),
+    };
+    judge(&fleet.state, &goal).verdict == Verdict::Failed
 }
 
 async fn way(args: &RollbackArgs, context: &Context, fleet: &Fleet) -> Result<Way, Problem> {

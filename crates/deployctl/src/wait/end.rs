@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use deploy_core::name::HostName;
-use deploy_core::rollout::judge::{Goal, Judgement};
+use deploy_core::rollout::judge::{Goal, Judgement, Verdict};
 use deploy_core::rollout::{Host, Standing};
 use deploy_core::wire::history::{Entry, Outcome};
 use deploy_core::wire::time;
@@ -132,9 +132,14 @@ impl End {
             .failed()
             .map(|(name, host)| failed_json(name, host))
             .collect();
+        // Who has not looked does not know of any host, which is not the same as none; nor does who saw only that it is
+        // not wanted any more.
+        let seen = self.seen.as_ref();
+        let seen = seen.filter(|(_, judgement)| judgement.verdict != Verdict::Superseded);
+        let tally = seen.map(|_| &self.tally);
         json!({
-            "result": self.result(), "live": self.tally.total - self.tally.offline.len(),
-            "total": self.tally.total, "hosts": jsonl::tally(&self.tally),
+            "result": self.result(), "live": tally.map(|tally| tally.total - tally.offline.len()),
+            "total": tally.map(|tally| tally.total), "hosts": tally.map(jsonl::tally),
             "failed": failed, "seconds": self.seconds, "exit_code": self.exit().code(),
         })
     }
@@ -209,6 +214,14 @@ impl End {
         };
         let staged = self.count(Standing::Staged);
         let what = match (&rollout.to, staged) {
+            // Of canary hosts too, which serve another build.
+            _ if rollout.kind == "restart" => {
+                format!(
+                    "{} of {} are through",
+                    self.tally.there - staged,
+                    self.hosts()
+                )
+            }
             (Some(to), 0) => format!("{to} is served by {} of {}", self.tally.there, self.hosts()),
             (Some(to), staged) => format!(
                 "{to} is served by {} of {}, {staged} have it staged",

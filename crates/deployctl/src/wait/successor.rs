@@ -55,12 +55,24 @@ pub(super) async fn successor(context: &Context, rollout: &Rollout) -> Option<(u
     let after = |number: u64| rollout.number.is_none_or(|ours| number > ours);
     let mut later: Vec<(u64, Entry)> = entries
         .into_iter()
-        .filter(|(number, entry)| after(*number) && entry.changes_targets())
+        .filter(|(number, entry)| {
+            after(*number) && entry.changes_targets() && may_replace(entry, rollout)
+        })
         .collect();
     // The first that undid it says more than the newest of all.
     match later.iter().rposition(|(_, entry)| undoes(entry, rollout)) {
         Some(at) => Some(later.swap_remove(at)),
         None => later.into_iter().next_back(),
+    }
+}
+
+/// Tells whether a change may have taken the place of this rollout: a canary is beside the fleet's target, and what the
+/// fleet gets is beside the canary's.
+fn may_replace(entry: &Entry, rollout: &Rollout) -> bool {
+    match (rollout.kind.as_str(), entry.kind.as_str()) {
+        ("canary", kind) => !matches!(kind, "deploy" | "stage"),
+        ("deploy" | "promote" | "stage", kind) => kind != "canary",
+        _ => true,
     }
 }
 

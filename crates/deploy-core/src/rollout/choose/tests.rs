@@ -204,6 +204,34 @@ fn what_was_left_counts_after_what_arrived() {
 }
 
 #[test]
+fn where_a_canary_was_taken_away_the_fleet_got_nothing() {
+    let builds = &["r1", "r2", "r3", "r9"];
+    let check = |history: &[&str], expected| check_last_good("r3", history, builds, expected);
+    // r2 is what the canary hosts went back to, and had failed.
+    let history = &["rollback r2", "deploy r2 failed", "canary r9", "deploy r1"];
+    check(history, Some("r1"));
+    let history = &["rollback r2 done", "stage r2@0", "canary r9", "deploy r1"];
+    check(history, Some("r1"));
+    check(
+        &["rollback r1", "deploy r2 failed", "deploy r1"],
+        Some("r1"),
+    );
+}
+
+#[test]
+fn what_failed_and_was_not_watched_another_time_is_the_last_resort() {
+    let builds = &["r1", "r2", "r3"];
+    let check = |history: &[&str], expected| check_last_good("r3", history, builds, expected);
+    let failed = ["deploy r2", "deploy r1", "deploy r2 failed"];
+    check(&failed, Some("r1"));
+    check(&[failed[0], failed[2]], Some("r2"));
+    check(
+        &["deploy r2 done", "deploy r1", "deploy r2 failed"],
+        Some("r2"),
+    );
+}
+
+#[test]
 fn without_a_target_the_history_decides() {
     let history = &["stage r3@0", "deploy r2", "deploy r1 done"];
     check_last_good(None, history, &["r1", "r2", "r3"], Some("r2"));

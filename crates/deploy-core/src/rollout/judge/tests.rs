@@ -180,6 +180,14 @@ fn a_rollout_of_the_fleet() {
 }
 
 #[test]
+fn a_service_of_which_nobody_is_live_is_not_done() {
+    let phase = |hosts: &[&str]| service_phase(&state("r2#7", "", hosts), Held::No).as_str();
+    let (live, gone) = ("a fleet serving r2#7", "-b fleet restarting r2#7");
+    assert_eq!(phase(&[gone]), "offline");
+    assert_eq!(phase(&[live, gone]), "done");
+}
+
+#[test]
 fn a_host_whose_way_back_fails_has_failed() {
     let fleet = ("r2#7", "");
     // Why it left the build, and nothing since: it is on its way.

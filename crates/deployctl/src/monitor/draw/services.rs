@@ -191,6 +191,7 @@ pub(super) fn phase(model: &Model, view: &ServiceView) -> (String, Ink) {
         ServicePhase::Failed => (format!("FAILED {}", view.tally.failed), Ink::Bad),
         ServicePhase::Blocked => (format!("BLOCKED {}", view.tally.blocked), Ink::Warn),
         ServicePhase::Rolling => (format!("ROLLING{share}"), Ink::Busy),
+        ServicePhase::Offline => ("OFFLINE".to_owned(), Ink::Warn),
         ServicePhase::Canary => ("canary ready".to_owned(), Ink::Good),
         ServicePhase::Partial => (format!("partial{share}"), Ink::Good),
         phase @ (ServicePhase::Staged | ServicePhase::Done) => {

@@ -19,15 +19,23 @@ use crate::verb::ask::ask;
 pub(crate) async fn run(args: &ForgetArgs, context: &Context) -> Result<Exit, Problem> {
     let fleets = fleets_of(context, &args.of).await?;
     let host = &args.of.host;
-    if let Some(fleet) = fleets.iter().find(|fleet| fleet.state.hosts[host].alive) {
-        return Err(
-            Problem::refused(format!("{host} is live, it would come back at once"))
-                .fact("nothing was changed")
-                .tip(format!(
-                    "stop its deployd first; what it says: deployctl host show {host} {}",
-                    fleet.service
-                )),
-        );
+    let is_live = |fleet: &&Fleet| fleet.state.hosts[host].alive;
+    if let Some(fleet) = fleets.iter().find(is_live) {
+        let problem = Problem::refused(format!("{host} is live, it would come back at once"))
+            .fact("nothing was changed")
+            .tip(format!(
+                "stop its deployd first; what it says: deployctl host show {host} {}",
+                fleet.service
+            ));
+        // It may have been moved from one service to another.
+        let gone = fleets.iter().find(|fleet| !is_live(fleet));
+        return Err(match gone {
+            Some(gone) => problem.tip(format!(
+                "what it has left of {0}: deployctl host forget {host} {0}",
+                gone.service
+            )),
+            None => problem,
+        });
     }
     let services = text::list(fleets.iter().map(|fleet| fleet.service.as_str()), 10);
     ask(

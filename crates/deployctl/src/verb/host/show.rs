@@ -1,5 +1,6 @@
 //! `host show`.
 
+use deploy_core::name::HostName;
 use deploy_core::rollout::{Host, Standing};
 use deploy_core::wire::report::Report;
 use jiff::Timestamp;
@@ -10,7 +11,7 @@ use crate::cli::OfHost;
 use crate::context::Context;
 use crate::exit::Exit;
 use crate::fleet::Fleet;
-use crate::out::{Format, Out};
+use crate::out::Format;
 use crate::problem::Problem;
 use crate::table::table;
 use crate::text::{self, clean};
@@ -30,11 +31,12 @@ pub(crate) async fn run(of: &OfHost, context: &Context) -> Result<Exit, Problem>
         Format::Text => {
             for (index, fleet) in fleets.iter().enumerate() {
                 let gap = if index == 0 { "" } else { "\n" };
-                context.out.data(&format!(
-                    "{gap}{}",
-                    described(fleet, of, (now, &context.out))
-                ));
+                context
+                    .out
+                    .data(&format!("{gap}{}", described(fleet, of, now)));
             }
+            let tips = fleets.iter().flat_map(|fleet| tips(fleet, &of.host));
+            tips.for_each(|tip| context.out.tip(&tip));
         }
         Format::Json => {
             let objects: Vec<Value> = fleets.iter().flat_map(of_host).collect();
@@ -50,7 +52,7 @@ pub(crate) async fn run(of: &OfHost, context: &Context) -> Result<Exit, Problem>
     Ok(Exit::Done)
 }
 
-fn described(fleet: &Fleet, of: &OfHost, (now, out): (Timestamp, &Out)) -> String {
+fn described(fleet: &Fleet, of: &OfHost, now: Timestamp) -> String {
     let host = &fleet.state.hosts[&of.host];
     let target = fleet.state.targets.followed(host.role);
     let standing = fleet.state.standing(&of.host, host, target);
@@ -91,7 +93,7 @@ fn described(fleet: &Fleet, of: &OfHost, (now, out): (Timestamp, &Out)) -> Strin
             .map(|why| pair("report", &clean(why))),
     );
     let mut shown = table(&lines);
-    shown.push_str(&trouble((fleet, out), of, (host, standing)));
+    shown.push_str(&trouble(host));
     shown
 }
 
@@ -137,11 +139,7 @@ fn reported(report: &Report, now: Timestamp) -> Vec<Vec<String>> {
     lines
 }
 
-fn trouble(
-    (fleet, out): (&Fleet, &Out),
-    of: &OfHost,
-    (host, standing): (&Host, Standing),
-) -> String {
+fn trouble(host: &Host) -> String {
     let error = host
         .report
         .as_ref()
@@ -153,18 +151,28 @@ fn trouble(
     for line in &error.log {
         shown.push_str(&format!("  | {}\n", clean(line)));
     }
-    let service = &fleet.service;
-    match standing {
-        _ if fleet.state.has_failed(&of.host) => shown.push_str(&out.paste(&format!(
-            "tip: deployctl host retry {} {service}\ntip: deployctl rollback {service}\n",
-            of.host
-        ))),
-        Standing::Blocked => shown.push_str(
-            "tip: it is tried again by itself; look at the host: journalctl -u deployd\n",
-        ),
-        _ => {}
-    }
     shown
+}
+
+fn tips(fleet: &Fleet, name: &HostName) -> Vec<String> {
+    let service = &fleet.service;
+    let host = &fleet.state.hosts[name];
+    let target = fleet.state.targets.followed(host.role);
+    let says_why = host
+        .report
+        .as_ref()
+        .is_some_and(|report| report.error.is_some());
+    match fleet.state.standing(name, host, target) {
+        _ if !says_why => Vec::new(),
+        _ if fleet.state.has_failed(name) => vec![
+            format!("deployctl host retry {name} {service}"),
+            format!("deployctl rollback {service}"),
+        ],
+        Standing::Blocked => {
+            vec!["it is tried again by itself; look at the host: journalctl -u deployd".to_owned()]
+        }
+        _ => Vec::new(),
+    }
 }
 
 fn pair(key: &str, value: &str) -> Vec<String> {
