@@ -59,14 +59,14 @@ impl Agent {
         };
         let failed = match verdict {
             Verdict::Reject(build) => {
-                tracing::error!(%service, step = %step, rollout, %build, result = "failed", error = %error.message, "build rejected");
+                tracing::error!(%service, step = step.name(), rollout, %build, result = "failed", error = %error.message, "build rejected: {step}");
                 match self.reject(&build, (step, error), round) {
                     Ok(()) => return None,
                     Err(unwritten) => unwritten,
                 }
             }
             Verdict::GoOn => {
-                tracing::warn!(%service, step = %step, rollout, result = "failed", error = %error.message, "step failed, and is passed over");
+                tracing::warn!(%service, step = step.name(), rollout, result = "failed", error = %error.message, "step failed, and is passed over: {step}");
                 match self.pass_over(step) {
                     Ok(()) => return None,
                     Err(unwritten) => unwritten,
@@ -78,7 +78,7 @@ impl Agent {
         let most = verdict::pause_max(failures);
         // Half of it at least, so that nothing is hammered; the rest spreads the hosts.
         let wait = most.mul_f64(0.5 + fastrand::f64() / 2.0);
-        tracing::warn!(%service, step = %step, rollout, result = "failed", error = %failed.message, wait_s = wait.as_secs_f64(), "step failed, and is tried again");
+        tracing::warn!(%service, step = step.name(), rollout, result = "failed", error = %failed.message, wait_s = wait.as_secs_f64(), "step failed, and is tried again: {step}");
         Some(Pause {
             step: step.clone(),
             error: failed,

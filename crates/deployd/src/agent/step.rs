@@ -56,7 +56,7 @@ impl Agent {
         if outcome == Outcome::Done {
             tracing::info!(
                 %service,
-                step = %step,
+                step = step.name(),
                 rollout = order(&round.wanted).rollout,
                 build = round.plan.goal.as_ref().map(BuildName::as_str),
                 ms = took.as_millis() as u64,
@@ -100,7 +100,7 @@ impl Agent {
             reports.send_replace(Some(report::render(&scene, (&host, &service, trust))));
         };
         tell(Progress::default());
-        tracing::debug!(service = %service.name, step = %step, "step begun: {step}");
+        tracing::debug!(service = %service.name, step = step.name(), "step begun: {step}");
         let harmless = step.interruption() == Interruption::Harmless;
         let still_wanted = |inputs: &mut Inputs, link: &watch::Receiver<Link>| {
             let wanted = read_wanted(inputs, link, (&service.name, &host));
@@ -116,12 +116,12 @@ impl Agent {
                 result = &mut performing => return Some(result),
                 () = &mut watching => {}
                 () = &mut patience => {
-                    tracing::warn!(service = %service.name, step = %step, "step dropped: its agent is to end");
+                    tracing::warn!(service = %service.name, step = step.name(), "step dropped, its agent is to end: {step}");
                     return None;
                 }
                 () = inputs.changed() => {
                     if !still_wanted(inputs, link) && harmless {
-                        tracing::info!(service = %service.name, step = %step, "step dropped: something else is wanted");
+                        tracing::info!(service = %service.name, step = step.name(), "step dropped, something else is wanted: {step}");
                         return None;
                     }
                 }

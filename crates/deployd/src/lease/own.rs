@@ -32,7 +32,7 @@ impl LeaseQueue {
             .await?;
         self.searched = true;
         self.take(&path);
-        tracing::info!(lease = %path, "asked for a lease");
+        tracing::debug!(lease = %path, "asked for a lease");
         self.pace = Pace::begin();
         // A name without one is nobody's that ZooKeeper made: it counts as the last of all.
         Ok(sequence(&path).unwrap_or(u64::MAX))
@@ -53,7 +53,7 @@ impl LeaseQueue {
             Ok(()) | Err(Error::NoNode(_)) => {}
             Err(error) => return Err(error.into()),
         }
-        tracing::info!(lease = %path, "gave the lease back");
+        tracing::debug!(lease = %path, "gave the lease back");
         self.drop_own();
         Ok(())
     }
