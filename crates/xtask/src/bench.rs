@@ -89,12 +89,14 @@ pub(crate) fn run(options: &Options, own_program: &Path) -> Result<ExitCode> {
             .iter()
             .try_for_each(|part| page::check(&name(*part)))?;
     }
-    println!("{}\n", ground.machine());
+    // Before a table is written, which makes the commit dirty.
+    let machine = ground.machine();
+    println!("{machine}\n");
     for part in parts {
         let tables = measure(part, &ground)?;
         tables.iter().for_each(|table| println!("{table}"));
         if options.write {
-            page::write(&name(part), &head(part, &ground), &tables)?;
+            page::write(&name(part), &head(part, &machine, ground.rounds), &tables)?;
         }
     }
     Ok(ExitCode::SUCCESS)
@@ -115,12 +117,11 @@ fn measure(part: Part, ground: &Ground) -> Result<Vec<Table>> {
 }
 
 /// What the tables of a part were measured on, and how often.
-fn head(part: Part, ground: &Ground) -> String {
-    let machine = ground.machine();
+fn head(part: Part, machine: &str, rounds: u32) -> String {
     match part {
         // Both say how long, or that it was once.
-        Part::Idle | Part::Build => machine,
-        _ => format!("{machine}, medians of {}", ground.rounds),
+        Part::Idle | Part::Build => machine.to_owned(),
+        _ => format!("{machine}, medians of {rounds}"),
     }
 }
 
