@@ -117,7 +117,8 @@ async fn a_canary_that_nobody_is_left_to_test_is_no_success() {
     let mut running = rig.spawn("canary web r2 --timeout 4s -o jsonl");
     running.sees("rollout.start").await;
     rig.ctl("host role web-02 web fleet").await.is(0);
-    running.end().await.is(4);
+    let nobody = "rollout #2 of web has no host any more that follows it";
+    running.end().await.is(4).says(&[nobody]);
 }
 
 #[tokio::test]

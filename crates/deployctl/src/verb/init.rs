@@ -14,6 +14,7 @@ use crate::context::Context;
 use crate::exit::Exit;
 use crate::out::Format;
 use crate::problem::Problem;
+use crate::text;
 
 /// Create the deploy tree, and say who may change what below it
 #[derive(Debug, Args)]
@@ -79,8 +80,8 @@ pub(crate) async fn run(args: &InitArgs, context: &Context) -> Result<Exit, Prob
     }
     if let Some(znodes) = protected {
         context.out.say(&format!(
-            "access is set on {znodes} znodes: operators everything, agents reports and leases, \
-             others {}",
+            "access is set on {}: operators everything, agents reports and leases, others {}",
+            text::count(znodes, "znode"),
             match args.world {
                 World::Read => "read",
                 World::None => "nothing",

@@ -80,13 +80,19 @@ impl End {
         } else {
             format!("; {rest}")
         };
+        let stands = match self.tally.total {
+            0 => "has no host any more that follows it".to_owned(),
+            _ => format!(
+                "is still running ({} of {} there{rest})",
+                self.tally.there,
+                self.hosts()
+            ),
+        };
         let what = format!(
-            "gave up waiting after {}; rollout {} of {} is still running ({} of {} there{rest})",
+            "gave up waiting after {}; rollout {} of {} {stands}",
             text::seconds(limit.as_secs()),
             rollout.shown_number(),
             rollout.service,
-            self.tally.there,
-            self.hosts(),
         );
         let blocked = self.with(Standing::Blocked).map(|(name, host)| {
             let error = host
