@@ -121,6 +121,6 @@ mod tests {
         let page = table.markdown();
         assert!(page.contains(r"| **ssh 'curl \| tar'** | 1 s |"), "{page}");
         let text = table.to_string();
-        assert!(text.contains("  ssh 'curl | tar'   1 s\n"), "{text}");
+        assert!(text.contains("  ssh 'curl | tar'    1 s\n"), "{text}");
     }
 }
