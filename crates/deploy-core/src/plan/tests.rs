@@ -362,6 +362,30 @@ fn the_same_name_with_other_bytes_is_not_serving() {
 }
 
 #[test]
+fn what_is_out_of_service_comes_back_whatever_is_wrong_with_what_is_wanted() {
+    let half = "on 1 2, prepared 1 2, installed 2, current 2, left, verified 1, lease held";
+    for (target, wrong) in [
+        ("4 outside, previous 1", "taken 4"),
+        ("4 outside, previous 2", "on 1 2 4, digest 4 other"),
+        ("4 outside, previous 2", "taken 4"),
+        ("1", "digest 1 other"),
+        ("4 unregistered", "runs 2du,1"),
+    ] {
+        for runs in ["2du,1", "1du,1", "-,1"] {
+            let host = format!("{half}, {wrong}, runs {runs}");
+            let text = plan_text(target, &host, &shape(""));
+            assert!(text.contains("undrain 1"), "{target}; {host}: {text}");
+        }
+    }
+    // Who is in service is told, and nothing is begun.
+    check(
+        "4 outside, previous 1",
+        "on 1, prepared 1, taken 4, current 1, at 1, verified 1, finished 1, runs 1,1",
+        "blocked (releases/4):",
+    );
+}
+
+#[test]
 fn what_can_not_be_restarted_is_not_begun() {
     // All is made ready, and then it is said what is in the way.
     check(
