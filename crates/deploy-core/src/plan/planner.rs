@@ -39,9 +39,9 @@ impl Planner<'_> {
 
     /// Returns the steps that lead there; none where the host is there.
     fn steps(&self) -> Result<Vec<Step>, Problem> {
-        // What is out of service comes back first, with the release that is here; a problem of what is wanted is for after that.
-        let half = self.observed.half_restarted();
-        if self.course.way == Way::Forward && !half {
+        // Who has left service comes back first, with the release that is here; a problem of what is wanted is for after that.
+        let left = self.observed.journal.service == InService::Left;
+        if self.course.way == Way::Forward && !left {
             let builds = self.course.stage.iter().chain(&self.course.to);
             builds
                 .into_iter()
@@ -49,7 +49,7 @@ impl Planner<'_> {
         }
         let stage = match &self.course.stage {
             Some(stage) if self.course.to.as_ref() != Some(stage) => match self.ready(stage) {
-                Err(_) if half && self.course.to.is_some() => Vec::new(),
+                Err(_) if left && self.course.to.is_some() => Vec::new(),
                 ready => ready?,
             },
             _ => Vec::new(),

@@ -362,7 +362,7 @@ fn the_same_name_with_other_bytes_is_not_serving() {
 }
 
 #[test]
-fn what_is_out_of_service_comes_back_whatever_is_wrong_with_what_is_wanted() {
+fn who_has_left_service_comes_back_whatever_is_wrong_with_what_is_wanted() {
     let half = "on 1 2, prepared 1 2, installed 2, current 2, left, verified 1, lease held";
     for (target, wrong) in [
         ("4 outside, previous 1", "taken 4"),
