@@ -40,19 +40,20 @@ impl Planner<'_> {
     /// Returns the steps that lead there; none where the host is there.
     fn steps(&self) -> Result<Vec<Step>, Problem> {
         // Who has left service comes back first, with the release that is here; a problem of what is wanted is for after that.
-        let left = self.observed.journal.service == InService::Left;
-        if self.course.way == Way::Forward && !left {
+        let returns = self.observed.journal.service == InService::Left && self.course.to.is_some();
+        if self.course.way == Way::Forward && !returns {
             let builds = self.course.stage.iter().chain(&self.course.to);
             builds
                 .into_iter()
                 .try_for_each(|build| self.same_archive(build))?;
         }
         let stage = match &self.course.stage {
-            Some(stage) if self.course.to.as_ref() != Some(stage) => match self.ready(stage) {
-                Err(_) if left && self.course.to.is_some() => Vec::new(),
-                ready => ready?,
-            },
-            _ => Vec::new(),
+            Some(stage) if self.course.to.as_ref() != Some(stage) => self.ready(stage),
+            _ => Ok(Vec::new()),
+        };
+        let stage = match returns {
+            true => stage.unwrap_or_default(),
+            false => stage?,
         };
         let Some(to) = &self.course.to else {
             return Ok(stage);
