@@ -26,15 +26,11 @@ pub fn previous_of(state: &State, build: &BuildName) -> Option<Previous> {
     if enabled.build == *build || enabled.percent < Percent::ALL {
         return before;
     }
-    let goal = Goal::Target {
-        rollout: enabled.rollout,
-        build: enabled.build.clone(),
-    };
     let whole = Previous {
         build: enabled.build.clone(),
         artifact: enabled.artifact.clone(),
     };
-    match judge(state, &goal).verdict {
+    match judge(state, &Goal::of(enabled)).verdict {
         Verdict::Done | Verdict::NobodyLive | Verdict::Superseded => Some(whole),
         Verdict::Going => before.or(Some(whole)),
         Verdict::Failed => before,

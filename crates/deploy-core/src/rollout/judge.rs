@@ -33,6 +33,16 @@ pub enum Goal {
     },
 }
 
+impl Goal {
+    /// That of a target.
+    pub fn of(target: &Target) -> Goal {
+        Goal::Target {
+            rollout: target.rollout,
+            build: target.build.clone(),
+        }
+    }
+}
+
 /// How a rollout stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {

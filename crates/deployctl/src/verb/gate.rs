@@ -322,10 +322,7 @@ pub(crate) fn already(
         by: target.by.clone(),
         at: target.at.clone(),
         why: target.why.clone(),
-        goal: Goal::Target {
-            rollout: target.rollout,
-            build: target.build.clone(),
-        },
+        goal: Goal::of(target),
     }
 }
 

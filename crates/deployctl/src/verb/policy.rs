@@ -87,8 +87,8 @@ pub(crate) async fn run(args: &PolicyArgs, context: &Context) -> Result<Exit, Pr
         let problem = newer(error).map(|problem| problem.tip("use a newer deployctl"));
         let service = &args.service;
         match problem {
-            Some(problem) if !args.set.is_empty() => return Err(problem),
-            _ if !args.set.is_empty() => context.out.warn(&format!(
+            Some(problem) if is_change(args) => return Err(problem),
+            None if is_change(args) => context.out.warn(&format!(
                 "{error}; every value of {service} that was not set is the default"
             )),
             problem => {
@@ -106,23 +106,24 @@ pub(crate) async fn run(args: &PolicyArgs, context: &Context) -> Result<Exit, Pr
         }
     }
     // What is not written anew stays unknown.
-    let known = unreadable.is_none() || !args.set.is_empty();
+    let known = unreadable.is_none() || is_change(args);
     show(args, context, known.then_some(&policy));
     Ok(Exit::Done)
 }
 
 /// Prints a policy; `None` is one that can't be read.
 fn show(args: &PolicyArgs, context: &Context, known: Option<&Policy>) {
-    let policy = known.cloned().unwrap_or_default();
     if context.out.format == Format::Text {
-        let reclaim = policy.lease_reclaim_s;
-        let reclaim = reclaim.map_or_else(|| "never".to_owned(), |s| s.to_string());
-        let concurrency = policy.restart_concurrency.to_string();
-        let [concurrency, reclaim] =
-            [concurrency, reclaim].map(|value| known.map_or_else(|| "?".to_owned(), |_| value));
+        let unknown = || "?".to_owned();
+        let concurrency = known.map_or_else(unknown, |it| it.restart_concurrency.to_string());
+        let reclaim = known.map(|it| it.lease_reclaim_s.map(|s| s.to_string()));
+        let reclaim = reclaim.map_or_else(unknown, |s| s.unwrap_or_else(|| "never".to_owned()));
         context.out.data(&format!(
             "restart_concurrency={concurrency}\nlease_reclaim_s={reclaim}"
         ));
+        let Some(policy) = known else {
+            return;
+        };
         if let Some(ago) = text::ago(policy.at.as_deref(), Timestamp::now()) {
             let (by, why) = (
                 text::by(policy.by.as_deref()),
@@ -134,8 +135,9 @@ fn show(args: &PolicyArgs, context: &Context, known: Option<&Policy>) {
         context.out.json(&json!({
             "schema": "deployctl/policy/1", "service": args.service,
             "restart_concurrency": known.map(|policy| policy.restart_concurrency),
-            "lease_reclaim_s": policy.lease_reclaim_s, "changed": !args.set.is_empty(),
-            "by": policy.by, "at": policy.at, "why": policy.why,
+            "lease_reclaim_s": known.and_then(|policy| policy.lease_reclaim_s), "changed": is_change(args),
+            "by": known.and_then(|policy| policy.by.as_ref()), "at": known.and_then(|policy| policy.at.as_ref()),
+            "why": known.and_then(|policy| policy.why.as_ref()),
         }));
     }
 }

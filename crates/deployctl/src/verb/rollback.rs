@@ -142,14 +142,10 @@ fn is_under_way(fleet: &Fleet, enabled: &Target) -> bool {
     let Some((_, entry)) = entry.filter(|(_, entry)| entry.kind == "rollback") else {
         return false;
     };
-    let goal = Goal::Target {
-        rollout: enabled.rollout,
-        build: enabled.build.clone(),
-    };
     let at = entry.at.as_deref().and_then(time::parse);
     let age_s = at.map(|at| Timestamp::now().duration_since(at).as_secs());
     entry.outcome.is_none()
-        && (judge(&fleet.state, &goal).verdict == Verdict::Going
+        && (verdict(fleet, enabled) == Verdict::Going
             || age_s.is_some_and(|age_s| (0..SAME_MOMENT_S).contains(&age_s)))
 }
 
@@ -179,19 +175,15 @@ fn is_canary(fleet: &Fleet) -> bool {
     let targets = &fleet.state.targets;
     let is_past = match (&targets.canary, &targets.enabled) {
         (Some(canary), Some(enabled)) if canary.rollout <= enabled.rollout => {
-            canary.build == enabled.build || has_failed(fleet, enabled)
+            canary.build == enabled.build || verdict(fleet, enabled) == Verdict::Failed
         }
         _ => false,
     };
     fleet.canary.is_written() && !is_past
 }
 
-fn has_failed(fleet: &Fleet, target: &Target) -> bool {
-    let goal = Goal::Target {
-        rollout: target.rollout,
-        build: target.build.clone(),
-    };
-    judge(&fleet.state, &goal).verdict == Verdict::Failed
+fn verdict(fleet: &Fleet, target: &Target) -> Verdict {
+    judge(&fleet.state, &Goal::of(target)).verdict
 }
 
 async fn way(args: &RollbackArgs, context: &Context, fleet: &Fleet) -> Result<Way, Problem> {
@@ -426,11 +418,7 @@ async fn note_left(context: &Context, fleet: &Fleet, target: Option<&Target>) {
             .max(0)
             .unsigned_abs()
     });
-    let goal = Goal::Target {
-        rollout: Some(number),
-        build: target.build.clone(),
-    };
-    let concerned = judge(&fleet.state, &goal).hosts;
+    let concerned = judge(&fleet.state, &Goal::of(target)).hosts;
     let there = concerned.values().filter(|standing| standing.is_there());
     let outcome = Outcome {
         result: "rolled back".to_owned(),
