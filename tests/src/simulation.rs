@@ -9,7 +9,8 @@
 //! player  what it does
 //! ```
 //!
-//! What of an agent is not real is told in `deployd::simulate`. All of it is on 127.0.0.1; its files are where temporary ones are, which should be memory.
+//! What of an agent is not real is told in `deployd::simulate`. All of it is on 127.0.0.1; its files
+//! are where temporary ones are, which should be memory.
 
 use std::path::Path;
 use std::time::Duration;

@@ -3,7 +3,6 @@
 //! The program `simulate` of the tests plays it, once for each number of hosts, and tells what happened in lines of JSON; here
 //! they become tables.
 
-use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 use std::process::{ExitCode, Stdio};
@@ -15,7 +14,7 @@ use crate::bench::table::Table;
 use crate::debian;
 use crate::demo::launch::Launch;
 use crate::sweep::Sweeper;
-use crate::tool::{Profile, build_programs, root};
+use crate::tool::{Profile, build_programs, memory_kib, root};
 
 /// Where all files are: in memory, since the disk is not what is looked at.
 const PLACE: &str = "/dev/shm";
@@ -56,13 +55,8 @@ pub(crate) fn run(options: &Options, own_program: &Path) -> Result<ExitCode> {
 
 /// Fails where so many hosts would not fit into the memory that is there.
 fn fits(hosts: u32) -> Result<()> {
-    let memory = fs::read_to_string("/proc/meminfo").context("failed to read /proc/meminfo")?;
-    let line = memory
-        .lines()
-        .find_map(|line| line.strip_prefix("MemAvailable:"));
-    let kib = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<u64>().ok());
     let needed = u64::from(hosts) * KIB_PER_HOST;
-    if let Some(kib) = kib.filter(|kib| *kib < needed) {
+    if let Some(kib) = memory_kib("MemAvailable").filter(|kib| *kib < needed) {
         let [needed, kib] = [needed, kib].map(|kib| kib.div_ceil(1 << 20));
         bail!("{hosts} hosts take some {needed} GiB of memory, and {kib} GiB are available");
     }
@@ -71,14 +65,12 @@ fn fits(hosts: u32) -> Result<()> {
 
 /// Plays a fleet of so many hosts, in a process of its own: what one takes of memory, the next has again.
 fn play(hosts: u32, own_program: &Path) -> Result<Vec<Value>> {
-    let mut dir = tempfile::Builder::new();
-    let dir = dir.prefix("deploy-simulation-");
-    let dir = dir
+    let dir = tempfile::Builder::new()
+        .prefix("deploy-simulation-")
         .tempdir_in(PLACE)
         .with_context(|| format!("failed to make a directory in {PLACE}"))?;
-    let mut sweeper = Sweeper::start(own_program, dir.path(), &[])?;
-    // From here on the sweeper removes it.
-    let dir = dir.keep();
+    // Until all is played.
+    let (_sweeper, dir) = Sweeper::start(own_program, dir, &[])?;
     let program = root().join("target/release/simulate");
     let mut child = Launch::command(own_program, &program)
         .arg(hosts.to_string())
@@ -97,7 +89,6 @@ fn play(hosts: u32, own_program: &Path) -> Result<Vec<Value>> {
         acts.push(serde_json::from_str(&line).context("the simulation said something odd")?);
     }
     let status = child.wait().context("failed to wait for the simulation")?;
-    sweeper.sweep();
     if !status.success() {
         bail!("the simulation of {hosts} hosts failed: {status}");
     }

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
+use tempfile::TempDir;
 
 /// The file that says that a directory is to be swept.
 const MARK: &str = ".deployd-sweep";
@@ -33,20 +34,24 @@ pub(crate) struct Sweeper {
 }
 
 impl Sweeper {
-    /// Marks the directory as ours and starts its sweeper, which does what `before` tells this program before it.
-    pub(crate) fn start(own_program: &Path, dir: &Path, before: &[&str]) -> Result<Sweeper> {
-        fs::write(dir.join(MARK), "")
-            .with_context(|| format!("failed to write to {}", dir.display()))?;
+    /// Starts the sweeper of a directory, which removes it from now on; what `before` tells this program is done before.
+    pub(crate) fn start(
+        own_program: &Path,
+        dir: TempDir,
+        before: &[&str],
+    ) -> Result<(Sweeper, PathBuf)> {
+        fs::write(dir.path().join(MARK), "")
+            .with_context(|| format!("failed to write to {}", dir.path().display()))?;
         let child = Command::new(own_program)
             .arg("sweep")
-            .arg(dir)
+            .arg(dir.path())
             .arg("--")
             .args(before)
             .stdin(Stdio::piped())
             .process_group(0)
             .spawn()
             .context("failed to start the sweeper")?;
-        Ok(Sweeper { child })
+        Ok((Sweeper { child }, dir.keep()))
     }
 
     /// Returns its process number.
@@ -59,6 +64,12 @@ impl Sweeper {
         drop(self.child.stdin.take());
         // What the sweeper can't remove, it says itself.
         let _ = self.child.wait();
+    }
+}
+
+impl Drop for Sweeper {
+    fn drop(&mut self) {
+        self.sweep();
     }
 }
 

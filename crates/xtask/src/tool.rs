@@ -1,6 +1,7 @@
 //! Running the tools of the toolchain, from the root of the repository.
 
 use std::env;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -14,6 +15,17 @@ pub(crate) fn root() -> PathBuf {
         .nth(2)
         .expect("the crate is two levels below the root")
         .to_owned()
+}
+
+/// Returns what /proc/meminfo has under this name, such as `MemTotal`, in KiB; `None` where it can't be read.
+pub(crate) fn memory_kib(name: &str) -> Option<u64> {
+    let all = fs::read_to_string("/proc/meminfo").ok()?;
+    let line = all.lines().find_map(|line| line.strip_prefix(name))?;
+    line.strip_prefix(':')?
+        .trim()
+        .strip_suffix(" kB")?
+        .parse()
+        .ok()
 }
 
 /// Returns a `cargo` to run from the root: the one that runs us, else the one on the path.

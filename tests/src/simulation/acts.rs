@@ -66,8 +66,7 @@ pub struct Queue {
 
 impl Farm {
     /// Lets all hosts wait for the one lease, for this time; then lets it go from one to the next for as long, or until
-    /// nobody waits; and then
-    /// lets everybody have one.
+    /// nobody waits; and then lets everybody have one.
     ///
     /// # Panics
     /// If not all join the queue, or not all serve in the end.

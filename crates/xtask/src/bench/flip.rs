@@ -75,7 +75,7 @@ pub(crate) fn run(ground: &Ground) -> Result<Vec<Table>> {
     if let Err(error) = network {
         totals.note(format!("Nothing is drained: {error:#}"));
     }
-    match Booted::start(BOOTED_COUNT, &ground.scratch().join("booted")) {
+    match Booted::start(BOOTED_COUNT, ground.scratch()) {
         Ok(booted) => {
             let measured = Host::Booted(booted).measure(ground.rounds, BOOTED_COUNT)?;
             let what = format!("{BOOTED_COUNT}, restarted by systemd on a booted host");

@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 use tempfile::TempDir;
 
 use crate::sweep::Sweeper;
-use crate::tool::{output, root};
+use crate::tool::{memory_kib, output, root};
 
 /// What all parts of the bench share.
 #[derive(Debug)]
@@ -23,7 +23,7 @@ pub(crate) struct Ground {
     /// What is kept from one run to the next, such as builds that take minutes to make.
     pub(crate) kept: PathBuf,
     scratch: PathBuf,
-    sweeper: Sweeper,
+    _sweeper: Sweeper,
 }
 
 impl Ground {
@@ -35,15 +35,14 @@ impl Ground {
         let programs = target.join("release");
         // Beneath target: on a disk, as releases are.
         let scratch = TempDir::new_in(&kept).context("failed to make a scratch directory")?;
-        let sweeper = Sweeper::start(own_program, scratch.path(), &[])?;
+        let (sweeper, scratch) = Sweeper::start(own_program, scratch, &[])?;
         Ok(Ground {
             rounds,
             deployd: programs.join("deployd"),
             deployctl: programs.join("deployctl"),
             kept,
-            // From here on the sweeper removes it.
-            scratch: scratch.keep(),
-            sweeper,
+            scratch,
+            _sweeper: sweeper,
         })
     }
 
@@ -58,12 +57,7 @@ impl Ground {
             let said = output(Command::new(program).args(args).current_dir(root()));
             said.unwrap_or_default().trim().to_owned()
         };
-        let memory = fs::read_to_string("/proc/meminfo").unwrap_or_default();
-        let kib = memory
-            .split_whitespace()
-            .nth(1)
-            .and_then(|kib| kib.parse::<u64>().ok());
-        let gib = kib.unwrap_or_default().div_ceil(1 << 20);
+        let gib = memory_kib("MemTotal").unwrap_or_default().div_ceil(1 << 20);
         let cores = available_parallelism().map_or(0, usize::from);
         format!(
             "{date}, at {commit}, {cores} cores ({model}), {gib} GiB, Linux {kernel}",
@@ -72,12 +66,6 @@ impl Ground {
             model = model(),
             kernel = first("uname", &["-r"]),
         )
-    }
-}
-
-impl Drop for Ground {
-    fn drop(&mut self) {
-        self.sweeper.sweep();
     }
 }
 

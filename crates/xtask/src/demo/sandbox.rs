@@ -59,9 +59,7 @@ impl Sandbox {
                     env::temp_dir().display()
                 )
             })?;
-        let sweeper = Sweeper::start(own_program, dir.path(), &[])?;
-        // From here on the sweeper removes it.
-        let dir = dir.keep();
+        let (sweeper, dir) = Sweeper::start(own_program, dir, &[])?;
         let processes = Arc::new(Processes::new(own_program));
         let held = Arc::new(Held {
             processes,

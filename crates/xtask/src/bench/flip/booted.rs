@@ -1,7 +1,6 @@
 //! A host with a systemd, to be measured: a fleet of one, see docs/fleet.md.
 
 use std::fmt::Write as _;
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread;
@@ -10,6 +9,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use anyhow::{Context, Result, bail, ensure};
 use nix::unistd::Uid;
 use serde_json::Value;
+use tempfile::TempDir;
 
 use super::journey::{Journey, LOG_LEVEL};
 use crate::sweep::Sweeper;
@@ -27,22 +27,22 @@ const LOOK_TIME: Duration = Duration::from_millis(50);
 /// A fleet of one host. It is ended, and removed, when dropped, and when the bench is killed.
 pub(super) struct Booted {
     program: PathBuf,
-    sweeper: Sweeper,
+    _sweeper: Sweeper,
     count: usize,
     /// Which build is deployed next.
     next: usize,
 }
 
 impl Booted {
-    /// Boots the host, and deploys the first build. `dir` is a directory of its own.
-    pub(super) fn start(count: usize, dir: &Path) -> Result<Booted> {
+    /// Boots the host, and deploys the first build.
+    pub(super) fn start(count: usize, scratch: &Path) -> Result<Booted> {
         ensure!(Uid::effective().is_root(), "only root can boot hosts");
         let program = std::env::current_exe().context("this program has no path")?;
-        fs::create_dir(dir).with_context(|| format!("failed to make {}", dir.display()))?;
-        let sweeper = Sweeper::start(&program, dir, &DOWN)?;
+        let dir = TempDir::new_in(scratch).context("failed to make a directory")?;
+        let (sweeper, _) = Sweeper::start(&program, dir, &DOWN)?;
         let mut booted = Booted {
             program,
-            sweeper,
+            _sweeper: sweeper,
             count,
             next: 0,
         };
@@ -139,11 +139,5 @@ impl Booted {
         let mut command = Command::new(&self.program);
         command.args(["fleet", "--name", NAME]).args(arguments);
         tool::output(&mut command)
-    }
-}
-
-impl Drop for Booted {
-    fn drop(&mut self) {
-        self.sweeper.sweep();
     }
 }
